@@ -1,0 +1,100 @@
+"""The nine checkpoints of a model load: the vocabulary that the loader and the hub share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+
+class ModelLoadPhase(str, Enum):
+    """The four phases of a load, in order."""
+
+    INITIALIZATION = "initialization"
+    LOADING_MODEL = "loading_model"
+    DEVICE_SETUP = "device_setup"
+    OPTIMIZATION = "optimization"
+
+
+class Step(NamedTuple):
+    """One row of the table of nine: what a checkpoint is called, whatever the load."""
+
+    step: int
+    phase: ModelLoadPhase
+    message: str
+    percent: int
+
+
+_INIT, _LOAD = ModelLoadPhase.INITIALIZATION, ModelLoadPhase.LOADING_MODEL
+_DEVICE, _OPTIMIZE = ModelLoadPhase.DEVICE_SETUP, ModelLoadPhase.OPTIMIZATION
+
+STEPS: tuple[Step, ...] = (
+    Step(1, _INIT, "Initializing model loader...", 11),
+    Step(2, _INIT, "Loading feature extractor...", 22),
+    Step(3, _LOAD, "Checking model cache...", 33),
+    Step(4, _LOAD, "Preparing loading strategies...", 44),
+    Step(5, _LOAD, "Loading model weights...", 56),
+    Step(6, _DEVICE, "Model loaded successfully", 67),
+    Step(7, _DEVICE, "Moving model to device...", 78),
+    Step(8, _OPTIMIZE, "Applying optimizations...", 89),
+    Step(9, _OPTIMIZE, "Finalizing model setup...", 100),
+)
+TOTAL_STEPS = len(STEPS)
+
+
+class Checkpoint(NamedTuple):
+    """What a load yields: a step has begun, or has come further.
+
+    ``done`` and ``size`` count in ``unit`` ("bytes" or "tensors"); all three are None where the step has
+    no inner progress or its size is not known.
+    """
+
+    step: int
+    message: str
+    done: int | None = None
+    size: int | None = None
+    unit: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSpec:
+    """What to load and how: everything that a worker process needs to know.
+
+    ``models_dir`` holds the user's own models, ``demo_dir`` those made on this machine. ``device`` is auto,
+    cpu, cuda or mps; ``dtype`` is auto (as the files are) or a torch name such as bfloat16. ``force`` loads
+    also where the memory check says no.
+    """
+
+    model_id: str
+    models_dir: str
+    demo_dir: str
+    device: str = "auto"
+    dtype: str = "auto"
+    force: bool = False
+
+
+def checkpoint(
+    step: int,
+    done: int | None = None,
+    size: int | None = None,
+    unit: str | None = None,
+    detail: str | None = None,
+) -> Checkpoint:
+    """A checkpoint with its message from the table of nine.
+
+    Raises ValueError for a step outside 1 to 9.
+    """
+    return Checkpoint(step, describe_step(step).message, done, size, unit, detail)
+
+
+def describe_step(step: int) -> Step:
+    """The row of the table for ``step``; raises ValueError outside 1 to 9."""
+    if not 1 <= step <= TOTAL_STEPS:
+        raise ValueError(f"A load has steps 1 to {TOTAL_STEPS}; there is no step {step}.")
+    return STEPS[step - 1]
+
+
+def map_step_to_phase(step: int) -> ModelLoadPhase:
+    """The phase that ``step`` belongs to; raises ValueError outside 1 to 9."""
+    return describe_step(step).phase

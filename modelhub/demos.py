@@ -1,0 +1,42 @@
+"""The demo models: made on this machine with random weights, so that a first run needs no network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SEED = 20261123
+VOCABULARY = 259  # 256 bytes and three special tokens
+BYTES_PER_PARAMETER = 2  # bfloat16
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """A Llama of random bf16 weights; the fields are those of its configuration."""
+
+    model_id: str
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    shards: int
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers its weights have."""
+        layer = 4 * self.hidden**2 + 3 * self.hidden * self.intermediate + 2 * self.hidden
+        return self.layers * layer + self.hidden + 2 * VOCABULARY * self.hidden
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of its weights in bytes, file headers not counted."""
+        return self.parameters * BYTES_PER_PARAMETER
+
+
+DEMOS: dict[str, Demo] = {
+    demo.model_id: demo
+    for demo in (
+        Demo("demo/random-0.1gb", layers=16, hidden=512, intermediate=1408, heads=8, shards=1),
+        Demo("demo/random-0.5gb", layers=20, hidden=1024, intermediate=2816, heads=16, shards=1),
+        Demo("demo/random-2gb", layers=20, hidden=2048, intermediate=5632, heads=16, shards=4),
+    )
+}

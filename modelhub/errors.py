@@ -1,0 +1,169 @@
+"""Every failure a user can meet: its stable code, HTTP status, message and what to do about it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from modelhub import words
+
+
+class Failure(NamedTuple):
+    """One row of the table of failures; ``message`` and ``hint`` are str.format templates over the facts."""
+
+    status: int
+    message: str
+    hint: str
+
+
+FAILURES: dict[str, Failure] = {
+    # The request
+    "invalid_id": Failure(
+        422,
+        "“{id}” is not a model id.",
+        "Write name or org/name, if need be with @revision: letters, digits, '.', '_' and '-' only.",
+    ),
+    "invalid_request": Failure(422, "The request is not valid: {why}", "Correct what is named and send it again."),
+    "unknown_model": Failure(
+        404,
+        "No model {id} was found in the models folder, the Hugging Face cache or on the hub.",
+        "Check the spelling of the id. A private model needs a token: run 'hf auth login'.",
+    ),
+    "unknown_load": Failure(404, "There is no load {id}.", "GET /api/loads lists the loads."),
+    "not_found": Failure(404, "There is nothing at this address.", "See /docs for what there is."),
+    "method_not_allowed": Failure(405, "This address does not take that method.", "See /docs for what it takes."),
+    "wrong_state": Failure(409, "{id} is {state}: {why}", "{todo}"),
+    "too_large": Failure(413, "The request is too large.", "Send at most {limit}."),
+    "queue_full": Failure(
+        503, "{waiting} loads are waiting already.", "Try again in a while, or cancel a load that waits."
+    ),
+    "shutting_down": Failure(503, "The server is shutting down.", "Load the model again once the server is back."),
+    "internal": Failure(500, "modelhub made a mistake of its own.", "The server's log says more. Please report it."),
+    # The model's files
+    "no_config": Failure(
+        404, "{id} has no config.json, so it is not a model that transformers can load.", "Check what the id names."
+    ),
+    "bad_config": Failure(
+        422, "The configuration of {id} cannot be used: {why}", "Fetch the model's files again, or choose another model."
+    ),
+    "missing_weights": Failure(
+        422,
+        "{id} has no weights that can be loaded: {why}",
+        "modelhub reads safetensors files only. Look for a revision of the model that has them.",
+    ),
+    "corrupt": Failure(
+        422,
+        "A file of {id} is damaged: {file}: {why}",
+        "Delete the file and load the model again, so that it is fetched afresh.",
+    ),
+    "refused": Failure(
+        422,
+        "A file of {id} was refused before it was opened: {file}: {why}",
+        "Do not use this model unless you know why its files look like this.",
+    ),
+    "unsupported": Failure(
+        422,
+        "{id} needs an architecture that this version of transformers does not have: {architecture}",
+        "Update transformers, or choose another model. Code from a model's own repository is never run.",
+    ),
+    "needs_package": Failure(
+        422, "{id} needs a Python package that is not installed: {package}", "Run 'pip install {package}' and restart."
+    ),
+    "bad_tokenizer": Failure(
+        422, "The tokenizer or processor of {id} cannot be loaded: {why}", "Fetch the model's files again."
+    ),
+    "incomplete_weights": Failure(
+        422,
+        "The files of {id} lack {count} of the model's tensors, among them {names}.",
+        "The download is incomplete, or config.json names another architecture than the weights are for.",
+    ),
+    "forward_failed": Failure(
+        500,
+        "{id} was loaded, but its first forward pass failed: {why}",
+        "The configuration and the weights do not fit together, or the device lacks an operation.",
+    ),
+    # The hub
+    "hub_unreachable": Failure(
+        503,
+        "{id} is not complete on this machine, and the Hugging Face hub cannot be reached.",
+        "Check the network, then press Retry: what was fetched is kept.",
+    ),
+    "gated": Failure(
+        403,
+        "{id} is gated or private, and this machine's token does not open it.",
+        "Accept the model's terms on its hub page, run 'hf auth login', then press Retry.",
+    ),
+    "hub_error": Failure(502, "The hub answered with an error for {id}: {why}", "Press Retry in a while."),
+    "disk_full": Failure(
+        507, "The disk is full: {id} needs {needed} more, {free} are free.", "Free some space, then press Retry."
+    ),
+    # The machine
+    "no_memory": Failure(
+        507,
+        "{id} needs {needed} of memory, {free} are free.",
+        "Unload another model first, choose a smaller one, or load it with force.",
+    ),
+    "host_out_of_memory": Failure(
+        507, "The machine ran out of memory while {id} was loading.", "Unload another model or choose a smaller one."
+    ),
+    "device_out_of_memory": Failure(
+        507, "The device ran out of memory while {id} was loading.", "Unload another model or set MODELHUB_DEVICE=cpu."
+    ),
+    "no_device": Failure(
+        422, "This machine has no usable device {device}.", "Set MODELHUB_DEVICE to auto or cpu and restart."
+    ),
+    "killed": Failure(
+        500,
+        "The process of {id} was killed from outside ({signal}).",
+        "Most often the system was short of memory. Free some, then press Retry.",
+    ),
+    "crashed": Failure(
+        500, "The process of {id} ended unexpectedly ({status}).", "The server's log says more. Press Retry."
+    ),
+    "worker_unavailable": Failure(
+        503, "No process for the model could be started: {why}", "The server's log says more. Restart the server."
+    ),
+    "interrupted": Failure(
+        503, "The server stopped while {id} was loading.", "Load it again: what was fetched is kept."
+    ),
+    "load_failed": Failure(500, "{id} could not be loaded: {why}", "The server's log says more."),
+    # Predictions
+    "bad_inputs": Failure(422, "{id} cannot use these inputs: {why}", "{todo}"),
+    "prediction_failed": Failure(500, "The prediction failed: {why}", "Check the inputs and parameters."),
+    # The command line
+    "server_unreachable": Failure(
+        503, "No modelhub server answers at {server}.", "Start one with 'python wsgi.py', or name it with --server."
+    ),
+}
+
+
+class ModelhubError(Exception):
+    """A failure that a user can meet, with its stable ``code``.
+
+    ``facts`` fill the templates of the table. A fact is cut to printable characters, so that a hostile file
+    name can neither flood nor forge a log; a path of the server must not be among them.
+    Raises KeyError for an unknown code or a missing fact: both are mistakes of ours.
+    """
+
+    def __init__(self, code: str, **facts: object) -> None:
+        failure = FAILURES[code]
+        clean = {name: words.printable(value, 300) for name, value in facts.items()}
+        self.code = code
+        self.status = failure.status
+        self.message = failure.message.format(**clean)
+        self.hint = failure.hint.format(**clean)
+        super().__init__(self.message)
+
+    def to_dict(self) -> dict[str, Any]:
+        """``{"code", "message", "hint"}``, as events and REST answers carry it."""
+        return {"code": self.code, "message": self.message, "hint": self.hint}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ModelhubError:
+        """The error that ``to_dict`` described in another process."""
+        error = cls.__new__(cls)
+        Exception.__init__(error, data["message"])
+        error.code = data["code"]
+        error.status = FAILURES[error.code].status
+        error.message = data["message"]
+        error.hint = data["hint"]
+        return error

@@ -1,0 +1,42 @@
+"""Sizes, rates and times as people say them: one voice for the page, the terminal and the API."""
+
+from __future__ import annotations
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def size(bytes_: float | None) -> str:
+    """Bytes in units of 1000: ``size(4_200_000_000)`` is ``"4.2 GB"``; None is ``"unknown"``."""
+    if bytes_ is None:
+        return "unknown"
+    value, unit = float(bytes_), 0
+    while abs(value) >= 999.5 and unit < len(_UNITS) - 1:
+        value /= 1000
+        unit += 1
+    digits = 0 if unit < 2 or value >= 99.95 else 1
+    return f"{value:.{digits}f} {_UNITS[unit]}"
+
+
+def rate(bytes_per_second: float | None) -> str:
+    """``rate(9.5e8)`` is ``"950 MB/s"``; None is ``"unknown"``."""
+    return "unknown" if bytes_per_second is None else f"{size(bytes_per_second)}/s"
+
+
+def duration(seconds: float | None) -> str:
+    """``duration(0.42)`` is ``"0.4 s"``, ``duration(75)`` is ``"1 min 15 s"``; None is ``"unknown"``."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 9.95:
+        return f"{max(seconds, 0):.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def printable(text: object, limit: int = 120) -> str:
+    """``text`` with control characters replaced and cut to ``limit`` characters: safe to log and to show."""
+    clean = "".join(c if c.isprintable() else "?" for c in str(text))
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
