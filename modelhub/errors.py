@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 from modelhub import words
@@ -173,3 +174,8 @@ class ModelhubError(Exception):
         error.message = data["message"]
         error.hint = data["hint"]
         return error
+
+    @classmethod
+    def from_json(cls, text: bytes) -> ModelhubError:
+        """The error that another process wrote as JSON."""
+        return cls.from_dict(json.loads(text))
