@@ -142,8 +142,6 @@ class Hub:
             self._loads[model_id] = load
             journal.add(load.load_id, model_id, by)
             load.row = journal.load(load.load_id) or {"load_id": load.load_id, "model_id": model_id}
-            if not load.turn:
-                self._tell_position(load)
         self._spawn(self._run, load)
         return self._load_resource(load.row), True
 
@@ -214,18 +212,15 @@ class Hub:
 
     def _wait_for_turn(self, load: Load) -> bool:
         """Wait in the queue; False when the load was cancelled there."""
-        told = 1 if load.turn else self._queue.position(load)
+        told = None
         while not load.turn and load.cancelled_by is None:
-            load.wake.wait()
-            load.wake.clear()
             position = self._queue.position(load)
             if position is not None and position != told:
                 told = position
-                self._tell_position(load)
+                self.adapter.queued(load.model_id, load.load_id, position)
+            load.wake.wait()
+            load.wake.clear()
         return load.cancelled_by is None
-
-    def _tell_position(self, load: Load) -> None:
-        self.adapter.queued(load.model_id, load.load_id, self._queue.position(load) or 1)
 
     def _follow(self, load: Load) -> dict[str, Any]:
         """Have a worker load the model and tell each checkpoint; answers the facts of the loaded model."""

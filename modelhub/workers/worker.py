@@ -29,6 +29,7 @@ class Worker:
         self._exited = threading.Event()
         self._status: int | None = None
         self._why = ""
+        self._killed = False
         self._requests = count(1)
         self._answers: dict[int, tuple[threading.Event, list[tuple[bool, bytes]]]] = {}
 
@@ -92,6 +93,7 @@ class Worker:
 
     def kill(self) -> None:
         """End the process now; whoever reads from it sees the end at once. Safe to call again."""
+        self._killed = True
         self._channel.hang_up()
         self._end_process()
 
@@ -100,8 +102,9 @@ class Worker:
         return self._exited.wait(timeout_s)
 
     def obituary(self, model_id: str) -> ModelhubError:
-        """Why the process ended, as an error; waits for its exit status."""
-        self.wait()
+        """Why the process ended, as an error; waits for its exit status unless we killed it ourselves."""
+        if not self._killed:
+            self.wait()
         status = self._status
         if status is None:
             return ModelhubError("worker_unavailable", why=self._why or "its parent process ended")
