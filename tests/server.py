@@ -54,7 +54,12 @@ class Server:
         """Start it and wait until it answers."""
         log = self.log_path.open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "wsgi.py"], cwd=ROOT, env=self.environ, stdout=log, stderr=log, start_new_session=True
+            [sys.executable, "wsgi.py"],
+            cwd=ROOT,
+            env=self.environ,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         log.close()
         deadline = time.monotonic() + 20
@@ -70,7 +75,10 @@ class Server:
 
     def wait_warm(self, timeout_s: float = 60) -> Server:
         """Wait until loads start at once."""
-        wait_until(lambda: requests.get(f"{self.url}/readyz", timeout=5).json()["workers"]["state"] == "warm", timeout_s)
+        wait_until(
+            lambda: requests.get(f"{self.url}/readyz", timeout=5).json()["workers"]["state"] == "warm",
+            timeout_s,
+        )
         return self
 
     @property
@@ -211,7 +219,9 @@ def check_truth(events: list[tuple[str, dict[str, Any]]]) -> None:
     names = [name for name, _ in events]
     payloads = [payload for _, payload in events]
     assert names.count("model_load_started") == 1
-    assert [name for name in names if name in TERMINAL] == names[-1:], "exactly one terminal event, and it is the last"
+    assert [name for name in names if name in TERMINAL] == names[-1:], (
+        "exactly one terminal event, and it is the last"
+    )
     assert len({payload["load_id"] for payload in payloads}) == 1
     seqs = [payload["seq"] for payload in payloads]
     assert seqs == list(range(seqs[0], seqs[0] + len(seqs))), "numbered without a gap"
