@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import requests
 import socketio
 
@@ -48,13 +49,14 @@ class Server:
         clean |= {"HF_HOME": str(data_dir / "hf"), "HF_HUB_OFFLINE": "1", **(environ or {})}
         given = {"DATA_DIR": data_dir, "PORT": self.port, **settings}
         self.environ = clean | {f"MODELHUB_{name}": str(value) for name, value in given.items()}
+        self.command = ["wsgi.py"]
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Server:
         """Start it and wait until it answers."""
         log = self.log_path.open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "wsgi.py"],
+            [sys.executable, *self.command],
             cwd=ROOT,
             env=self.environ,
             stdout=log,
@@ -108,6 +110,31 @@ class Server:
             self.process.kill()
             self.process.wait()
             raise
+
+    # Its processes
+
+    def zygote(self) -> psutil.Process:
+        """The parent of all workers."""
+        (process,) = psutil.Process(self.pid).children()
+        return process
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that hold or load a model."""
+        return self.zygote().children()
+
+    def freeze_load(self, model_id: str) -> psutil.Process:
+        """Ask for a load and stop its process (SIGSTOP) as soon as it is there: a load that is truly stuck."""
+        before = {process.pid for process in self.workers()}
+        self.request_load(model_id)
+        found: list[psutil.Process] = []
+
+        def appeared() -> bool:
+            found[:] = [process for process in self.workers() if process.pid not in before]
+            return bool(found)
+
+        wait_until(appeared, 10)
+        found[0].suspend()
+        return found[0]
 
     # REST in short
 
