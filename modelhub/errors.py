@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 from modelhub import words
@@ -129,7 +130,13 @@ FAILURES: dict[str, Failure] = {
     # Predictions
     "bad_inputs": Failure(422, "{id} cannot use these inputs: {why}", "{todo}"),
     "prediction_failed": Failure(500, "The prediction failed: {why}", "Check the inputs and parameters."),
-    # The command line
+    # The start and the command line
+    "bad_setting": Failure(500, "The setting {setting} cannot be {value}. {why}", "Correct it and start again."),
+    "already_running": Failure(
+        500,
+        "Another modelhub server uses this data folder.",
+        "Stop it, or give this one a folder of its own with MODELHUB_DATA_DIR.",
+    ),
     "server_unreachable": Failure(
         503, "No modelhub server answers at {server}.", "Start one with 'python wsgi.py', or name it with --server."
     ),
@@ -167,3 +174,8 @@ class ModelhubError(Exception):
         error.message = data["message"]
         error.hint = data["hint"]
         return error
+
+    @classmethod
+    def from_json(cls, text: bytes) -> ModelhubError:
+        """The error that another process wrote as JSON."""
+        return cls.from_dict(json.loads(text))
