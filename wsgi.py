@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # eventlet is in bug-fix mode, as README says
+    warnings.simplefilter("ignore")  # eventlet says that it is in bug-fix mode: known, hence named here only
     import eventlet
 
     eventlet.monkey_patch()

@@ -12,7 +12,7 @@ from typing import Any
 
 from modelhub import memory, words
 from modelhub.catalogue import Catalogue
-from modelhub.checkpoints import LoadSpec
+from modelhub.checkpoints import LoadSpec, checkpoint
 from modelhub.config import Settings
 from modelhub.errors import ModelhubError
 from modelhub.history import Journal
@@ -227,7 +227,11 @@ class Hub:
         load.state = "loading"
         self._record(load, state="loading", started_at=time.time())
         entry = self._catalogue.find(load.model_id)
-        self.adapter.started(load.model_id, load.load_id, entry.size_bytes if entry else None)
+        wait_s = self.launcher.expected_wait_s()
+        self.adapter.started(load.model_id, load.load_id, entry.size_bytes if entry else None, wait_s)
+        if wait_s:
+            detail = "The server has just started: importing torch and transformers."
+            self.adapter.emit_progress(load.model_id, *checkpoint(1, detail=detail))
         with self._lock:
             load.worker = self.launcher.worker()
         checkpoints = load.worker.load(self._spec(load), lambda need: self._admit(load, need))
@@ -235,14 +239,14 @@ class Hub:
             if load.cancelled_by is not None:
                 return {}
             try:
-                checkpoint = next(checkpoints)
+                news = next(checkpoints)
             except StopIteration as end:
                 facts: dict[str, Any] = end.value
                 return facts
-            if checkpoint is None:
+            if news is None:
                 self.adapter.tick(load.model_id)
             else:
-                self.adapter.emit_progress(load.model_id, *checkpoint)
+                self.adapter.emit_progress(load.model_id, *news)
 
     def _end(self, load: Load, facts: dict[str, Any], failure: ModelhubError | None) -> None:
         """Decide how the load ended, and tell it."""

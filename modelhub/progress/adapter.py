@@ -82,10 +82,15 @@ class ProgressAdapter:
         self._open[model_id] = _OpenLoad(load_id)
         self._publish("model_load_queued", model_id, load_id, "queued", {"queue_position": position})
 
-    def started(self, model_id: str, load_id: str, model_bytes: int | None) -> None:
-        """A load begins; ``model_bytes`` is the size of its weights where it is known already."""
+    def started(
+        self, model_id: str, load_id: str, model_bytes: int | None, first_step_s: float = 0.0
+    ) -> None:
+        """A load begins; ``model_bytes`` is the size of its weights where it is known already.
+
+        ``first_step_s`` is how long the process is expected to let wait for itself.
+        """
         load = self._open[model_id] = _OpenLoad(load_id)
-        load.tracker = Tracker(self._clock(), model_bytes, self._stall_s)
+        load.tracker = Tracker(self._clock(), model_bytes, self._stall_s, first_step_s)
         self._publish("model_load_started", model_id, load_id, "loading", load.tracker.state(self._clock()))
 
     def emit_progress(

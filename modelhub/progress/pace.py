@@ -14,19 +14,22 @@ _FORWARD_BYTES_PER_S = 5e9
 UNKNOWN_MODEL_BYTES = 1_000_000_000
 
 
-def expected_seconds(step: int, model_bytes: int | None, fetch_bytes: int = 0) -> float:
+def expected_seconds(
+    step: int, model_bytes: int | None, fetch_bytes: int = 0, first_step_s: float = 0.0
+) -> float:
     """Seconds that ``step`` (1 to 9) is expected to take for a model of ``model_bytes`` bytes.
 
-    ``fetch_bytes`` of them are not on this machine yet.
+    ``fetch_bytes`` of them are not on this machine yet; ``first_step_s`` is a wait known of for step 1.
     """
     size = UNKNOWN_MODEL_BYTES if model_bytes is None else model_bytes
-    per_byte = {
+    more = {
+        1: first_step_s,
         3: fetch_bytes / _DOWNLOAD_BYTES_PER_S,
         5: size / _READ_BYTES_PER_S,
         7: size / _MOVE_BYTES_PER_S,
         9: size / _FORWARD_BYTES_PER_S,
     }
-    return _FIXED_S[step - 1] + per_byte.get(step, 0.0)
+    return _FIXED_S[step - 1] + more.get(step, 0.0)
 
 
 def expected_after(step: int, model_bytes: int | None) -> float:

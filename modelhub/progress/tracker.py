@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Any
 
@@ -12,6 +13,8 @@ MIN_INTERVAL_S = 0.1  # at most 10 events a second
 HEARTBEAT_S = 1.0
 _RATE_WINDOW_S = 3.0
 _RATE_MIN_SPAN_S = 0.25
+_FETCH_STEP = 3
+_READ_STEP = 5
 _MOST = 0.99  # progress is 1.0 only in model_load_completed
 
 
@@ -20,11 +23,14 @@ class Tracker:
 
     ``feed`` and ``tick`` return the states to tell now, oldest first; each is the part of an event that the
     load itself determines. Times are seconds on a monotonic clock. A checkpoint that goes back raises
-    ValueError and changes nothing.
+    ValueError and changes nothing. ``first_step_s`` is a wait before the first step that is known of.
     """
 
-    def __init__(self, now: float, model_bytes: int | None = None, stall_s: float = 10.0) -> None:
+    def __init__(
+        self, now: float, model_bytes: int | None = None, stall_s: float = 10.0, first_step_s: float = 0.0
+    ) -> None:
         self.started_at = now
+        self._first_step_s = first_step_s
         self._model_bytes = model_bytes
         self._stall_s = stall_s
         self._current: Checkpoint | None = None
@@ -78,9 +84,12 @@ class Tracker:
         stalled = now - self._moved_at
         is_stalled = self._current is not None and stalled >= self._stall_s
         rate = self._rate(now)
-        remaining = self._remaining(checkpoint, now, rate)
-        if elapsed > 0:
-            self._progress = max(self._progress, min(_MOST, elapsed / (elapsed + remaining)))
+        here = self._expected_here(checkpoint, rate)
+        part = self._part_done(checkpoint, now, here)
+        later = pace.expected_after(checkpoint.step, self._model_bytes)
+        before = sum(self._expected(step) for step in range(1, checkpoint.step))
+        self._progress = max(self._progress, min(_MOST, (before + here * part) / (before + here + later)))
+        remaining = here * (1 - part) + later
         return {
             "step": checkpoint.step,
             "total": TOTAL_STEPS,
@@ -113,7 +122,7 @@ class Tracker:
         checkpoint = self._current
         if checkpoint is None or checkpoint.done is None or checkpoint.unit != "bytes":
             return
-        if checkpoint.size and (checkpoint.step >= 5 or self._model_bytes is None):
+        if checkpoint.size and (checkpoint.step >= _READ_STEP or self._model_bytes is None):
             self._model_bytes = checkpoint.size
         self._samples.append((now, checkpoint.done))
         while now - self._samples[0][0] > _RATE_WINDOW_S and len(self._samples) > 2:
@@ -126,24 +135,33 @@ class Tracker:
         (then, before), (_, done) = self._samples[0], self._samples[-1]  # a pause since then lowers the rate
         return (done - before) / (now - then) if now - then >= _RATE_MIN_SPAN_S else None
 
-    def _remaining(self, checkpoint: Checkpoint, now: float, rate: float | None) -> float:
-        """Seconds still to go, estimated: the rest of this step and all steps behind it."""
-        later = pace.expected_after(checkpoint.step, self._model_bytes)
-        done, size = checkpoint.done, checkpoint.size
-        counted = checkpoint.unit == "bytes" and done is not None and size
-        if counted and done is not None and size and rate:
-            return later + (size - done) / rate
-        fetch = size if counted and checkpoint.step == 3 and size else 0
-        expected = pace.expected_seconds(checkpoint.step, self._model_bytes, fetch)
-        if counted and done is not None and size:
-            return later + expected * (1 - done / size)
-        return later + max(expected - (now - self._step_began), expected * 0.05)
+    def _expected(self, step: int) -> float:
+        """Seconds that a step was expected to take, or did where that was more."""
+        took = self._durations[step - 1] or 0.0
+        expected = pace.expected_seconds(step, self._model_bytes)
+        return max(took, expected) if step == _FETCH_STEP else expected
+
+    def _expected_here(self, checkpoint: Checkpoint, rate: float | None) -> float:
+        """Seconds that the running step is expected to take in all; by its own rate once there is one."""
+        fetched = checkpoint.step == _FETCH_STEP and checkpoint.unit == "bytes"
+        expected = pace.expected_seconds(
+            checkpoint.step, self._model_bytes, (checkpoint.size or 0) if fetched else 0, self._first_step_s
+        )
+        if checkpoint.unit == "bytes" and checkpoint.size and rate:
+            return checkpoint.size / rate
+        return expected
+
+    def _part_done(self, checkpoint: Checkpoint, now: float, expected: float) -> float:
+        """How much of the running step is done, 0 to 1: by its count, else by time, ever slower towards 1."""
+        if checkpoint.unit == "bytes" and checkpoint.size and checkpoint.done is not None:
+            return checkpoint.done / checkpoint.size
+        return 1 - math.exp(-(now - self._step_began) / expected)
 
     def _time_left(self, checkpoint: Checkpoint, rate: float | None, remaining: float) -> float | None:
         """Seconds left, or None while it would be a guess."""
-        in_bytes = checkpoint.step in (3, 5, 7) and checkpoint.unit == "bytes"
-        unknown = checkpoint.step < 5 and not in_bytes
-        if unknown or (in_bytes and checkpoint.done != checkpoint.size and not rate):
+        counted = checkpoint.unit == "bytes" and checkpoint.done is not None
+        measured = counted and (bool(rate) or checkpoint.done == checkpoint.size)
+        if not measured and (checkpoint.step <= _READ_STEP or counted):
             return None
         return round(remaining, 2)
 

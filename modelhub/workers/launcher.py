@@ -23,6 +23,7 @@ from modelhub.workers.worker import Worker
 
 log = logging.getLogger(__name__)
 _EXIT_WAIT_S = 5.0
+_WARM_UP_S = 8.0  # what importing torch and transformers takes on a slow machine
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _ZYGOTE_ENVIRONMENT = {**_ONE_THREAD, "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
 
@@ -125,6 +126,13 @@ class Launcher:
         if self.warm.is_set():
             return {"state": "warm", "seconds": self.warm_seconds}
         return {"state": "warming", "seconds": round(time.monotonic() - self._started_at, 1)}
+
+    def expected_wait_s(self) -> float:
+        """Seconds until a worker can be had, roughly: 0 once the zygote is warm."""
+        if self.warm.is_set():
+            return 0.0
+        passed = time.monotonic() - self._started_at if self._control is not None else 0.0
+        return max(_WARM_UP_S - passed, 1.0)
 
     def close(self) -> None:
         """End the zygote and with it every worker, and wait for it."""

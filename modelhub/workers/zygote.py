@@ -104,7 +104,7 @@ class Zygote:
                 os.close(fd)
             from modelhub.workers import process
 
-            process.main(socket.socket(fileno=descriptor))
+            process.main(_blocking(descriptor))
             status = 0
         except BaseException:
             sys.excepthook(*sys.exc_info())
@@ -146,11 +146,18 @@ def main() -> None:
     """Entry point; arguments are the control socket's descriptor and the parent's process id."""
     descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
     die_with_parent(parent)
-    zygote = Zygote(socket.socket(fileno=descriptor))
+    zygote = Zygote(_blocking(descriptor))
     try:
         zygote.run()
     except EOFError:
         pass
+
+
+def _blocking(descriptor: int) -> socket.socket:
+    """The socket behind a descriptor; a patched parent has left it non-blocking."""
+    sock = socket.socket(fileno=descriptor)
+    sock.setblocking(True)
+    return sock
 
 
 if __name__ == "__main__":
