@@ -26,6 +26,9 @@ FAILURES: dict[str, Failure] = {
     "invalid_request": Failure(
         422, "The request is not valid: {why}", "Correct what is named and send it again."
     ),
+    "form_expired": Failure(
+        400, "The page that this came from is out of date.", "Reload the page and press the button again."
+    ),
     "unknown_model": Failure(
         404,
         "No model {id} was found in the models folder, the Hugging Face cache or on the hub.",

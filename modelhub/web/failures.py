@@ -23,7 +23,7 @@ def init_app(app: Flask) -> None:
 
 
 def answer(error: ModelhubError) -> Response:
-    """The response that tells ``error``: JSON below /api, a page elsewhere."""
+    """The response that tells ``error``: JSON below /api and to scripts, a page elsewhere."""
     if _wants_json():
         response = jsonify({"error": error.to_dict()})
     else:
@@ -35,7 +35,8 @@ def answer(error: ModelhubError) -> Response:
 
 
 def _wants_json() -> bool:
-    return request.path.startswith("/api/") or request.path in ("/livez", "/readyz", "/openapi.json")
+    is_api = request.path.startswith("/api/") or request.path in ("/livez", "/readyz", "/openapi.json")
+    return is_api or request.accept_mimetypes.best == "application/json"  # so does the script of a page
 
 
 def _translate(app: Flask, error: HTTPException) -> ModelhubError:
