@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -34,6 +36,46 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def amount(done: int | None, total: int | None, unit: str | None) -> str:
+    """How far a step is: ``amount(4_200_000_000, 14_100_000_000, "bytes")`` is ``"4.2 of 14.1 GB"``.
+
+    None as ``done`` is the empty string, None as ``total`` is ``"4.2 GB so far"``.
+    """
+    if done is None:
+        return ""
+    if unit != "bytes":
+        return f"{done} {unit} so far" if total is None else f"{done} of {total} {unit}"
+    if total is None:
+        return f"{size(done)} so far"
+    value, small = size(done).split(" ")
+    whole, large = size(total).split(" ")
+    return f"{value if small == large else size(done)} of {whole} {large}"
+
+
+def time_left(seconds: float | None) -> str:
+    """``time_left(9.2)`` is ``"about 10 s left"``: rounded up, coarser the further away."""
+    if seconds is None:
+        return "time left not known yet"
+    if seconds <= 1:
+        return "about 1 s left"
+    if seconds <= 95:
+        step = 1 if seconds <= 10 else 5
+        return f"about {math.ceil(seconds / step) * step} s left"
+    if seconds <= 3600:
+        return f"about {math.ceil(seconds / 60)} min left"
+    return f"about {duration(seconds)} left"
+
+
+def count(number: int | None) -> str:
+    """``count(50_700_000)`` is ``"50.7 million"``; None is ``"unknown"``."""
+    if number is None:
+        return "unknown"
+    for power, name in ((10**9, "billion"), (10**6, "million")):
+        if number >= power:
+            return f"{number / power:.1f} {name}"
+    return f"{number:,}"
 
 
 def printable(text: object, limit: int = 120) -> str:

@@ -1,0 +1,53 @@
+"""modelhub: loads Hugging Face models on your own machine and shows, live, how the load is going."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from flask_socketio import SocketIO
+
+from modelhub import cli
+from modelhub.config import read_settings
+from modelhub.hub import Hub
+from modelhub.web import api, dashboard, failures, rooms, security, stream
+
+__version__ = "0.1.0"
+_HOUSE = Path(__file__).resolve().parent.parent
+
+
+def create_app(config: Mapping[str, Any] | None = None) -> Flask:
+    """The application, with its hub at ``app.extensions["modelhub"]``.
+
+    ``config`` holds MODELHUB_* settings that go before those of the environment, and anything of Flask's own;
+    ASYNC_MODE is python-socketio's. Nothing is started before ``hub.start()`` or the first request.
+    Raises ModelhubError ``bad_setting``.
+    """
+    config = dict(config or {})
+    settings = read_settings({name: value for name, value in config.items() if name.startswith("MODELHUB_")})
+    app = Flask("modelhub", static_folder=str(_HOUSE / "static"), template_folder=str(_HOUSE / "templates"))
+    app.config.from_mapping(ASYNC_MODE="threading", MAX_CONTENT_LENGTH=16 * 1024 * 1024)
+    app.config.from_mapping(config)
+    socketio = SocketIO(
+        app,
+        async_mode=app.config["ASYNC_MODE"],
+        max_http_buffer_size=16 * 1024,
+        ping_interval=10,
+        ping_timeout=10,
+    )
+
+    def emit(name: str, payload: dict[str, Any], to: list[str]) -> None:
+        socketio.emit(name, payload, to=to)
+
+    hub = app.extensions["modelhub"] = Hub(settings, socketio.start_background_task, emit)
+    app.before_request(hub.start)
+    security.init_app(app)
+    failures.init_app(app)
+    api.init_app(app)
+    stream.init_app(app)
+    dashboard.init_app(app)
+    rooms.init_app(app, socketio)
+    cli.init_app(app)
+    return app

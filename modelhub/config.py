@@ -1,0 +1,141 @@
+"""Settings: their defaults, MODELHUB_* from the environment, checked once at the start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelhub.errors import ModelhubError
+from modelhub.identifiers import parse_model_id
+
+PREFIX = "MODELHUB_"
+DEVICES = ("auto", "cpu", "cuda", "mps")
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one server; README's table says what each is for."""
+
+    host: str
+    port: int
+    data_dir: Path
+    models_dir: Path
+    preload: tuple[str, ...]
+    server: str
+    max_concurrent_loads: int
+    stall_seconds: float
+    device: str
+    dtype: str
+
+    @property
+    def demo_dir(self) -> Path:
+        """Where the demo models are made."""
+        return self.data_dir / "demo"
+
+
+def read_settings(
+    overrides: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ
+) -> Settings:
+    """Settings from ``overrides`` (keys such as MODELHUB_PORT), else from ``environ``, else the defaults.
+
+    Raises ModelhubError ``bad_setting`` that names the first setting with a value that cannot be used.
+    """
+    given = {name: value for name, value in environ.items() if name.startswith(PREFIX)} | dict(
+        overrides or {}
+    )
+
+    def setting(name: str, default: Any, read: Callable[[Any], Any]) -> Any:
+        raw = given.get(PREFIX + name, "")
+        try:
+            return read(default if raw == "" else raw)
+        except (ValueError, OSError) as error:
+            raise ModelhubError("bad_setting", setting=PREFIX + name, value=repr(raw), why=error) from None
+
+    data_home = Path(os.path.expanduser(environ.get("XDG_DATA_HOME") or "~/.local/share"))
+    data_dir = setting("DATA_DIR", data_home / "modelhub", _folder)
+    host = setting("HOST", "127.0.0.1", _text)
+    port = setting("PORT", 5000, _whole(1, 65535))
+    return Settings(
+        host=host,
+        port=port,
+        data_dir=data_dir,
+        models_dir=setting("MODELS_DIR", data_dir / "models", _folder),
+        preload=setting("PRELOAD", (), _model_ids),
+        server=setting("SERVER", f"http://{_reachable(host)}:{port}", _url),
+        max_concurrent_loads=setting("MAX_CONCURRENT_LOADS", 1, _whole(1, 64)),
+        stall_seconds=setting("STALL_SECONDS", 10.0, _seconds),
+        device=setting("DEVICE", "auto", _one_of(DEVICES)),
+        dtype=setting("DTYPE", "auto", _one_of(DTYPES)),
+    )
+
+
+def _text(raw: Any) -> str:
+    text = str(raw).strip()
+    if not text or not text.isprintable() or " " in text:
+        raise ValueError("It must be one word.")
+    return text
+
+
+def _reachable(host: str) -> str:
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _whole(low: int, high: int) -> Callable[[Any], int]:
+    def read(raw: Any) -> int:
+        text = str(raw).strip()
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise ValueError(f"It must be a whole number from {low} to {high}.")
+        return int(text)
+
+    return read
+
+
+def _seconds(raw: Any) -> float:
+    try:
+        seconds = float(raw)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 86400:
+        raise ValueError("It must be a number of seconds from 0.1 to 86400.")
+    return seconds
+
+
+def _folder(raw: Any) -> Path:
+    path = Path(os.path.expanduser(str(raw))).absolute()
+    if path.exists() and not path.is_dir():
+        raise ValueError("It must be a folder.")
+    return path
+
+
+def _model_ids(raw: Any) -> tuple[str, ...]:
+    names = raw.split(",") if isinstance(raw, str) else raw
+    ids = tuple(name.strip() for name in names if name.strip())
+    for model_id in ids:
+        try:
+            parse_model_id(model_id)
+        except ModelhubError as error:
+            raise ValueError(error.message) from None
+    return ids
+
+
+def _url(raw: Any) -> str:
+    text = _text(raw).rstrip("/")
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("It must be an address such as http://127.0.0.1:5000.")
+    return text
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
+    def read(raw: Any) -> str:
+        text = str(raw).strip().lower()
+        if text not in choices:
+            raise ValueError(f"It must be one of {', '.join(choices)}.")
+        return text
+
+    return read

@@ -1,0 +1,356 @@
+"""The hub: joins, queues, admits, follows, cancels and unloads. It alone says how a load ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from modelhub import memory, words
+from modelhub.catalogue import Catalogue
+from modelhub.checkpoints import LoadSpec, checkpoint
+from modelhub.config import Settings
+from modelhub.errors import ModelhubError
+from modelhub.history import Journal
+from modelhub.identifiers import parse_model_id
+from modelhub.progress.adapter import Emit, ProgressAdapter
+from modelhub.queueing import ACTIVE, Load, LoadQueue
+from modelhub.workers.launcher import Launcher
+
+log = logging.getLogger(__name__)
+_PATIENCE_S = 10.0  # how long a request waits for a process to be gone
+
+
+class Hub:
+    """The models of one server. ``spawn`` starts a green thread; ``emit`` tells an event to rooms.
+
+    Every method may block the thread that calls it, never the process; all raise ModelhubError.
+    """
+
+    def __init__(self, settings: Settings, spawn: Callable[..., Any], emit: Emit) -> None:
+        self.settings = settings
+        self.launcher = Launcher()
+        self.adapter = ProgressAdapter(emit, settings.stall_seconds)
+        self._catalogue = Catalogue(settings.models_dir)
+        self._spawn = spawn
+        self._lock = threading.RLock()
+        self._queue = LoadQueue(settings.max_concurrent_loads)
+        self._loads: dict[str, Load] = {}  # model id -> its latest load in this run
+        self._journal: Journal | None = None
+        self._closing = False
+
+    @property
+    def epoch(self) -> str:
+        """Names this run of the server."""
+        return self.adapter.epoch
+
+    @property
+    def journal(self) -> Journal:
+        """The journal of this server's data folder."""
+        if self._journal is None:
+            self.start()
+        assert self._journal is not None  # noqa: S101 - start sets it or raises
+        return self._journal
+
+    def start(self) -> None:
+        """Open the journal, warm the zygote up, load the boot list. Done once; called again it does nothing.
+
+        Raises ModelhubError ``already_running`` when another server uses the data folder.
+        """
+        with self._lock:
+            if self._journal is not None:
+                return
+            self._journal = Journal(self.settings.data_dir)
+        self._journal.interrupt()
+        self.launcher.start()
+        for model_id in self.settings.preload:
+            self.request(model_id, by="preload")
+
+    def close(self) -> None:
+        """End every process and mark what was loading as interrupted."""
+        with self._lock:
+            self._closing = True
+            journal = self._journal
+        self.launcher.close()
+        if journal is not None:
+            journal.interrupt()
+            journal.close()
+
+    # What there is
+
+    def models(self) -> list[dict[str, Any]]:
+        """Every model that is here or was asked for, by id."""
+        ids = sorted({*self._catalogue.entries(), *self.adapter.known()}, key=str.lower)
+        return [self._model_resource(model_id) for model_id in ids]
+
+    def model(self, model_id: str) -> dict[str, Any]:
+        """One model; raises ``unknown_model`` where nothing is known of it."""
+        if not self.knows(model_id):
+            raise ModelhubError("unknown_model", id=model_id)
+        return self._model_resource(model_id)
+
+    def knows(self, model_id: str) -> bool:
+        """Whether the model is here or was asked for; raises ``invalid_id``."""
+        parse_model_id(model_id)
+        return self.adapter.knows(model_id) or self._catalogue.find(model_id) is not None
+
+    def snapshot(self, model_id: str) -> dict[str, Any]:
+        """The full state of a model: the payload of its latest event, as of now."""
+        return self.adapter.snapshot(model_id)
+
+    def load(self, load_id: str) -> dict[str, Any]:
+        """One load of this run or an earlier one; raises ``unknown_load``."""
+        for load in self._loads.values():
+            if load.load_id == load_id:
+                return self._load_resource(load.row)
+        row = self.journal.load(load_id)
+        if row is None:
+            raise ModelhubError("unknown_load", id=load_id)
+        return self._load_resource(row)
+
+    def loads(self, model_id: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
+        """The newest loads first, of one model or of all."""
+        return [self._load_resource(row) for row in self.journal.loads(model_id, limit)]
+
+    def readiness(self) -> dict[str, Any]:
+        """Whether new loads start at once and the boot list is loaded, and how far that is."""
+        preload = {model_id: self.snapshot(model_id)["state"] for model_id in self.settings.preload}
+        workers = self.launcher.status()
+        ready = workers["state"] == "warm" and all(state == "ready" for state in preload.values())
+        return {"ready": ready and not self._closing, "workers": workers, "preload": preload}
+
+    # What can be done
+
+    def request(self, model_id: str, by: str, force: bool = False) -> tuple[dict[str, Any], bool]:
+        """Load a model, or join the load that runs or is done: (load resource, whether it is a new load)."""
+        parse_model_id(model_id)
+        journal = self.journal
+        with self._lock:
+            if self._closing:
+                raise ModelhubError("shutting_down")
+            current = self._loads.get(model_id)
+            if current is not None and current.state in (*ACTIVE, "ready"):
+                return self._load_resource(current.row), False
+            if current is not None and current.state == "unloading":
+                raise _wrong_state(
+                    model_id, "unloading", "It leaves memory just now.", "Try again in a moment."
+                )
+            load = Load(secrets.token_hex(8), model_id, by, force)
+            self._queue.join(load)
+            self._loads[model_id] = load
+            journal.add(load.load_id, model_id, by)
+            load.row = journal.load(load.load_id) or {"load_id": load.load_id, "model_id": model_id}
+        self._spawn(self._run, load)
+        return self._load_resource(load.row), True
+
+    def cancel(self, load_id: str, by: str) -> dict[str, Any]:
+        """Cancel a load that waits or runs, and wait until its end was told."""
+        with self._lock:
+            load = next((load for load in self._loads.values() if load.load_id == load_id), None)
+            if load is None:
+                past = self.load(load_id)
+                raise _wrong_state(
+                    past["model_id"], past["state"], "That load has ended.", "There is nothing to cancel."
+                )
+            if load.state not in ACTIVE:
+                todo = "Unload the model instead." if load.state == "ready" else "There is nothing to cancel."
+                raise _wrong_state(load.model_id, load.state, "That load has ended.", todo)
+            load.cancelled_by = load.cancelled_by or by
+            self._queue.leave(load)
+            worker = load.worker
+        load.wake.set()
+        if worker is not None:
+            worker.kill()
+        load.ended.wait(_PATIENCE_S)
+        return self._load_resource(load.row)
+
+    def unload(self, model_id: str, by: str) -> dict[str, Any]:
+        """Let a ready model leave memory; answers the receipt: memory before, after, freed (bytes)."""
+        load = self._ready_load(model_id, also="unloading")
+        before = self._memory_bytes()
+        with self._lock:
+            if load.state == "ready":
+                load.state, load.unloaded_by, load.memory_before = "unloading", by, before
+                self.adapter.unloading(model_id)
+        if load.worker is not None:
+            load.worker.kill()
+        load.gone.wait(_PATIENCE_S)
+        return load.receipt or self.snapshot(model_id)
+
+    def predict(self, model_id: str, inputs: Any, parameters: dict[str, Any]) -> bytes:
+        """Run one prediction in the model's process; answers JSON text as the API sends it."""
+        worker = self._ready_load(model_id).worker
+        assert worker is not None  # noqa: S101 - a ready load has one
+        ok, body = worker.predict(model_id, inputs, parameters)
+        if not ok:
+            raise ModelhubError.from_json(body)
+        return body
+
+    # The life of one load, in its own green thread
+
+    def _run(self, load: Load) -> None:
+        failure: ModelhubError | None = None
+        facts: dict[str, Any] = {}
+        try:
+            if self._wait_for_turn(load):
+                facts = self._follow(load)
+        except ModelhubError as error:
+            failure = error
+        except Exception:
+            log.exception("Following the load of %s failed", load.model_id)
+            failure = ModelhubError("internal")
+        self._end(load, facts, failure)
+        if load.state == "ready" and load.worker is not None:
+            self._release(load)
+            load.worker.serve()
+            self._leave(load)
+        elif load.worker is not None:
+            load.worker.close()
+        load.reserved_bytes = 0
+        self._release(load)
+        load.gone.set()
+
+    def _wait_for_turn(self, load: Load) -> bool:
+        """Wait in the queue; False when the load was cancelled there."""
+        told = None
+        while not load.turn and load.cancelled_by is None:
+            position = self._queue.position(load)
+            if position is not None and position != told:
+                told = position
+                self.adapter.queued(load.model_id, load.load_id, position)
+            load.wake.wait()
+            load.wake.clear()
+        return load.cancelled_by is None
+
+    def _follow(self, load: Load) -> dict[str, Any]:
+        """Have a worker load the model and tell each checkpoint; answers the facts of the loaded model."""
+        load.state = "loading"
+        self._record(load, state="loading", started_at=time.time())
+        entry = self._catalogue.find(load.model_id)
+        wait_s = self.launcher.expected_wait_s()
+        self.adapter.started(load.model_id, load.load_id, entry.size_bytes if entry else None, wait_s)
+        if wait_s:
+            detail = "The server has just started: importing torch and transformers."
+            self.adapter.emit_progress(load.model_id, *checkpoint(1, detail=detail))
+        with self._lock:
+            load.worker = self.launcher.worker()
+        checkpoints = load.worker.load(self._spec(load), lambda need: self._admit(load, need))
+        while True:
+            if load.cancelled_by is not None:
+                return {}
+            try:
+                news = next(checkpoints)
+            except StopIteration as end:
+                facts: dict[str, Any] = end.value
+                return facts
+            if news is None:
+                self.adapter.tick(load.model_id)
+            else:
+                self.adapter.emit_progress(load.model_id, *news)
+
+    def _end(self, load: Load, facts: dict[str, Any], failure: ModelhubError | None) -> None:
+        """Decide how the load ended, and tell it."""
+        if self._closing:
+            failure = ModelhubError("interrupted", id=load.model_id)
+        with self._lock:
+            if load.cancelled_by is not None and not self._closing:
+                load.state = "cancelled"
+            else:
+                load.state = "failed" if failure is not None else "ready"
+        if load.state == "cancelled":
+            if not self.adapter.is_open(load.model_id):
+                self.adapter.queued(load.model_id, load.load_id, 1)
+            payload = self.adapter.cancelled(load.model_id, load.cancelled_by or load.by)
+        elif failure is not None:
+            payload = self.adapter.failed(load.model_id, failure)
+        else:
+            if load.worker is not None:
+                load.reserved_bytes = load.worker.mapped_bytes
+            payload = self.adapter.completed(load.model_id, facts)
+        state = "interrupted" if self._closing else load.state
+        kept = {name: payload.get(name) for name in ("bytes", "device", "dtype", "error", "steps")}
+        self._record(load, state=state, ended_at=time.time(), seconds=payload["elapsed"], **kept)
+        load.ended.set()
+
+    def _leave(self, load: Load) -> None:
+        """The process of a ready model has ended, asked to or not: tell it, with the receipt."""
+        worker = load.worker
+        assert worker is not None  # noqa: S101 - a ready load has one
+        worker.close()
+        load.reserved_bytes = 0
+        error = None if load.unloaded_by is not None else worker.obituary(load.model_id)
+        before, after = load.memory_before, self._memory_bytes()
+        freed = None if before is None or after is None else max(0, before - after)
+        receipt = {"memory_before": before, "memory_after": after, "freed": freed, "by": load.unloaded_by}
+        if self._closing:
+            return
+        with self._lock:
+            load.state = "absent" if error is None else "failed"
+        load.receipt = self.adapter.unloaded(load.model_id, load.load_id, receipt, error)
+        self._record(load, state="unloaded", error=load.receipt["error"])
+
+    def _admit(self, load: Load, need_bytes: int) -> None:
+        """Reserve memory for a load; raises ``no_memory`` with the numbers.
+
+        Weights mapped from files count as page cache, which the system calls available: they stay reserved as
+        long as the model is loaded.
+        """
+        with self._lock:
+            others = sum(other.reserved_bytes for other in self._loads.values() if other is not load)
+            free = max(0, memory.free_bytes() - others)
+            if need_bytes > free and not load.force:
+                raise ModelhubError(
+                    "no_memory", id=load.model_id, needed=words.size(need_bytes), free=words.size(free)
+                )
+            load.reserved_bytes = need_bytes
+
+    def _spec(self, load: Load) -> LoadSpec:
+        settings = self.settings
+        folders = {"models_dir": str(settings.models_dir), "demo_dir": str(settings.demo_dir)}
+        return LoadSpec(
+            load.model_id, **folders, device=settings.device, dtype=settings.dtype, force=load.force
+        )
+
+    def _release(self, load: Load) -> None:
+        with self._lock:
+            self._queue.release(load)
+
+    def _record(self, load: Load, **values: Any) -> None:
+        load.row |= values
+        self.journal.update(load.load_id, **values)
+
+    def _memory_bytes(self) -> int | None:
+        """What modelhub's processes hold together."""
+        workers = self.launcher.memory_bytes()
+        return None if workers is None else workers + memory.process_memory(os.getpid()).total
+
+    def _ready_load(self, model_id: str, also: str = "ready") -> Load:
+        load = self._loads.get(model_id)
+        if load is None or load.state not in ("ready", also):
+            state = self.model(model_id)["state"]
+            raise _wrong_state(model_id, state, "It is not in memory.", "Load it first.")
+        return load
+
+    def _model_resource(self, model_id: str) -> dict[str, Any]:
+        entry = self._catalogue.find(model_id)
+        snapshot = self.snapshot(model_id)
+        return {
+            "id": model_id,
+            "source": entry.source if entry else "hub",
+            "size_bytes": entry.size_bytes if entry else None,
+            "random_weights": entry is not None and entry.source == "demo",
+            "state": snapshot["state"],
+            "snapshot": snapshot,
+        }
+
+    def _load_resource(self, row: dict[str, Any]) -> dict[str, Any]:
+        snapshot = self.snapshot(row["model_id"])
+        return {**row, "snapshot": snapshot if snapshot["load_id"] == row["load_id"] else None}
+
+
+def _wrong_state(model_id: str, state: str, why: str, todo: str) -> ModelhubError:
+    return ModelhubError("wrong_state", id=model_id, state=state, why=why, todo=todo)

@@ -1,0 +1,109 @@
+"""What memory is free (control groups, host) and what a process holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+_UNLIMITED = 1 << 60
+
+
+class ProcessMemory(NamedTuple):
+    """What a process holds, in bytes: ``total`` (proportional share) and of that ``mapped`` from files."""
+
+    total: int
+    mapped: int
+
+
+def process_memory(pid: int) -> ProcessMemory:
+    """The memory of a process: PSS on Linux, else its resident size; zeros for a process that is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+        sizes = {name: int(rest.split()[0]) * 1024 for name, rest in (line.split(":") for line in lines)}
+        return ProcessMemory(sizes["Pss"], sizes.get("Pss_File", 0))
+    except (OSError, KeyError, ValueError, IndexError):
+        pass
+    try:
+        return ProcessMemory(psutil.Process(pid).memory_info().rss, 0)
+    except psutil.Error:
+        return ProcessMemory(0, 0)
+
+
+def free_bytes(proc: Path = Path("/proc/self")) -> int:
+    """Bytes that can still be taken: the least of what the host and each control group above us leave.
+
+    Page cache that can be given back counts as free: MemAvailable of the host, inactive_file of a group.
+    """
+    return max(0, min([psutil.virtual_memory().available, *_group_rooms(proc)]))
+
+
+def total_bytes(proc: Path = Path("/proc/self")) -> int:
+    """Bytes this process could have at most: the least of the host's memory and the groups' limits."""
+    limits = [limit for limit, _ in _groups(proc)]
+    return min([psutil.virtual_memory().total, *limits])
+
+
+def _group_rooms(proc: Path) -> list[int]:
+    return [limit - used for limit, used in _groups(proc)]
+
+
+def _groups(proc: Path) -> list[tuple[int, int]]:
+    """(limit, bytes in use that cannot be given back) of every limited control group above us, v1 and v2."""
+    rows: list[tuple[int, int]] = []
+    try:
+        memberships = (proc / "cgroup").read_text().splitlines()
+        mounts = _mounts(proc)
+    except OSError:
+        return rows
+    for membership in memberships:
+        number, controllers, path = membership.split(":", 2)
+        version = 2 if number == "0" else 1
+        if version == 1 and "memory" not in controllers.split(","):
+            continue
+        mount = mounts.get(version)
+        if mount is None:
+            continue
+        root, top = mount
+        relative = path.removeprefix(root) if root != "/" else path
+        group = top / relative.lstrip("/")
+        while True:
+            row = _read_group(group, version)
+            if row is not None:
+                rows.append(row)
+            if group == top or top not in group.parents:
+                break
+            group = group.parent
+    return rows
+
+
+def _mounts(proc: Path) -> dict[int, tuple[str, Path]]:
+    """Version -> (root of the mount inside the hierarchy, where it is mounted)."""
+    found: dict[int, tuple[str, Path]] = {}
+    for line in (proc / "mountinfo").read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        fields, kind, options = left.split(), right.split()[0], right.split()[-1]
+        if kind == "cgroup2":
+            found[2] = (fields[3], Path(fields[4]))
+        elif kind == "cgroup" and "memory" in options.split(","):
+            found[1] = (fields[3], Path(fields[4]))
+    return found
+
+
+def _read_group(group: Path, version: int) -> tuple[int, int] | None:
+    limit_name, usage_name, inactive = (
+        ("memory.max", "memory.current", "inactive_file")
+        if version == 2
+        else ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    )
+    try:
+        raw_limit = (group / limit_name).read_text().strip()
+        limit = _UNLIMITED if raw_limit == "max" else int(raw_limit)
+        if limit >= _UNLIMITED:
+            return None
+        usage = int((group / usage_name).read_text())
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return limit, usage - int(stat.get(inactive, 0))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,37 @@
+"""How long each step may take: constants that give a bar an honest shape until history is learned from."""
+
+from __future__ import annotations
+
+from modelhub.checkpoints import TOTAL_STEPS
+
+# Seconds a step takes whatever the model's size, and bytes per second for what grows with it. Taken from
+# runs on a 2-core machine with a local disk; a load corrects them by the rate it measures itself.
+_FIXED_S = (0.05, 0.3, 0.02, 0.05, 0.2, 0.02, 0.02, 0.02, 0.2)
+_DOWNLOAD_BYTES_PER_S = 20e6
+_READ_BYTES_PER_S = 1.2e9
+_MOVE_BYTES_PER_S = 5e9
+_FORWARD_BYTES_PER_S = 5e9
+UNKNOWN_MODEL_BYTES = 1_000_000_000
+
+
+def expected_seconds(
+    step: int, model_bytes: int | None, fetch_bytes: int = 0, first_step_s: float = 0.0
+) -> float:
+    """Seconds that ``step`` (1 to 9) is expected to take for a model of ``model_bytes`` bytes.
+
+    ``fetch_bytes`` of them are not on this machine yet; ``first_step_s`` is a wait known of for step 1.
+    """
+    size = UNKNOWN_MODEL_BYTES if model_bytes is None else model_bytes
+    more = {
+        1: first_step_s,
+        3: fetch_bytes / _DOWNLOAD_BYTES_PER_S,
+        5: size / _READ_BYTES_PER_S,
+        7: size / _MOVE_BYTES_PER_S,
+        9: size / _FORWARD_BYTES_PER_S,
+    }
+    return _FIXED_S[step - 1] + more.get(step, 0.0)
+
+
+def expected_after(step: int, model_bytes: int | None) -> float:
+    """Seconds that all steps behind ``step`` are expected to take together."""
+    return sum(expected_seconds(later, model_bytes) for later in range(step + 1, TOTAL_STEPS + 1))

@@ -1,0 +1,171 @@
+"""The state of one load in progress: pure arithmetic over checkpoints and a clock that is handed in."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Any
+
+from modelhub.checkpoints import TOTAL_STEPS, Checkpoint, describe_step
+from modelhub.progress import pace
+
+MIN_INTERVAL_S = 0.1  # at most 10 events a second
+HEARTBEAT_S = 1.0
+_RATE_WINDOW_S = 3.0
+_RATE_MIN_SPAN_S = 0.25
+_FETCH_STEP = 3
+_READ_STEP = 5
+_MOST = 0.99  # progress is 1.0 only in model_load_completed
+
+
+class Tracker:
+    """Takes the checkpoints of one load and says what is to be told, and when.
+
+    ``feed`` and ``tick`` return the states to tell now, oldest first; each is the part of an event that the
+    load itself determines. Times are seconds on a monotonic clock. A checkpoint that goes back raises
+    ValueError and changes nothing. ``first_step_s`` is a wait before the first step that is known of.
+    """
+
+    def __init__(
+        self, now: float, model_bytes: int | None = None, stall_s: float = 10.0, first_step_s: float = 0.0
+    ) -> None:
+        self.started_at = now
+        self._first_step_s = first_step_s
+        self._model_bytes = model_bytes
+        self._stall_s = stall_s
+        self._current: Checkpoint | None = None
+        self._durations: list[float | None] = [None] * TOTAL_STEPS
+        self._step_began = now
+        self._moved_at = now
+        self._told_at = float("-inf")
+        self._pending = False
+        self._samples: deque[tuple[float, int]] = deque()
+        self._progress = 0.0
+
+    def feed(self, checkpoint: Checkpoint, now: float) -> list[dict[str, Any]]:
+        """Take one checkpoint. The first and the last of each step are always told."""
+        current = self._current
+        if current is None or checkpoint.step > current.step:
+            told = [self._tell(now)] if self._pending else []
+            self._begin_step(checkpoint, now)
+            return [*told, self._tell(now)]
+        if checkpoint.step < current.step:
+            raise ValueError(f"step {checkpoint.step} after step {current.step}")
+        done, before = checkpoint.done, current.done
+        if done is not None and before is not None and checkpoint.unit == current.unit and done < before:
+            raise ValueError(f"{done} {checkpoint.unit} after {before}")
+        if done != before:
+            self._moved_at = now
+        self._current = checkpoint
+        self._sample(now)
+        self._pending = True
+        return self.tick(now)
+
+    def tick(self, now: float) -> list[dict[str, Any]]:
+        """Time has passed: what was held back, or a sign of life, if it is due."""
+        since = now - self._told_at
+        due = since >= MIN_INTERVAL_S if self._pending else since >= HEARTBEAT_S
+        return [self._tell(now)] if due and self._current is not None else []
+
+    def flush(self, now: float) -> list[dict[str, Any]]:
+        """What is still held back; to be called before the load's end is told."""
+        return [self._tell(now)] if self._pending else []
+
+    def finish(self, now: float) -> None:
+        """The load is over: the running step's time is final."""
+        if self._current is not None and self._durations[self._current.step - 1] is None:
+            self._durations[self._current.step - 1] = now - self._step_began
+
+    def state(self, now: float) -> dict[str, Any]:
+        """The load as it stands: the fields of an event from ``step`` to ``steps``."""
+        checkpoint = self._current or Checkpoint(1, describe_step(1).message)
+        row = describe_step(checkpoint.step)
+        elapsed = now - self.started_at
+        stalled = now - self._moved_at
+        is_stalled = self._current is not None and stalled >= self._stall_s
+        rate = self._rate(now)
+        here = self._expected_here(checkpoint, rate)
+        part = self._part_done(checkpoint, now, here)
+        later = pace.expected_after(checkpoint.step, self._model_bytes)
+        before = sum(self._expected(step) for step in range(1, checkpoint.step))
+        self._progress = max(self._progress, min(_MOST, (before + here * part) / (before + here + later)))
+        remaining = here * (1 - part) + later
+        return {
+            "step": checkpoint.step,
+            "total": TOTAL_STEPS,
+            "phase": row.phase.value,
+            "message": checkpoint.message,
+            "percent": row.percent,
+            "done": checkpoint.done,
+            "size": checkpoint.size,
+            "unit": checkpoint.unit,
+            "rate": None if rate is None else round(rate, 1),
+            "detail": checkpoint.detail,
+            "progress": round(self._progress, 4),
+            "elapsed": round(elapsed, 3),
+            "eta": None if is_stalled else self._time_left(checkpoint, rate, remaining),
+            "eta_low": None,
+            "eta_high": None,
+            "stalled_for": round(stalled, 1) if is_stalled else None,
+            "steps": [None if s is None else round(s, 4) for s in self._durations],
+        }
+
+    def _begin_step(self, checkpoint: Checkpoint, now: float) -> None:
+        if self._current is not None:
+            self._durations[self._current.step - 1] = now - self._step_began
+        self._current = checkpoint
+        self._step_began = self._moved_at = now
+        self._samples.clear()
+        self._sample(now)
+
+    def _sample(self, now: float) -> None:
+        checkpoint = self._current
+        if checkpoint is None or checkpoint.done is None or checkpoint.unit != "bytes":
+            return
+        if checkpoint.size and (checkpoint.step >= _READ_STEP or self._model_bytes is None):
+            self._model_bytes = checkpoint.size
+        self._samples.append((now, checkpoint.done))
+        while now - self._samples[0][0] > _RATE_WINDOW_S and len(self._samples) > 2:
+            self._samples.popleft()
+
+    def _rate(self, now: float) -> float | None:
+        """Bytes per second over the last few seconds; None until there is enough to tell."""
+        if len(self._samples) < 2:
+            return None
+        (then, before), (_, done) = self._samples[0], self._samples[-1]  # a pause since then lowers the rate
+        return (done - before) / (now - then) if now - then >= _RATE_MIN_SPAN_S else None
+
+    def _expected(self, step: int) -> float:
+        """Seconds that a step was expected to take, or did where that was more."""
+        took = self._durations[step - 1] or 0.0
+        expected = pace.expected_seconds(step, self._model_bytes)
+        return max(took, expected) if step == _FETCH_STEP else expected
+
+    def _expected_here(self, checkpoint: Checkpoint, rate: float | None) -> float:
+        """Seconds that the running step is expected to take in all; by its own rate once there is one."""
+        fetched = checkpoint.step == _FETCH_STEP and checkpoint.unit == "bytes"
+        expected = pace.expected_seconds(
+            checkpoint.step, self._model_bytes, (checkpoint.size or 0) if fetched else 0, self._first_step_s
+        )
+        if checkpoint.unit == "bytes" and checkpoint.size and rate:
+            return checkpoint.size / rate
+        return expected
+
+    def _part_done(self, checkpoint: Checkpoint, now: float, expected: float) -> float:
+        """How much of the running step is done, 0 to 1: by its count, else by time, ever slower towards 1."""
+        if checkpoint.unit == "bytes" and checkpoint.size and checkpoint.done is not None:
+            return checkpoint.done / checkpoint.size
+        return 1 - math.exp(-(now - self._step_began) / expected)
+
+    def _time_left(self, checkpoint: Checkpoint, rate: float | None, remaining: float) -> float | None:
+        """Seconds left, or None while it would be a guess."""
+        counted = checkpoint.unit == "bytes" and checkpoint.done is not None
+        measured = counted and (bool(rate) or checkpoint.done == checkpoint.size)
+        if not measured and (checkpoint.step <= _READ_STEP or counted):
+            return None
+        return round(remaining, 2)
+
+    def _tell(self, now: float) -> dict[str, Any]:
+        self._told_at = now
+        self._pending = False
+        return self.state(now)

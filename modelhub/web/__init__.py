@@ -1,0 +1,1 @@
+"""The doors to the hub: pages, REST, Socket.IO rooms, server-sent events."""

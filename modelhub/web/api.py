@@ -1,0 +1,211 @@
+"""REST: loads, models, predictions and the probes; its OpenAPI document is at /openapi.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, Response, current_app
+from flask_smorest import Api, Blueprint
+from marshmallow import Schema, validate
+from marshmallow.fields import Boolean, Dict, Float, Integer, List, Nested, Raw, String
+
+from modelhub.hub import Hub
+from modelhub.progress.schemas import STATES, ErrorSchema, EventSchema
+from modelhub.web.security import csrf
+
+LOAD_STATES = ("queued", "loading", "ready", "failed", "cancelled", "interrupted", "unloaded")
+SOURCES = ("folder", "cache", "demo", "hub")
+blueprint = Blueprint("api", __name__, description="Load, watch, use and unload models.")
+
+
+class FailureSchema(Schema):
+    """What every failure answers."""
+
+    error = Nested(ErrorSchema, required=True)
+
+
+class LoadRequest(Schema):
+    """Which model to load."""
+
+    model = String(required=True, metadata={"description": "name, org/name or org/name@revision"})
+    force = Boolean(load_default=False, metadata={"description": "Load also where memory seems too small."})
+
+
+class LoadResource(Schema):
+    """One load, running or past. Times are Unix seconds; null is not known, or not yet."""
+
+    load_id = String()
+    model_id = String()
+    state = String(validate=validate.OneOf(LOAD_STATES))
+    by = String()
+    requested_at = Float()
+    started_at = Float(allow_none=True)
+    ended_at = Float(allow_none=True)
+    seconds = Float(allow_none=True)
+    bytes = Integer(allow_none=True)
+    device = String(allow_none=True)
+    dtype = String(allow_none=True)
+    error = Nested(ErrorSchema, allow_none=True)
+    steps = List(Float(allow_none=True), allow_none=True)
+    snapshot = Nested(EventSchema, allow_none=True)
+
+
+class LoadList(Schema):
+    """Loads, the newest first."""
+
+    items_ = List(Nested(LoadResource), data_key="loads", attribute="loads")
+
+
+class LoadQuery(Schema):
+    """Which loads to list."""
+
+    model = String()
+    limit = Integer(load_default=50, validate=validate.Range(1, 1000))
+
+
+class ModelResource(Schema):
+    """One model. ``size_bytes`` is that of its weights, null where it is not known yet."""
+
+    id = String()
+    source = String(validate=validate.OneOf(SOURCES))
+    size_bytes = Integer(allow_none=True)
+    random_weights = Boolean()
+    state = String(validate=validate.OneOf(STATES))
+    snapshot = Nested(EventSchema)
+
+
+class ModelList(Schema):
+    """Models by id."""
+
+    models = List(Nested(ModelResource))
+
+
+class PredictionRequest(Schema):
+    """What to predict from: what the pipeline of the model's task takes, images as data: URIs."""
+
+    model = String(required=True)
+    inputs = Raw(required=True)
+    parameters = Dict(keys=String(), load_default=dict)
+
+
+class Prediction(Schema):
+    """What a model made of its inputs, and in how many seconds."""
+
+    model = String()
+    task = String()
+    outputs = Raw()
+    seconds = Float()
+
+
+class Readiness(Schema):
+    """Whether loads start at once and the models of MODELHUB_PRELOAD are ready."""
+
+    ready = Boolean()
+    workers = Dict()
+    preload = Dict(keys=String(), values=String())
+
+
+class HubApi(Api):
+    """flask-smorest with the failures of this house."""
+
+    ERROR_SCHEMA = FailureSchema
+
+    def _register_error_handlers(self) -> None:
+        """Failures are answered in one place for API and pages: modelhub.web.failures."""
+
+
+def init_app(app: Flask) -> None:
+    """Serve the API below /api, its document, and the probes."""
+    app.config.from_mapping(
+        API_TITLE="modelhub",
+        API_VERSION="1",
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/",
+        OPENAPI_JSON_PATH="openapi.json",
+    )
+    api = HubApi(app)
+    app.extensions["modelhub_api"] = api
+    csrf.exempt(blueprint)  # it takes JSON only, which another site's form cannot send
+    api.register_blueprint(blueprint)
+
+
+def _hub() -> Hub:
+    hub: Hub = current_app.extensions["modelhub"]
+    return hub
+
+
+@blueprint.post("/api/loads")
+@blueprint.arguments(LoadRequest)
+@blueprint.response(202, LoadResource)
+@blueprint.alt_response(200, schema=LoadResource, description="It loads or is ready already.")
+def start_load(request: dict[str, Any]) -> Any:
+    """Load a model, or join the load that runs."""
+    load, created = _hub().request(request["model"], by="rest", force=request["force"])
+    return load if created else (load, 200)
+
+
+@blueprint.get("/api/loads")
+@blueprint.arguments(LoadQuery, location="query")
+@blueprint.response(200, LoadList)
+def list_loads(query: dict[str, Any]) -> dict[str, Any]:
+    """The loads of all models, or of one, the newest first."""
+    return {"loads": _hub().loads(query.get("model"), query["limit"])}
+
+
+@blueprint.get("/api/loads/<load_id>")
+@blueprint.response(200, LoadResource)
+def get_load(load_id: str) -> dict[str, Any]:
+    """One load."""
+    return _hub().load(load_id)
+
+
+@blueprint.delete("/api/loads/<load_id>")
+@blueprint.response(200, LoadResource)
+def cancel_load(load_id: str) -> dict[str, Any]:
+    """Cancel a load that waits or runs."""
+    return _hub().cancel(load_id, by="rest")
+
+
+@blueprint.get("/api/models")
+@blueprint.response(200, ModelList)
+def list_models() -> dict[str, Any]:
+    """The models that are here, and those that were asked for."""
+    return {"models": _hub().models()}
+
+
+@blueprint.get("/api/models/<path:model_id>")
+@blueprint.response(200, ModelResource)
+def get_model(model_id: str) -> dict[str, Any]:
+    """One model and its full state."""
+    return _hub().model(model_id)
+
+
+@blueprint.delete("/api/models/<path:model_id>")
+@blueprint.response(200, EventSchema)
+def unload_model(model_id: str) -> dict[str, Any]:
+    """Unload a model; answers with the receipt: memory before, after and freed, in bytes."""
+    return _hub().unload(model_id, by="rest")
+
+
+@blueprint.post("/api/predictions")
+@blueprint.arguments(PredictionRequest)
+@blueprint.response(200, Prediction)
+def predict(request: dict[str, Any]) -> Response:
+    """Run a loaded model on inputs."""
+    text = _hub().predict(request["model"], request["inputs"], request["parameters"])
+    return Response(text, mimetype="application/json")
+
+
+@blueprint.get("/livez")
+def livez() -> dict[str, Any]:
+    """The server answers."""
+    return {"live": True}
+
+
+@blueprint.get("/readyz")
+@blueprint.response(200, Readiness)
+@blueprint.alt_response(503, schema=Readiness, description="Not yet; the body says how far.")
+def readyz() -> Any:
+    """Whether loads start at once and the models of MODELHUB_PRELOAD are ready."""
+    readiness = _hub().readiness()
+    return readiness if readiness["ready"] else (readiness, 503)

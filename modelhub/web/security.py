@@ -1,0 +1,56 @@
+"""Who may ask: hosts, same-origin forms (CSRF), response headers."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from flask import Flask, Response
+from flask_wtf import CSRFProtect
+
+from modelhub.config import Settings
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+csrf = CSRFProtect()
+
+
+def init_app(app: Flask) -> None:
+    """Protect the app's forms, hosts and answers."""
+    settings: Settings = app.extensions["modelhub"].settings
+    if settings.host in LOOPBACK:  # a name that merely resolves to this machine (DNS rebinding) is refused
+        app.config["TRUSTED_HOSTS"] = ["127.0.0.1", "localhost", "[::1]"]
+    app.config.update(
+        SESSION_COOKIE_SAMESITE="Strict", SESSION_COOKIE_NAME="modelhub", WTF_CSRF_TIME_LIMIT=None
+    )
+    app.before_request(lambda: _ensure_key(app, settings.data_dir))
+    csrf.init_app(app)
+    app.after_request(_add_headers)
+
+
+def _ensure_key(app: Flask, data_dir: Path) -> None:
+    """The key that signs the session: made once, kept in the data folder for its owner only."""
+    if app.secret_key is None:
+        path = data_dir / "secret_key"
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            pass
+        else:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_hex(32))
+        app.secret_key = path.read_text()
+
+
+def _add_headers(response: Response) -> Response:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response

@@ -1,0 +1,67 @@
+"""Fixtures that more than one test module uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.server import Server, Watcher
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of tiny real models, one of each of four architectures, and the published MiniLM."""
+    from tests import models
+
+    folder = tmp_path_factory.mktemp("models")
+    models.make_all(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with the tiny models, warm, shared by the tests of a module."""
+    running = Server(tmp_path_factory.mktemp("data"), MODELS_DIR=models_dir).start().wait_warm()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def empty_server(server: Server) -> Server:
+    """The shared server, with no model in memory."""
+    server.unload_all()
+    return server
+
+
+@pytest.fixture
+def start_server(models_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts servers with settings of their own: ``start_server(STALL_SECONDS=1)``."""
+    started: list[Server] = []
+
+    def start(environ: dict[str, str] | None = None, **settings: Any) -> Server:
+        folder = settings.pop("DATA_DIR", tmp_path / f"data{len(started)}")
+        server = Server(folder, environ, **{"MODELS_DIR": models_dir, **settings}).start()
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture
+def watch(request: pytest.FixtureRequest) -> Iterator[Callable[..., Watcher]]:
+    """Opens Socket.IO clients: ``watch(server)``."""
+    opened: list[Watcher] = []
+
+    def open_watcher(server: Server, *transports: str) -> Watcher:
+        watcher = Watcher(server.url, transports or ("websocket",))
+        opened.append(watcher)
+        return watcher
+
+    yield open_watcher
+    for watcher in opened:
+        watcher.close()
