@@ -1,4 +1,4 @@
-"""modelhub loads Hugging Face models on your own machine and shows, truthfully and live, how the load is going."""
+"""modelhub: loads Hugging Face models on your own machine and shows, live, how the load is going."""
 
 from __future__ import annotations
 

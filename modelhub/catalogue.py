@@ -1,4 +1,4 @@
-"""Which models this machine has: the models folder, the Hugging Face cache, the demos. Reads names and sizes only."""
+"""Which models this machine has, by names and sizes: models folder, Hugging Face cache, demos."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Catalogue:
         return self._entries
 
     def find(self, model_id: str) -> Entry | None:
-        """The model if it is here. A revision is looked up by its repo: which one is here shows when loading."""
+        """The model if it is here. One with a revision is looked up by its repo."""
         return self.entries().get(model_id) or self.entries().get(parse_model_id(model_id).repo)
 
 

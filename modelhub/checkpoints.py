@@ -7,7 +7,7 @@ from enum import Enum
 from typing import NamedTuple
 
 
-class ModelLoadPhase(str, Enum):
+class ModelLoadPhase(str, Enum):  # noqa: UP042 - the seed names its bases
     """The four phases of a load, in order."""
 
     INITIALIZATION = "initialization"

@@ -44,7 +44,9 @@ def read_settings(
 
     Raises ModelhubError ``bad_setting`` that names the first setting with a value that cannot be used.
     """
-    given = {name: value for name, value in environ.items() if name.startswith(PREFIX)} | dict(overrides or {})
+    given = {name: value for name, value in environ.items() if name.startswith(PREFIX)} | dict(
+        overrides or {}
+    )
 
     def setting(name: str, default: Any, read: Callable[[Any], Any]) -> Any:
         raw = given.get(PREFIX + name, "")

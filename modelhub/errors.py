@@ -23,7 +23,9 @@ FAILURES: dict[str, Failure] = {
         "“{id}” is not a model id.",
         "Write name or org/name, if need be with @revision: letters, digits, '.', '_' and '-' only.",
     ),
-    "invalid_request": Failure(422, "The request is not valid: {why}", "Correct what is named and send it again."),
+    "invalid_request": Failure(
+        422, "The request is not valid: {why}", "Correct what is named and send it again."
+    ),
     "form_expired": Failure(
         400, "The page that this came from is out of date.", "Reload the page and press the button again."
     ),
@@ -34,20 +36,30 @@ FAILURES: dict[str, Failure] = {
     ),
     "unknown_load": Failure(404, "There is no load {id}.", "GET /api/loads lists the loads."),
     "not_found": Failure(404, "There is nothing at this address.", "See /docs for what there is."),
-    "method_not_allowed": Failure(405, "This address does not take that method.", "See /docs for what it takes."),
+    "method_not_allowed": Failure(
+        405, "This address does not take that method.", "See /docs for what it takes."
+    ),
     "wrong_state": Failure(409, "{id} is {state}: {why}", "{todo}"),
     "too_large": Failure(413, "The request is too large.", "Send at most {limit}."),
     "queue_full": Failure(
         503, "{waiting} loads are waiting already.", "Try again in a while, or cancel a load that waits."
     ),
-    "shutting_down": Failure(503, "The server is shutting down.", "Load the model again once the server is back."),
-    "internal": Failure(500, "modelhub made a mistake of its own.", "The server's log says more. Please report it."),
+    "shutting_down": Failure(
+        503, "The server is shutting down.", "Load the model again once the server is back."
+    ),
+    "internal": Failure(
+        500, "modelhub made a mistake of its own.", "The server's log says more. Please report it."
+    ),
     # The model's files
     "no_config": Failure(
-        404, "{id} has no config.json, so it is not a model that transformers can load.", "Check what the id names."
+        404,
+        "{id} has no config.json, so it is not a model that transformers can load.",
+        "Check what the id names.",
     ),
     "bad_config": Failure(
-        422, "The configuration of {id} cannot be used: {why}", "Fetch the model's files again, or choose another model."
+        422,
+        "The configuration of {id} cannot be used: {why}",
+        "Fetch the model's files again, or choose another model.",
     ),
     "missing_weights": Failure(
         422,
@@ -70,7 +82,9 @@ FAILURES: dict[str, Failure] = {
         "Update transformers, or choose another model. Code from a model's own repository is never run.",
     ),
     "needs_package": Failure(
-        422, "{id} needs a Python package that is not installed: {package}", "Run 'pip install {package}' and restart."
+        422,
+        "{id} needs a Python package that is not installed: {package}",
+        "Run 'pip install {package}' and restart.",
     ),
     "bad_tokenizer": Failure(
         422, "The tokenizer or processor of {id} cannot be loaded: {why}", "Fetch the model's files again."
@@ -98,7 +112,9 @@ FAILURES: dict[str, Failure] = {
     ),
     "hub_error": Failure(502, "The hub answered with an error for {id}: {why}", "Press Retry in a while."),
     "disk_full": Failure(
-        507, "The disk is full: {id} needs {needed} more, {free} are free.", "Free some space, then press Retry."
+        507,
+        "The disk is full: {id} needs {needed} more, {free} are free.",
+        "Free some space, then press Retry.",
     ),
     # The machine
     "no_memory": Failure(
@@ -107,10 +123,14 @@ FAILURES: dict[str, Failure] = {
         "Unload another model first, choose a smaller one, or load it with force.",
     ),
     "host_out_of_memory": Failure(
-        507, "The machine ran out of memory while {id} was loading.", "Unload another model or choose a smaller one."
+        507,
+        "The machine ran out of memory while {id} was loading.",
+        "Unload another model or choose a smaller one.",
     ),
     "device_out_of_memory": Failure(
-        507, "The device ran out of memory while {id} was loading.", "Unload another model or set MODELHUB_DEVICE=cpu."
+        507,
+        "The device ran out of memory while {id} was loading.",
+        "Unload another model or set MODELHUB_DEVICE=cpu.",
     ),
     "no_device": Failure(
         422, "This machine has no usable device {device}.", "Set MODELHUB_DEVICE to auto or cpu and restart."
@@ -124,7 +144,9 @@ FAILURES: dict[str, Failure] = {
         500, "The process of {id} ended unexpectedly ({status}).", "The server's log says more. Press Retry."
     ),
     "worker_unavailable": Failure(
-        503, "No process for the model could be started: {why}", "The server's log says more. Restart the server."
+        503,
+        "No process for the model could be started: {why}",
+        "The server's log says more. Restart the server.",
     ),
     "interrupted": Failure(
         503, "The server stopped while {id} was loading.", "Load it again: what was fetched is kept."
@@ -134,14 +156,18 @@ FAILURES: dict[str, Failure] = {
     "bad_inputs": Failure(422, "{id} cannot use these inputs: {why}", "{todo}"),
     "prediction_failed": Failure(500, "The prediction failed: {why}", "Check the inputs and parameters."),
     # The start and the command line
-    "bad_setting": Failure(500, "The setting {setting} cannot be {value}. {why}", "Correct it and start again."),
+    "bad_setting": Failure(
+        500, "The setting {setting} cannot be {value}. {why}", "Correct it and start again."
+    ),
     "already_running": Failure(
         500,
         "Another modelhub server uses this data folder.",
         "Stop it, or give this one a folder of its own with MODELHUB_DATA_DIR.",
     ),
     "server_unreachable": Failure(
-        503, "No modelhub server answers at {server}.", "Start one with 'python wsgi.py', or name it with --server."
+        503,
+        "No modelhub server answers at {server}.",
+        "Start one with 'python wsgi.py', or name it with --server.",
     ),
 }
 

@@ -34,9 +34,7 @@ CREATE TABLE IF NOT EXISTS loads (
 );
 CREATE INDEX IF NOT EXISTS loads_by_model ON loads (model_id, requested_at);
 """
-_COLUMNS = (
-    "load_id model_id state by requested_at started_at ended_at seconds bytes device dtype error steps".split()
-)
+_JSON_COLUMNS = ("error", "steps")
 _UNFINISHED = ("queued", "loading")
 _BUSY_TIMEOUT_S = 0.2
 
@@ -52,7 +50,10 @@ class Journal:
         self._guard = _take_lock(data_dir / "modelhub.lock")
         self._lock = threading.Lock()
         self._database = sqlite3.connect(
-            data_dir / "history.sqlite3", timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            data_dir / "history.sqlite3",
+            timeout=_BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
         )
         self._database.row_factory = sqlite3.Row
         self._database.execute("PRAGMA journal_mode=WAL")
@@ -68,7 +69,7 @@ class Journal:
 
     def update(self, load_id: str, **values: Any) -> None:
         """Set columns of a load; ``error`` (a dict) and ``steps`` (a list of seconds) are kept as JSON."""
-        for name in ("error", "steps"):
+        for name in _JSON_COLUMNS:
             if name in values and values[name] is not None:
                 values[name] = json.dumps(values[name])
         columns = ", ".join(f"{name} = ?" for name in values)
@@ -92,7 +93,9 @@ class Journal:
         """The newest loads first, of one model or of all."""
         if model_id is None:
             return self._read("ORDER BY requested_at DESC, rowid DESC LIMIT ?", (limit,))
-        return self._read("WHERE model_id = ? ORDER BY requested_at DESC, rowid DESC LIMIT ?", (model_id, limit))
+        return self._read(
+            "WHERE model_id = ? ORDER BY requested_at DESC, rowid DESC LIMIT ?", (model_id, limit)
+        )
 
     def close(self) -> None:
         """Give back the database and the lock."""
@@ -114,8 +117,8 @@ class Journal:
 
 
 def _resource(row: sqlite3.Row) -> dict[str, Any]:
-    values = {name: row[name] for name in _COLUMNS}
-    for name in ("error", "steps"):
+    values = dict(row)
+    for name in _JSON_COLUMNS:
         if values[name] is not None:
             values[name] = json.loads(values[name])
     return values

@@ -136,7 +136,9 @@ class Hub:
             if current is not None and current.state in (*ACTIVE, "ready"):
                 return self._load_resource(current.row), False
             if current is not None and current.state == "unloading":
-                raise _wrong_state(model_id, "unloading", "It leaves memory just now.", "Try again in a moment.")
+                raise _wrong_state(
+                    model_id, "unloading", "It leaves memory just now.", "Try again in a moment."
+                )
             load = Load(secrets.token_hex(8), model_id, by, force)
             self._queue.join(load)
             self._loads[model_id] = load
@@ -151,7 +153,9 @@ class Hub:
             load = next((load for load in self._loads.values() if load.load_id == load_id), None)
             if load is None:
                 past = self.load(load_id)
-                raise _wrong_state(past["model_id"], past["state"], "That load has ended.", "There is nothing to cancel.")
+                raise _wrong_state(
+                    past["model_id"], past["state"], "That load has ended.", "There is nothing to cancel."
+                )
             if load.state not in ACTIVE:
                 todo = "Unload the model instead." if load.state == "ready" else "There is nothing to cancel."
                 raise _wrong_state(load.model_id, load.state, "That load has ended.", todo)
@@ -307,7 +311,9 @@ class Hub:
     def _spec(self, load: Load) -> LoadSpec:
         settings = self.settings
         folders = {"models_dir": str(settings.models_dir), "demo_dir": str(settings.demo_dir)}
-        return LoadSpec(load.model_id, **folders, device=settings.device, dtype=settings.dtype, force=load.force)
+        return LoadSpec(
+            load.model_id, **folders, device=settings.device, dtype=settings.dtype, force=load.force
+        )
 
     def _release(self, load: Load) -> None:
         with self._lock:

@@ -34,7 +34,7 @@ def process_memory(pid: int) -> ProcessMemory:
 def free_bytes(proc: Path = Path("/proc/self")) -> int:
     """Bytes that can still be taken: the least of what the host and each control group above us leave.
 
-    Page cache that can be given back counts as free, for the host (MemAvailable) and for a group (inactive_file).
+    Page cache that can be given back counts as free: MemAvailable of the host, inactive_file of a group.
     """
     return max(0, min([psutil.virtual_memory().available, *_group_rooms(proc)]))
 

@@ -30,6 +30,13 @@ def server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
+def empty_server(server: Server) -> Server:
+    """The shared server, with no model in memory."""
+    server.unload_all()
+    return server
+
+
+@pytest.fixture
 def start_server(models_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Starts servers with settings of their own: ``start_server(STALL_SECONDS=1)``."""
     started: list[Server] = []

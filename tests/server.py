@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import requests
 import socketio
 
@@ -48,13 +49,19 @@ class Server:
         clean |= {"HF_HOME": str(data_dir / "hf"), "HF_HUB_OFFLINE": "1", **(environ or {})}
         given = {"DATA_DIR": data_dir, "PORT": self.port, **settings}
         self.environ = clean | {f"MODELHUB_{name}": str(value) for name, value in given.items()}
+        self.command = ["wsgi.py"]
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Server:
         """Start it and wait until it answers."""
         log = self.log_path.open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "wsgi.py"], cwd=ROOT, env=self.environ, stdout=log, stderr=log, start_new_session=True
+            [sys.executable, *self.command],
+            cwd=ROOT,
+            env=self.environ,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         log.close()
         deadline = time.monotonic() + 20
@@ -70,7 +77,10 @@ class Server:
 
     def wait_warm(self, timeout_s: float = 60) -> Server:
         """Wait until loads start at once."""
-        wait_until(lambda: requests.get(f"{self.url}/readyz", timeout=5).json()["workers"]["state"] == "warm", timeout_s)
+        wait_until(
+            lambda: requests.get(f"{self.url}/readyz", timeout=5).json()["workers"]["state"] == "warm",
+            timeout_s,
+        )
         return self
 
     @property
@@ -100,6 +110,31 @@ class Server:
             self.process.kill()
             self.process.wait()
             raise
+
+    # Its processes
+
+    def zygote(self) -> psutil.Process:
+        """The parent of all workers."""
+        (process,) = psutil.Process(self.pid).children()
+        return process
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that hold or load a model."""
+        return self.zygote().children()
+
+    def freeze_load(self, model_id: str) -> psutil.Process:
+        """Ask for a load and stop its process (SIGSTOP) as soon as it is there: a load that is truly stuck."""
+        before = {process.pid for process in self.workers()}
+        self.request_load(model_id)
+        found: list[psutil.Process] = []
+
+        def appeared() -> bool:
+            found[:] = [process for process in self.workers() if process.pid not in before]
+            return bool(found)
+
+        wait_until(appeared, 10)
+        found[0].suspend()
+        return found[0]
 
     # REST in short
 
@@ -211,7 +246,9 @@ def check_truth(events: list[tuple[str, dict[str, Any]]]) -> None:
     names = [name for name, _ in events]
     payloads = [payload for _, payload in events]
     assert names.count("model_load_started") == 1
-    assert [name for name in names if name in TERMINAL] == names[-1:], "exactly one terminal event, and it is the last"
+    assert [name for name in names if name in TERMINAL] == names[-1:], (
+        "exactly one terminal event, and it is the last"
+    )
     assert len({payload["load_id"] for payload in payloads}) == 1
     seqs = [payload["seq"] for payload in payloads]
     assert seqs == list(range(seqs[0], seqs[0] + len(seqs))), "numbered without a gap"

@@ -115,7 +115,7 @@ class ProgressAdapter:
             self._publish("model_load_progress", model_id, load.load_id, "loading", state)
 
     def tick(self, model_id: str) -> None:
-        """Time has passed without a checkpoint: tell what was held back, a sign of life, a stall. Never raises."""
+        """No checkpoint came: tell what was held back, or a sign of life, or a stall. Never raises."""
         try:
             load, tracker = self._running(model_id)
             states = tracker.tick(self._clock())
@@ -130,7 +130,11 @@ class ProgressAdapter:
         state = self._final_state(model_id)
         ready = {"progress": 1.0, "percent": 100, "eta": None, "stalled_for": None, "detail": None}
         return self._end(
-            "model_load_completed", model_id, "ready", {**state, **ready}, {**facts, "seconds": state.get("elapsed")}
+            "model_load_completed",
+            model_id,
+            "ready",
+            {**state, **ready},
+            {**facts, "seconds": state.get("elapsed")},
         )
 
     def failed(self, model_id: str, error: ModelhubError) -> dict[str, Any]:
@@ -141,7 +145,9 @@ class ProgressAdapter:
 
     def cancelled(self, model_id: str, by: str) -> dict[str, Any]:
         """The load was cancelled; ``by`` says by whom."""
-        return self._end("model_load_cancelled", model_id, "cancelled", self._final_state(model_id), {"by": by})
+        return self._end(
+            "model_load_cancelled", model_id, "cancelled", self._final_state(model_id), {"by": by}
+        )
 
     def unloading(self, model_id: str) -> None:
         """The model is about to leave memory: the state changes, no event of its own is told."""
@@ -165,7 +171,7 @@ class ProgressAdapter:
         return load, load.tracker
 
     def _final_state(self, model_id: str) -> dict[str, Any]:
-        """The running load's last state, whatever was held back told first; empty for one that only waited."""
+        """The running load's last state, what was held back told first; empty if it only waited."""
         load = self._open[model_id]
         if load.tracker is None:
             return {}

@@ -9,6 +9,10 @@ from typing import Any, NamedTuple
 from modelhub.checkpoints import TOTAL_STEPS
 
 _KEPT_EVENTS = 256
+_NOT_KNOWN = (
+    *("load_id", "step", "phase", "message", "percent", "done", "size", "unit", "rate", "detail"),
+    *("progress", "elapsed", "eta", "eta_low", "eta_high", "stalled_for", "error", "queue_position"),
+)
 
 
 class Event(NamedTuple):
@@ -44,9 +48,6 @@ class ModelLog:
 
 def absent(model_id: str, epoch: str) -> dict[str, Any]:
     """The full state of a model that nothing was done with yet."""
-    unknown = dict.fromkeys(
-        ("load_id", "step", "phase", "message", "percent", "done", "size", "unit", "rate", "detail", "progress")
-        + ("elapsed", "eta", "eta_low", "eta_high", "stalled_for", "error", "queue_position")
-    )
+    unknown = dict.fromkeys(_NOT_KNOWN)
     known = {"id": model_id, "model_id": model_id, "epoch": epoch, "seq": 0, "state": "absent"}
     return {**known, **unknown, "total": TOTAL_STEPS, "steps": [None] * TOTAL_STEPS}

@@ -73,6 +73,7 @@ class EventSchema(Schema):
     dtype = String()
     parameters = Integer()
     memory = Integer()
+    attention = String(allow_none=True)
     architecture = String(allow_none=True)
     task = String(allow_none=True)
     source = String()

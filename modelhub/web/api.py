@@ -27,7 +27,7 @@ class FailureSchema(Schema):
 class LoadRequest(Schema):
     """Which model to load."""
 
-    model = String(required=True, metadata={"example": "org/name", "description": "name, org/name or org/name@revision"})
+    model = String(required=True, metadata={"description": "name, org/name or org/name@revision"})
     force = Boolean(load_default=False, metadata={"description": "Load also where memory seems too small."})
 
 
@@ -53,7 +53,7 @@ class LoadResource(Schema):
 class LoadList(Schema):
     """Loads, the newest first."""
 
-    loads = List(Nested(LoadResource))
+    items_ = List(Nested(LoadResource), data_key="loads", attribute="loads")
 
 
 class LoadQuery(Schema):
@@ -81,7 +81,7 @@ class ModelList(Schema):
 
 
 class PredictionRequest(Schema):
-    """What to predict from: what the transformers pipeline of the model's task takes, images as data: URIs."""
+    """What to predict from: what the pipeline of the model's task takes, images as data: URIs."""
 
     model = String(required=True)
     inputs = Raw(required=True)
@@ -209,5 +209,3 @@ def readyz() -> Any:
     """Whether loads start at once and the models of MODELHUB_PRELOAD are ready."""
     readiness = _hub().readiness()
     return readiness if readiness["ready"] else (readiness, 503)
-
-

@@ -63,7 +63,9 @@ def _why(error: HTTPException) -> str:
     parts: list[str] = []
     for fields in messages.values():
         rows = fields.items() if isinstance(fields, dict) else [("the body", fields)]
-        parts += [f"{name}: {' '.join(map(str, what if isinstance(what, list) else [what]))}" for name, what in rows]
+        parts += [
+            f"{name}: {' '.join(map(str, what if isinstance(what, list) else [what]))}" for name, what in rows
+        ]
     return " ".join(parts)
 
 

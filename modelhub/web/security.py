@@ -28,7 +28,9 @@ def init_app(app: Flask) -> None:
     settings: Settings = app.extensions["modelhub"].settings
     if settings.host in LOOPBACK:  # a name that merely resolves to this machine (DNS rebinding) is refused
         app.config["TRUSTED_HOSTS"] = ["127.0.0.1", "localhost", "[::1]"]
-    app.config.update(SESSION_COOKIE_SAMESITE="Strict", SESSION_COOKIE_NAME="modelhub", WTF_CSRF_TIME_LIMIT=None)
+    app.config.update(
+        SESSION_COOKIE_SAMESITE="Strict", SESSION_COOKIE_NAME="modelhub", WTF_CSRF_TIME_LIMIT=None
+    )
     app.before_request(lambda: _ensure_key(app, settings.data_dir))
     csrf.init_app(app)
     app.after_request(_add_headers)

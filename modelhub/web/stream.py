@@ -56,7 +56,8 @@ def _is_active(load: dict[str, Any]) -> bool:
 
 
 def _line(event: Event) -> str:
-    return f"id: {event.payload['epoch']}:{event.seq}\nevent: {event.name}\ndata: {json.dumps(event.payload)}\n\n"
+    name = f"id: {event.payload['epoch']}:{event.seq}\nevent: {event.name}\n"
+    return f"{name}data: {json.dumps(event.payload)}\n\n"
 
 
 def _last_seen(epoch: str, header: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import socket
@@ -71,10 +72,8 @@ class Channel:
 
     def hang_up(self) -> None:
         """End both directions; a reader, in this thread or another, sees the end. The descriptor stays."""
-        try:
+        with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
 
     def close(self) -> None:
         """End both directions and give the descriptor back; nobody may be reading any more."""

@@ -6,6 +6,7 @@ standard library's threading, socket and select.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -55,7 +56,13 @@ class Launcher:
             if self._closed:
                 raise ModelhubError("shutting_down")
             ours, theirs = socket.socketpair()
-            arguments = [sys.executable, "-m", "modelhub.workers.zygote", str(theirs.fileno()), str(os.getpid())]
+            arguments = [
+                sys.executable,
+                "-m",
+                "modelhub.workers.zygote",
+                str(theirs.fileno()),
+                str(os.getpid()),
+            ]
             try:
                 self._process = subprocess.Popen(
                     arguments,
@@ -98,10 +105,8 @@ class Launcher:
         """Have the zygote kill one worker; nothing happens when it is gone already."""
         control = self._control
         if worker_id in self._workers and control is not None:
-            try:
+            with contextlib.suppress(OSError):
                 control.send({"op": "kill", "worker": worker_id})
-            except OSError:
-                pass
 
     def memory_bytes(self, timeout_s: float = 5.0) -> int | None:
         """What the zygote and all workers hold together (PSS); None when it cannot be told in time."""

@@ -18,7 +18,7 @@ _EXIT_WAIT_S = 5.0
 
 
 class Worker:
-    """One child process, from ``Launcher.worker``: loads one model, then answers predictions until it ends."""
+    """One child process, from ``Launcher.worker``: loads one model, then predicts until it ends."""
 
     def __init__(self, worker_id: str, channel: Channel, end_process: Callable[[], None]) -> None:
         self.id = worker_id

@@ -6,6 +6,7 @@ process is inherited. A child of it is ready to load in milliseconds instead of 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import select
@@ -22,7 +23,7 @@ from modelhub.workers.lifeline import die_with_parent, thread_count
 
 
 class Zygote:
-    """Serves one control channel: ``fork``, ``kill`` and ``memory`` come in, ``warm``, ``forked`` and ``exited`` go out."""
+    """Serves one control channel: ``fork``, ``kill``, ``memory`` in; ``warm``, ``forked``, ``exited`` out."""
 
     def __init__(self, control: socket.socket) -> None:
         self.channel = Channel(control)
@@ -52,12 +53,11 @@ class Zygote:
             self._kill_all()
 
     def _serve_once(self) -> None:
-        readable, _, _ = select.select([self.channel.socket, self._wake_read], [], [])
+        waiting: list[Any] = [self.channel.socket, self._wake_read]
+        readable, _, _ = select.select(waiting, [], [])
         if self._wake_read in readable:
-            try:
+            with contextlib.suppress(BlockingIOError):
                 os.read(self._wake_read, 4096)
-            except BlockingIOError:
-                pass
             self._reap()
         if self.channel.socket in readable:
             data, descriptors, _, _ = socket.recv_fds(self.channel.socket, 65536, 16)
@@ -83,7 +83,9 @@ class Zygote:
         threads = thread_count()
         if threads not in (1, None):
             os.close(descriptor)
-            self._send({"type": "exited", "worker": worker, "status": None, "why": f"zygote has {threads} threads"})
+            self._send(
+                {"type": "exited", "worker": worker, "status": None, "why": f"zygote has {threads} threads"}
+            )
             return
         parent = os.getpid()
         pid = os.fork()
@@ -147,10 +149,8 @@ def main() -> None:
     descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
     die_with_parent(parent)
     zygote = Zygote(_blocking(descriptor))
-    try:
+    with contextlib.suppress(EOFError):
         zygote.run()
-    except EOFError:
-        pass
 
 
 def _blocking(descriptor: int) -> socket.socket:

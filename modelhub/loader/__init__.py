@@ -1,0 +1,66 @@
+"""A model load: a plain generator of checkpoints that returns the loaded model; it knows no web."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+
+from modelhub.checkpoints import Checkpoint, LoadSpec, checkpoint
+from modelhub.loader import finishing, source
+from modelhub.loader.configuration import read_config
+from modelhub.loader.device import move
+from modelhub.loader.failures import explain
+from modelhub.loader.inference import LoadedModel
+from modelhub.loader.inspection import check_folder, read_weight_files, weight_names
+from modelhub.loader.preparation import prepare_process, warm
+from modelhub.loader.processors import load_processor
+from modelhub.loader.strategy import prepare
+from modelhub.loader.weights import load_weights
+
+__all__ = ["LoadedModel", "explain", "load", "prepare_process", "warm"]
+
+
+def _admit_everything(need_bytes: int) -> None:
+    """Without a hub there is nobody who could say no."""
+
+
+def load(
+    spec: LoadSpec, admit: Callable[[int], None] = _admit_everything
+) -> Generator[Checkpoint, None, LoadedModel]:
+    """Load a model, telling each of the nine checkpoints as it begins.
+
+    ``admit(need_bytes)`` is called once, before any weight is read, and refuses by raising. Closing the
+    generator cancels the load. Raises ModelhubError; ``explain`` makes one of anything else.
+    """
+    yield checkpoint(1)
+    origin = source.find(spec)
+    files = yield from origin.bring_config()
+    config = read_config(files)
+
+    yield checkpoint(2)
+    files = yield from origin.bring_processor()
+    names = check_folder(files)
+    processor = load_processor(files, names, config)
+
+    yield checkpoint(3)
+    files = yield from origin.bring_weights()
+
+    yield checkpoint(4)
+    weights = read_weight_files(files, weight_names(files, check_folder(files)))
+    plan = prepare(spec, files, config, weights)
+    admit(plan.need_bytes)
+
+    yield checkpoint(5)
+    assembled = yield from load_weights(plan, files, weights)
+
+    yield checkpoint(6)
+    yield from finishing.verify(files, assembled)
+
+    yield checkpoint(7)
+    yield from move(assembled.model, plan.device)
+
+    yield checkpoint(8)
+    yield from finishing.settle(assembled.model, plan)
+
+    yield checkpoint(9)
+    yield from finishing.try_out(spec, assembled.model, processor)
+    return finishing.describe(origin, plan, assembled, weights, processor)

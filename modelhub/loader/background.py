@@ -1,0 +1,89 @@
+"""Runs the long work of a step in a helper thread, so that the generator can tell how it is going."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from typing import Generic, TypeVar
+
+from modelhub.checkpoints import Checkpoint
+
+POLL_S = 0.05
+CLOSE_S = 30.0
+
+Result = TypeVar("Result")
+
+
+class Cancelled(Exception):
+    """Raised inside a helper thread once nobody waits for its result any more."""
+
+
+class Cancel:
+    """A flag that a helper thread looks at between two pieces of its work."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but not past a cancel; raises Cancelled if there was one."""
+        if self._event.wait(seconds):
+            raise Cancelled
+
+    def check(self) -> None:
+        """Raises Cancelled after ``set``."""
+        if self._event.is_set():
+            raise Cancelled
+
+
+class _Helper(Generic[Result]):
+    """One thread, its result or its error."""
+
+    def __init__(self, work: Callable[[Cancel], Result]) -> None:
+        self.cancel = Cancel()
+        self.done = threading.Event()
+        self.result: Result
+        self.error: BaseException | None = None
+        self._work = work
+        self.thread = threading.Thread(target=self._run, name="modelhub-loader", daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self.result = self._work(self.cancel)
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.done.set()
+
+
+def run(
+    work: Callable[[Cancel], Result],
+    describe: Callable[[], Checkpoint | None] = lambda: None,
+) -> Generator[Checkpoint, None, Result]:
+    """Run ``work(cancel)`` in a thread; yield ``describe()`` whenever it has changed; return the result.
+
+    ``describe`` is asked every 50 ms and once at the end. Closing the generator sets the cancel flag and
+    waits for the thread to stop. An error of the work is raised here.
+    """
+    helper = _Helper(work)
+    helper.thread.start()
+    told: Checkpoint | None = None
+    try:
+        finished = False
+        while not finished:
+            finished = helper.done.wait(POLL_S)
+            now = describe() if helper.error is None else None
+            if now is not None and now != told:
+                told = now
+                yield now
+    finally:
+        helper.cancel.set()
+        helper.thread.join(CLOSE_S)
+    if helper.error is not None:
+        raise helper.error
+    return helper.result

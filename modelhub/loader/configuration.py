@@ -1,0 +1,79 @@
+"""config.json -> a configuration of transformers, with whatever could make a load unsafe taken out."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig
+
+from modelhub.errors import ModelhubError
+from modelhub.loader.inspection import CONFIG, Files, WeightFile, read_json
+
+# Settings that name code, kernels, adapters or files; modelhub decides these itself.
+_SCRUBBED = frozenset((
+    "auto_map", "attn_implementation", "experts_implementation", "configuration_files", "custom_pipelines",
+    "distributed_config", "fusion_config", "kernel_config", "name_or_path", "transformers_weights",
+    "use_kernels", "transformers_version",
+))  # fmt: skip
+_LAYERS = frozenset(("layer", "layers", "depth", "depths", "block", "blocks"))
+_NOT_LAYERS = frozenset(("size", "sizes", "length", "norm", "index", "idx", "ids", "id", "dim", "max", "scale"))
+_ALWAYS_PLAUSIBLE_LAYERS = 256
+
+
+def read_config(files: Files) -> Any:
+    """The model's configuration (a PreTrainedConfig).
+
+    Raises ``bad_config`` where transformers refuses it, ``unsupported`` for a model type it does not know.
+    """
+    settings = _scrub(read_json(files, CONFIG))
+    model_type = settings.get("model_type")
+    if not isinstance(model_type, str):
+        raise ModelhubError("bad_config", id=files.model_id, why="it does not say what type of model it is.")
+    with tempfile.TemporaryDirectory(prefix="modelhub-") as folder:
+        Path(folder, CONFIG).write_text(json.dumps(settings))
+        try:
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        except Exception as error:
+            if "does not recognize this architecture" in str(error):
+                raise ModelhubError("unsupported", id=files.model_id, architecture=model_type) from error
+            why = f"{type(error).__name__}: {str(error).replace(folder, '')}"
+            raise ModelhubError("bad_config", id=files.model_id, why=why) from error
+    config.name_or_path = files.model_id
+    return config
+
+
+def _scrub(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {k: v for k, v in value.items() if not k.startswith("_") and k not in _SCRUBBED}
+        return {key: _scrub(item) for key, item in kept.items()}
+    if isinstance(value, list):
+        return [_scrub(item) for item in value]
+    return value
+
+
+def check_plausible(files: Files, config: Any, weights: Sequence[WeightFile]) -> None:
+    """Raises ``bad_config`` where the configuration asks for far more layers than there are tensors.
+
+    Building 100,000 layers would take minutes before anything could be compared.
+    """
+    tensors = sum(len(weight.tensors) for weight in weights)
+    limit = max(tensors, _ALWAYS_PLAUSIBLE_LAYERS)
+    for key, number in _layer_counts(config.to_dict()):
+        if number > limit:
+            why = f"{key} is {number}, but the files hold {tensors} tensors."
+            raise ModelhubError("bad_config", id=files.model_id, why=why)
+
+
+def _layer_counts(settings: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from _layer_counts(value)
+        elif (parts := set(str(key).split("_"))) & _LAYERS and not parts & _NOT_LAYERS:
+            if type(value) is int:
+                yield key, value
+            elif isinstance(value, list) and all(type(item) is int for item in value):
+                yield key, sum(value)

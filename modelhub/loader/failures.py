@@ -1,0 +1,78 @@
+"""Turns any exception of a load into one that a user can meet, without a path of this machine in it."""
+
+from __future__ import annotations
+
+import errno
+import re
+from pathlib import Path
+
+import torch
+from huggingface_hub import errors as hub_errors
+from safetensors import SafetensorError
+
+from modelhub.checkpoints import LoadSpec
+from modelhub.errors import ModelhubError
+
+_PATH = re.compile(r"(?<![\w.:/-])(?:~|[A-Za-z]:)?[/\\][^\s'\"`,;:()<>]+")
+_PACKAGE = re.compile(
+    r"pip install (?:-U |--upgrade )?([A-Za-z0-9_.-]+)|requires the ([A-Za-z0-9_.-]+) library"
+)
+
+
+def explain(error: BaseException, spec: LoadSpec) -> ModelhubError:
+    """The failure to show for ``error``; a ModelhubError is its own."""
+    model_id = spec.model_id
+    if isinstance(error, ModelhubError):
+        return error
+    if isinstance(error, torch.OutOfMemoryError):
+        return ModelhubError("device_out_of_memory", id=model_id)
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return ModelhubError("host_out_of_memory", id=model_id)
+    if isinstance(error, SafetensorError):
+        return ModelhubError("corrupt", id=model_id, file="model.safetensors", why=say(error))
+    from_hub = explain_hub(error, model_id)
+    if from_hub is not None:
+        return from_hub
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ModelhubError("disk_full", id=model_id, needed="some space", free="none")
+    package = missing_package(error)
+    if package is not None:
+        return ModelhubError("needs_package", id=model_id, package=package)
+    return ModelhubError("load_failed", id=model_id, why=say(error))
+
+
+def explain_hub(error: BaseException, model_id: str) -> ModelhubError | None:
+    """The failure for an error of huggingface_hub or the network under it, else None."""
+    if isinstance(error, hub_errors.GatedRepoError):
+        return ModelhubError("gated", id=model_id)
+    if isinstance(error, hub_errors.RepositoryNotFoundError | hub_errors.RevisionNotFoundError):
+        return ModelhubError("unknown_model", id=model_id)
+    if isinstance(error, hub_errors.HfHubHTTPError):
+        status = error.response.status_code
+        if status in (401, 403):
+            return ModelhubError("gated", id=model_id)
+        return ModelhubError("hub_error", id=model_id, why=f"status {status}")
+    if isinstance(error, hub_errors.OfflineModeIsEnabled | hub_errors.LocalEntryNotFoundError):
+        return ModelhubError("hub_unreachable", id=model_id)
+    if type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2"):
+        return ModelhubError("hub_unreachable", id=model_id)
+    if isinstance(error, hub_errors.FileMetadataError):
+        return ModelhubError("hub_error", id=model_id, why="a file was answered without its metadata")
+    return None
+
+
+def missing_package(error: BaseException) -> str | None:
+    """The package that has to be installed, where ``error`` is about one."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return error.name.partition(".")[0]
+    if isinstance(error, ImportError):
+        match = _PACKAGE.search(str(error))
+        return match[1] or match[2] if match else say(error)
+    return None
+
+
+def say(error: BaseException, folder: Path | None = None) -> str:
+    """An error as one line: its kind, and its text with every path of this machine cut to the file's name."""
+    text = str(error) if folder is None else str(error).replace(str(folder), "")
+    text = _PATH.sub(lambda match: re.split(r"[/\\]", match[0].rstrip("/\\"))[-1], text)
+    return f"{type(error).__name__}: {' '.join(text.split())}"

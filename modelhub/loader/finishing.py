@@ -1,0 +1,83 @@
+"""Steps 6, 8 and 9: every tensor is there, the model is set for inference, and it has answered once."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from modelhub.checkpoints import Checkpoint, LoadSpec, checkpoint
+from modelhub.errors import ModelhubError
+from modelhub.loader import background
+from modelhub.loader.device import tensors
+from modelhub.loader.footprint import memory_bytes
+from modelhub.loader.forward import run_forward
+from modelhub.loader.inference import LoadedModel
+from modelhub.loader.inspection import Files, WeightFile
+from modelhub.loader.origins import Origin
+from modelhub.loader.strategy import Plan
+from modelhub.loader.weights import Assembled
+
+# Only training uses these, and published models often come without them.
+_TRAINING_ONLY = ("masked_spec_embed",)
+_NAMED = 3
+
+
+def verify(files: Files, assembled: Assembled) -> Generator[Checkpoint, None, None]:
+    """Raises ``incomplete_weights`` or ``bad_config`` unless every tensor came from the files, in its shape.
+
+    Tensors that the files have beyond the model's are told, and no reason to fail.
+    """
+    missing = [name for name in assembled.missing if not name.endswith(_TRAINING_ONLY)]
+    missing += [f"{name} (not in memory)" for name in _on_meta(assembled.model)]
+    if missing:
+        names = ", ".join(missing[:_NAMED])
+        raise ModelhubError("incomplete_weights", id=files.model_id, count=len(missing), names=names)
+    if assembled.mismatched:
+        why = f"it gives {assembled.mismatched[0]} another shape than the files do."
+        raise ModelhubError("bad_config", id=files.model_id, why=why)
+    count = len(assembled.unexpected)
+    if count:
+        text = "1 tensor of the files is" if count == 1 else f"{count} tensors of the files are"
+        yield checkpoint(6, detail=f"{text} not used by this model, such as {assembled.unexpected[0]}")
+
+
+def _on_meta(model: Any) -> list[str]:
+    return [name for _, name, tensor in tensors(model) if tensor.is_meta]
+
+
+def settle(model: Any, plan: Plan) -> Generator[Checkpoint, None, None]:
+    """For inference only: no dropout, no gradients."""
+    model.eval()
+    model.requires_grad_(False)
+    yield checkpoint(8, detail=f"evaluation mode, no gradients, {plan.attention} attention")
+
+
+def try_out(spec: LoadSpec, model: Any, processor: Any) -> Generator[Checkpoint, None, None]:
+    """One real forward pass; raises ``forward_failed``."""
+
+    def work(_: background.Cancel) -> None:
+        run_forward(spec.model_id, model, processor)
+
+    yield from background.run(work, lambda: checkpoint(9, detail="a first forward pass"))
+
+
+def describe(
+    origin: Origin, plan: Plan, assembled: Assembled, weights: Sequence[WeightFile], processor: Any
+) -> LoadedModel:
+    """The loaded model with its facts; memory is measured here, after the forward pass."""
+    model = assembled.model
+    facts = {
+        "device": str(plan.device),
+        "dtype": str(plan.dtype).removeprefix("torch."),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "bytes": sum(weight.size for weight in weights),
+        "architecture": type(model).__name__,
+        "task": plan.task,
+        "files": len(weights),
+        "revision": origin.revision,
+        "source": origin.kind,
+        "attention": plan.attention,
+        "memory": memory_bytes(),
+        "unused_tensors": len(assembled.unexpected),
+    }
+    return LoadedModel(model, processor, plan.task, facts)

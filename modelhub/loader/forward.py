@@ -1,0 +1,120 @@
+"""Step 9: one real forward pass, with inputs made from the model's own processor or configuration."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy
+import torch
+from PIL import Image
+
+from modelhub.errors import ModelhubError
+from modelhub.loader.failures import say
+from modelhub.loader.processors import part
+
+_TEXT = "Hello"
+_IMAGE_SIZE = 224
+_AUDIO_SECONDS = 1
+_SAMPLING_RATE = 16_000
+
+
+def run_forward(model_id: str, model: Any, processor: Any) -> None:
+    """Run the model once; raises ``forward_failed``. Running out of memory is raised as it is."""
+    try:
+        inputs = build_inputs(model, processor)
+        with torch.inference_mode():
+            model(**inputs)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise ModelhubError("forward_failed", id=model_id, why=say(error)) from error
+
+
+def build_inputs(model: Any, processor: Any) -> dict[str, Any]:
+    """The smallest inputs that ``model.forward`` takes, on its device and in its dtype.
+
+    Raises ValueError for a model whose main input is of a kind not known here.
+    """
+    taken = inspect.signature(model.forward).parameters
+    main = model.main_input_name
+    inputs: dict[str, Any] = {}
+    if main == "input_ids" or (main == "pixel_values" and _needs_text(taken)):
+        inputs |= _text_inputs(model, processor)
+    if main in ("pixel_values", "pixel_values_videos") or _needs_image(model, taken):
+        inputs |= _image_inputs(model, processor)
+    if main in ("input_values", "input_features"):
+        inputs |= _audio_inputs(model, processor, main)
+    if not inputs:
+        raise ValueError(f"no inputs are known for a model that takes {main}")
+    if getattr(model.config, "is_encoder_decoder", False) and "decoder_input_ids" in taken:
+        inputs["decoder_input_ids"] = torch.tensor([[_start_token(model)]])
+    kept = {name: value for name, value in inputs.items() if name in taken}
+    return {name: _place(value, model) for name, value in kept.items()}
+
+
+def _needs_text(taken: Any) -> bool:
+    return "input_ids" in taken and "pixel_values" in taken
+
+
+def _needs_image(model: Any, taken: Any) -> bool:
+    """Models that compare text with images need both; models that talk about images can do without one."""
+    compares = hasattr(model, "get_image_features") and hasattr(model, "get_text_features")
+    return compares and "pixel_values" in taken
+
+
+def _text_inputs(model: Any, processor: Any) -> dict[str, Any]:
+    tokenizer = part(processor, "tokenizer")
+    if tokenizer is not None:
+        tokens = dict(tokenizer(_TEXT, return_tensors="pt"))
+        if tokens["input_ids"].shape[-1] > 0:
+            return tokens
+    config = _text_config(model.config)
+    size = getattr(config, "vocab_size", None) or 8
+    ids = torch.tensor([[min(token, size - 1) for token in (1, 2, 3)]])
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def _text_config(config: Any) -> Any:
+    return config.get_text_config() if hasattr(config, "get_text_config") else config
+
+
+def _image_inputs(model: Any, processor: Any) -> dict[str, Any]:
+    image_processor = part(processor, "image_processor")
+    if image_processor is not None:
+        image = Image.new("RGB", (_IMAGE_SIZE, _IMAGE_SIZE), (127, 127, 127))
+        return dict(image_processor(images=image, return_tensors="pt"))
+    config = getattr(model.config, "vision_config", model.config)
+    size = getattr(config, "image_size", None) or _IMAGE_SIZE
+    height, width = size if isinstance(size, list | tuple) else (size, size)
+    return {"pixel_values": torch.zeros(1, getattr(config, "num_channels", 3), height, width)}
+
+
+def _audio_inputs(model: Any, processor: Any, main: str) -> dict[str, Any]:
+    extractor = part(processor, "feature_extractor")
+    rate = getattr(extractor, "sampling_rate", _SAMPLING_RATE)
+    time = numpy.arange(rate * _AUDIO_SECONDS, dtype=numpy.float32) / rate
+    sound = 0.1 * numpy.sin(2 * numpy.pi * 440 * time)
+    if extractor is not None:
+        return dict(extractor(sound, sampling_rate=rate, return_tensors="pt"))
+    if main == "input_values":
+        return {main: torch.from_numpy(sound)[None]}
+    config = model.config
+    bins = getattr(config, "num_mel_bins", None) or getattr(config, "feature_size", None) or 80
+    frames = 2 * (getattr(config, "max_source_positions", None) or 1500)
+    return {main: torch.zeros(1, bins, frames)}
+
+
+def _start_token(model: Any) -> int:
+    for config in (model.config, _text_config(model.config)):
+        for name in ("decoder_start_token_id", "bos_token_id", "pad_token_id"):
+            token = getattr(config, name, None)
+            if isinstance(token, int) and token >= 0:
+                return token
+    return 0
+
+
+def _place(value: Any, model: Any) -> Any:
+    if not isinstance(value, torch.Tensor):
+        return value
+    return value.to(model.device, model.dtype) if value.is_floating_point() else value.to(model.device)

@@ -1,0 +1,128 @@
+"""A loaded model: what it is, and predictions with it through the transformers pipeline of its task."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import GenerationConfig
+from transformers.pipelines import SUPPORTED_TASKS
+
+from modelhub.errors import ModelhubError
+from modelhub.loader.failures import say
+from modelhub.loader.inputs import BadInputs, prepare_inputs
+from modelhub.loader.outputs import to_json
+from modelhub.loader.processors import part
+
+_PARTS = ("tokenizer", "image_processor", "feature_extractor", "processor")
+_TEXT2TEXT = "text2text-generation"
+# Parameters that would fetch something, run code, or are objects.
+_REFUSED = frozenset((
+    "assistant_model", "assistant_tokenizer", "custom_generate", "decoder", "generation_config", "kwargs",
+    "load_image", "mm_processor_kwargs", "model", "prefix", "processing_kwargs", "processor", "self",
+    "stopping_criteria", "timeout", "tokenize_kwargs", "tokenizer", "tokenizer_kwargs", "trust_remote_code",
+))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """The result of a load.
+
+    ``facts``: device, dtype, parameters (count), bytes (of the weight files), architecture, task, files
+    (count of weight files), revision, source (folder, cache, hub or demo), memory (bytes of this process),
+    attention, unused_tensors (count).
+    """
+
+    model: Any
+    processor: Any
+    task: str | None
+    facts: dict[str, Any]
+    _pipelines: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def predict(self, inputs: Any, parameters: dict[str, Any]) -> Any:
+        """Run the task's pipeline on JSON ``inputs`` and return its answer as JSON.
+
+        Text tasks take a text, a list of texts or chat messages; image and audio tasks take base64 data:
+        URIs, audio also ``{"raw": [...], "sampling_rate": Hz}``. Raises ``bad_inputs`` and
+        ``prediction_failed``.
+        """
+        name = self.facts["architecture"]
+        if self.task is None:
+            why = "transformers has no pipeline for it."
+            raise ModelhubError("bad_inputs", id=name, why=why, todo="Choose another model.")
+        try:
+            prepared = prepare_inputs(self.task, inputs)
+            runner = self._pipeline()
+            _check_parameters(runner, self.model, parameters)
+        except BadInputs as error:
+            raise ModelhubError("bad_inputs", id=name, why=error, todo=error.todo) from error
+        try:
+            with torch.inference_mode():
+                return to_json(runner(prepared, **parameters))
+        except torch.OutOfMemoryError as error:
+            raise ModelhubError("prediction_failed", why="the device ran out of memory.") from error
+        except (TypeError, ValueError, KeyError, IndexError) as error:
+            todo = "Check the inputs and parameters."
+            raise ModelhubError("bad_inputs", id=name, why=say(error), todo=todo) from error
+        except Exception as error:
+            raise ModelhubError("prediction_failed", why=say(error)) from error
+
+    def _pipeline(self) -> Any:
+        if "" not in self._pipelines:
+            self._pipelines[""] = self._build()
+        return self._pipelines[""]
+
+    def _build(self) -> Any:
+        parts = {name: part(self.processor, name) for name in _PARTS}
+        if self.task == _TEXT2TEXT:
+            return _Text2Text(self.model, _needed(parts, "tokenizer"))
+        module, _, class_name = SUPPORTED_TASKS[self.task]["impl"].rpartition(".")
+        pipeline_class = getattr(importlib.import_module(module), class_name)
+        for name in _PARTS:
+            if getattr(pipeline_class, f"_load_{name}", False):
+                _needed(parts, name)
+        given = {name: value for name, value in parts.items() if value is not None}
+        return pipeline_class(model=self.model, task=self.task, device=self.model.device, **given)
+
+
+def _needed(parts: dict[str, Any], name: str) -> Any:
+    if parts[name] is None:
+        words = name.replace("_", " ")
+        raise BadInputs(f"the model came without its {words}.", "Choose a revision of the model that has it.")
+    return parts[name]
+
+
+def _check_parameters(runner: Any, model: Any, parameters: dict[str, Any]) -> None:
+    """Only parameters of the task's own and settings of text generation: no code, no other model."""
+    taken = set(inspect.signature(runner._sanitize_parameters).parameters)
+    if model.can_generate():
+        taken |= {name for name in GenerationConfig().to_dict() if not name.startswith("_")}
+    taken -= _REFUSED
+    generation = parameters.get("generate_kwargs")
+    for name in (*parameters, *(generation if isinstance(generation, dict) else ())):
+        if name not in taken:
+            raise BadInputs(f"there is no parameter {name}.", f"Use some of: {', '.join(sorted(taken))}.")
+
+
+class _Text2Text:
+    """Encoder-decoder text models (T5, BART, Marian): transformers 5 has no pipeline for them any more."""
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+
+    def _sanitize_parameters(self) -> None:
+        """It takes the settings of text generation only."""
+
+    def __call__(self, inputs: Any, **parameters: Any) -> Any:
+        texts = inputs if isinstance(inputs, list) else [inputs]
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("text2text-generation takes a text or a list of texts")
+        tokens = self._tokenizer(texts, return_tensors="pt", padding=len(texts) > 1, truncation=True)
+        tokens.pop("token_type_ids", None)
+        output = self._model.generate(**tokens.to(self._model.device), **parameters)
+        answers = self._tokenizer.batch_decode(output, skip_special_tokens=True)
+        return [{"generated_text": answer} for answer in answers]

@@ -1,0 +1,74 @@
+"""Step 2: the tokenizer, processor, image processor or feature extractor, whichever the model has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor, AutoTokenizer
+from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
+
+from modelhub.errors import ModelhubError
+from modelhub.loader.failures import missing_package, say
+from modelhub.loader.inspection import Files, read_json
+
+_PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
+_TOKENIZERS = frozenset((
+    "tokenizer_config.json", "tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
+    "vocab.txt", "vocab.json",
+))  # fmt: skip
+_BASES = {
+    "tokenizer": {"PreTrainedTokenizerBase"},
+    "image_processor": {"ImageProcessingMixin"},
+    "feature_extractor": {"FeatureExtractionMixin"},
+    "processor": {"ProcessorMixin"},
+}
+
+
+def load_processor(files: Files, names: frozenset[str], config: Any) -> Any | None:
+    """What turns text, images or sound into the model's inputs; None where the model came without.
+
+    Raises ``bad_tokenizer``, or ``needs_package`` where it needs one that is not installed.
+    """
+    loader = choose_loader(files, names, config)
+    if loader is None:
+        return None
+    try:
+        return loader.from_pretrained(
+            files.folder, config=config, trust_remote_code=False, local_files_only=True
+        )
+    except Exception as error:
+        package = missing_package(error)
+        if package is not None:
+            raise ModelhubError("needs_package", id=files.model_id, package=package) from error
+        raise ModelhubError("bad_tokenizer", id=files.model_id, why=say(error, files.folder)) from error
+
+
+def choose_loader(files: Files, names: frozenset[str], config: Any) -> Any | None:
+    """The Auto class for the files that are there, or None."""
+    model_type = config.model_type
+    has_tokenizer = bool(names & _TOKENIZERS)
+    described = [name for name in _PREPROCESSORS if name in names]
+    if described:
+        settings: dict[str, Any] = {}
+        for name in described:
+            settings |= read_json(files, name)
+        if has_tokenizer and ("processor_class" in settings or model_type in PROCESSOR_MAPPING_NAMES):
+            return AutoProcessor
+        if "image_processor_type" in settings or model_type in IMAGE_PROCESSOR_MAPPING_NAMES:
+            return AutoImageProcessor
+        if "feature_extractor_type" in settings or model_type in FEATURE_EXTRACTOR_MAPPING_NAMES:
+            return AutoFeatureExtractor
+    if has_tokenizer and (model_type in TOKENIZER_MAPPING_NAMES or "tokenizer.json" in names):
+        return AutoTokenizer
+    return None
+
+
+def part(processor: Any, name: str) -> Any | None:
+    """The part ``name`` (a key of _BASES) of what ``load_processor`` returned, or None."""
+    bases = {base.__name__ for base in type(processor).__mro__}
+    if bases & _BASES[name]:
+        return processor
+    return getattr(processor, name, None) if bases & _BASES["processor"] else None

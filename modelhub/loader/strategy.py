@@ -1,0 +1,203 @@
+"""Decides how a model is loaded: class and task, dtype, device, attention, and how much memory it needs."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import transformers
+from transformers import initialization
+from transformers.models.auto import modeling_auto
+
+from modelhub.checkpoints import LoadSpec
+from modelhub.errors import ModelhubError
+from modelhub.loader.configuration import check_plausible
+from modelhub.loader.headers import FLOATS
+from modelhub.loader.inspection import Files, WeightFile
+
+# A task of transformers' pipelines and the mapping its models are in; the first that has the class wins.
+_TASKS: tuple[tuple[str, str], ...] = (
+    ("image-text-to-text", "IMAGE_TEXT_TO_TEXT"),
+    ("automatic-speech-recognition", "SPEECH_SEQ_2_SEQ"),
+    ("automatic-speech-recognition", "CTC"),
+    ("text-generation", "CAUSAL_LM"),
+    ("text2text-generation", "SEQ_TO_SEQ_CAUSAL_LM"),
+    ("fill-mask", "MASKED_LM"),
+    ("text-classification", "SEQUENCE_CLASSIFICATION"),
+    ("token-classification", "TOKEN_CLASSIFICATION"),
+    ("document-question-answering", "DOCUMENT_QUESTION_ANSWERING"),
+    ("image-classification", "IMAGE_CLASSIFICATION"),
+    ("zero-shot-image-classification", "ZERO_SHOT_IMAGE_CLASSIFICATION"),
+    ("object-detection", "OBJECT_DETECTION"),
+    ("zero-shot-object-detection", "ZERO_SHOT_OBJECT_DETECTION"),
+    ("image-segmentation", "IMAGE_SEGMENTATION"),
+    ("image-segmentation", "SEMANTIC_SEGMENTATION"),
+    ("image-segmentation", "INSTANCE_SEGMENTATION"),
+    ("image-segmentation", "UNIVERSAL_SEGMENTATION"),
+    ("depth-estimation", "DEPTH_ESTIMATION"),
+    ("audio-classification", "AUDIO_CLASSIFICATION"),
+    ("text-to-audio", "TEXT_TO_WAVEFORM"),
+    ("text-to-audio", "TEXT_TO_SPECTROGRAM"),
+)
+_TORCH_DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
+_SPARE_PARAMETERS = 64 * 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a model will be loaded; ``need_bytes`` is what its weights take once they are in memory."""
+
+    model_class: Any
+    config: Any
+    task: str | None
+    dtype: torch.dtype
+    device: torch.device
+    attention: str
+    need_bytes: int
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def prepare(spec: LoadSpec, files: Files, config: Any, weights: Sequence[WeightFile]) -> Plan:
+    """The plan for a load.
+
+    Raises ``unsupported``, ``no_device``, or ``bad_config`` where configuration and files cannot belong
+    together.
+    """
+    check_plausible(files, config, weights)
+    model_class, task = choose_class(files, config)
+    dtype = _choose_dtype(spec, config, weights)
+    extra = _without_pooler(model_class, weights)
+    attention = _choose_attention(files, model_class, config, extra, weights)
+    device = choose_device(spec.device)
+    return Plan(model_class, config, task, dtype, device, attention, need_bytes(weights, dtype), extra)
+
+
+def choose_class(files: Files, config: Any) -> tuple[Any, str | None]:
+    """The class named in the configuration and its task; else transformers' base class for the model type.
+
+    A name counts only if one of transformers' own tables has it. Raises ``unsupported``.
+    """
+    for name in config.architectures or ():
+        for task, mapping in _TASKS:
+            if name in _class_names(f"MODEL_FOR_{mapping}_MAPPING_NAMES"):
+                return _get_class(files, name), task
+        tables = [table for table in vars(modeling_auto) if table.endswith("_MAPPING_NAMES")]
+        if any(name in _class_names(table) for table in tables):
+            model_class = _get_class(files, name)
+            return model_class, _base_task(model_class, config, name)
+    model_class = modeling_auto.MODEL_MAPPING.get(type(config), None)
+    if isinstance(model_class, list | tuple):
+        model_class = model_class[0]
+    if model_class is None:
+        raise ModelhubError("unsupported", id=files.model_id, architecture=config.model_type)
+    return model_class, _base_task(model_class, config, model_class.__name__)
+
+
+def _class_names(table: str) -> set[str]:
+    values = getattr(modeling_auto, table).values()
+    return {name for value in values for name in ((value,) if isinstance(value, str) else value)}
+
+
+def _get_class(files: Files, name: str) -> Any:
+    model_class = getattr(transformers, name, None)
+    if model_class is None or not hasattr(model_class, "from_pretrained"):
+        raise ModelhubError("unsupported", id=files.model_id, architecture=name)
+    return model_class
+
+
+def _base_task(model_class: Any, config: Any, name: str) -> str | None:
+    """A base model has features to give; a model with a head that no pipeline knows has no task."""
+    if name not in _class_names("MODEL_MAPPING_NAMES"):
+        return None
+    if model_class.main_input_name == "pixel_values":
+        return "image-feature-extraction"
+    text = model_class.main_input_name == "input_ids" and not getattr(config, "is_encoder_decoder", False)
+    return "feature-extraction" if text else None
+
+
+def _choose_dtype(spec: LoadSpec, config: Any, weights: Sequence[WeightFile]) -> torch.dtype:
+    """What was asked for; else what the configuration says; else what most bytes of the files are."""
+    if spec.dtype != "auto":
+        return _as_dtype(spec.dtype)
+    if config.dtype is not None:
+        return config.dtype if isinstance(config.dtype, torch.dtype) else _as_dtype(str(config.dtype))
+    sizes = dict.fromkeys(_TORCH_DTYPES, 0)
+    for weight in weights:
+        for tensor in weight.tensors:
+            if tensor.dtype in sizes:
+                sizes[tensor.dtype] += tensor.size
+    return _as_dtype(_TORCH_DTYPES[max(sizes, key=lambda name: (sizes[name], name == "F32"))])
+
+
+def _as_dtype(name: str) -> torch.dtype:
+    dtype = getattr(torch, name.removeprefix("torch."), None)
+    return dtype if isinstance(dtype, torch.dtype) and dtype.is_floating_point else torch.float32
+
+
+def need_bytes(weights: Sequence[WeightFile], dtype: torch.dtype) -> int:
+    """The bytes of all tensors once the floating ones have become ``dtype``."""
+    tensors = [tensor for weight in weights for tensor in weight.tensors]
+    return sum(tensor.count * dtype.itemsize if tensor.dtype in FLOATS else tensor.size for tensor in tensors)
+
+
+def choose_device(asked: str) -> torch.device:
+    """The device for ``asked``: auto takes cuda, then mps, then cpu. Raises ``no_device``."""
+    kinds = [kind for kind in ("cuda", "mps", "cpu") if _has_device(kind)]
+    if asked == "auto":
+        return torch.device(kinds[0])
+    if asked not in kinds:
+        raise ModelhubError("no_device", device=asked)
+    return torch.device(asked)
+
+
+def _has_device(kind: str) -> bool:
+    if kind == "cuda":
+        return torch.cuda.is_available()
+    return kind == "cpu" or torch.backends.mps.is_available()
+
+
+def _without_pooler(model_class: Any, weights: Sequence[WeightFile]) -> dict[str, Any]:
+    """Many encoders were saved without the pooling layer that their class would make up at random."""
+    takes_it = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
+    has_it = any("pooler." in tensor.name for weight in weights for tensor in weight.tensors)
+    return {"add_pooling_layer": False} if takes_it and not has_it else {}
+
+
+def _choose_attention(
+    files: Files, model_class: Any, config: Any, extra: dict[str, Any], weights: Sequence[WeightFile]
+) -> str:
+    """sdpa where the model can, else eager: found out by building it on the meta device, without memory."""
+    failure: Exception | None = None
+    for attention in ("sdpa", "eager"):
+        try:
+            skeleton = _build_skeleton(model_class, config, extra, attention)
+        except ImportError:
+            raise
+        except Exception as error:
+            failure = failure or error
+            continue
+        _check_size(files, config, skeleton, weights)
+        return attention
+    why = f"{type(failure).__name__}: {failure}"
+    raise ModelhubError("bad_config", id=files.model_id, why=why) from failure
+
+
+def _build_skeleton(model_class: Any, config: Any, extra: dict[str, Any], attention: str) -> Any:
+    config = copy.deepcopy(config)
+    config._attn_implementation = attention
+    with initialization.no_init_weights(), torch.device("meta"):
+        return model_class(config, **extra)
+
+
+def _check_size(files: Files, config: Any, skeleton: Any, weights: Sequence[WeightFile]) -> None:
+    """A model much larger than its files would be filled up with random numbers, and fill the memory."""
+    described = sum(parameter.numel() for parameter in skeleton.parameters())
+    held = sum(tensor.count for weight in weights for tensor in weight.tensors)
+    packed = 16 if getattr(config, "quantization_config", None) is not None else 1
+    if described > 2 * packed * held + _SPARE_PARAMETERS:
+        why = f"it describes {described} parameters, but the files hold {held}."
+        raise ModelhubError("bad_config", id=files.model_id, why=why)

@@ -1,0 +1,41 @@
+"""The server with a ticker in it: ``python -m tests.benchmarks.ticking_server FILE`` (started by server.py).
+
+A green thread that sleeps 10 ms again and again notes by how much each wake-up is late. That lateness is what
+every other green thread of the server waits too.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import wsgi  # patches first of all
+
+TICK_S = 0.01
+
+
+def main() -> None:
+    """Serve until asked to end; then write the lateness of every tick, in seconds, to the file."""
+    lateness: list[float] = []
+    socketio = wsgi.app.extensions["socketio"]
+
+    def tick() -> None:
+        while True:
+            before = time.perf_counter()
+            socketio.sleep(TICK_S)
+            lateness.append(time.perf_counter() - before - TICK_S)
+
+    socketio.start_background_task(tick)
+    wsgi.signal.signal(wsgi.signal.SIGTERM, wsgi._stop)
+    try:
+        socketio.run(wsgi.app, host=wsgi.hub.settings.host, port=wsgi.hub.settings.port)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        wsgi.hub.close()
+        Path(sys.argv[1]).write_text(json.dumps(lateness))
+
+
+main()

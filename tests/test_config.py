@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from modelhub.config import read_settings
+from modelhub.errors import ModelhubError
+from tests.server import ROOT
+
+
+def test_defaults() -> None:
+    settings = read_settings(environ={"XDG_DATA_HOME": "/somewhere"})
+    assert (settings.host, settings.port, settings.max_concurrent_loads) == ("127.0.0.1", 5000, 1)
+    assert settings.data_dir == Path("/somewhere/modelhub")
+    assert settings.models_dir == Path("/somewhere/modelhub/models")
+    assert settings.server == "http://127.0.0.1:5000"
+    assert (settings.device, settings.dtype, settings.stall_seconds, settings.preload) == (
+        "auto",
+        "auto",
+        10.0,
+        (),
+    )
+
+
+def test_the_environment_and_over_it_the_config() -> None:
+    settings = read_settings(
+        {"MODELHUB_PORT": 5002}, {"MODELHUB_PORT": "5001", "MODELHUB_PRELOAD": "gpt2, org/name"}
+    )
+    assert settings.port == 5002
+    assert settings.preload == ("gpt2", "org/name")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "0"),
+        ("PORT", "x"),
+        ("PORT", "70000"),
+        ("MAX_CONCURRENT_LOADS", "0"),
+        ("STALL_SECONDS", "nan"),
+        ("STALL_SECONDS", "-1"),
+        ("DEVICE", "tpu"),
+        ("DTYPE", "int8"),
+        ("PRELOAD", "../x"),
+        ("SERVER", "localhost"),
+        ("HOST", "a b"),
+        ("DATA_DIR", "/dev/null"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:
+    with pytest.raises(ModelhubError) as caught:
+        read_settings(environ={f"MODELHUB_{name}": value})
+    assert caught.value.code == "bad_setting"
+    assert f"MODELHUB_{name}" in caught.value.message
+
+
+def test_a_bad_value_stops_the_start_with_a_message_and_no_traceback(tmp_path: Path) -> None:
+    environ = {"MODELHUB_DATA_DIR": str(tmp_path), "MODELHUB_PORT": "http", "PATH": "/usr/bin:/bin"}
+    ended = subprocess.run(
+        [sys.executable, "wsgi.py"],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "MODELHUB_PORT" in ended.stderr
+    assert "Traceback" not in ended.stderr

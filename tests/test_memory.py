@@ -1,0 +1,73 @@
+"""What is free, over control groups that a test lays out as files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+
+from modelhub import memory
+
+GB = 1_000_000_000
+
+
+def _group(folder: Path, version: int, limit: str, usage: int, inactive: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ("memory.max", "memory.current", "inactive_file")
+    if version == 1:
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    (folder / names[0]).write_text(limit + "\n")
+    (folder / names[1]).write_text(f"{usage}\n")
+    (folder / "memory.stat").write_text(f"anon 5\n{names[2]} {inactive}\n")
+
+
+def _proc(folder: Path, membership: str, mount: str) -> Path:
+    folder.mkdir()
+    (folder / "cgroup").write_text(membership + "\n")
+    (folder / "mountinfo").write_text(mount + "\n")
+    return folder
+
+
+def test_version_2_the_tightest_ancestor_counts(tmp_path: Path) -> None:
+    top = tmp_path / "cgroup"
+    _group(top / "a", 2, str(2 * GB), GB, GB // 2)
+    _group(top / "a" / "b", 2, "max", GB // 2, 0)
+    proc = _proc(tmp_path / "proc", "0::/a/b", f"30 20 0:26 / {top} rw - cgroup2 cgroup2 rw")
+    assert memory.free_bytes(proc) == min(int(1.5 * GB), psutil.virtual_memory().available)
+    assert memory.total_bytes(proc) == min(2 * GB, psutil.virtual_memory().total)
+
+
+def test_version_1(tmp_path: Path) -> None:
+    top = tmp_path / "memory"
+    _group(top, 1, str(1 << 63), 5 * GB, 0)
+    _group(top / "docker", 1, str(GB), GB // 2, GB // 4)
+    proc = _proc(tmp_path / "proc", "4:memory:/docker", f"35 20 0:30 / {top} rw - cgroup cgroup rw,memory")
+    assert memory.free_bytes(proc) == 750_000_000
+
+
+def test_a_container_sees_its_own_group_as_the_mount(tmp_path: Path) -> None:
+    top = tmp_path / "memory"
+    _group(top, 1, str(GB), GB // 2, 0)
+    proc = _proc(
+        tmp_path / "proc", "4:memory:/docker/x", f"35 20 0:30 /docker/x {top} ro - cgroup cgroup rw,memory"
+    )
+    assert memory.free_bytes(proc) == GB // 2
+
+
+def test_without_groups_the_host_counts(tmp_path: Path) -> None:
+    free = memory.free_bytes(tmp_path / "nowhere")
+    assert 0 < free <= psutil.virtual_memory().total
+
+
+def test_more_used_than_allowed_is_nothing_free(tmp_path: Path) -> None:
+    _group(tmp_path / "g", 2, str(GB), 2 * GB, 0)
+    proc = _proc(tmp_path / "proc", "0::/g", f"30 20 0:26 / {tmp_path} rw - cgroup2 cgroup2 rw")
+    assert memory.free_bytes(proc) == 0
+
+
+def test_a_process_and_one_that_is_gone() -> None:
+    own = memory.process_memory(os.getpid())
+    assert own.total > 10_000_000
+    assert 0 <= own.mapped <= own.total
+    assert memory.process_memory(2**22 + 1) == (0, 0)

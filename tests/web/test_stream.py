@@ -1,0 +1,59 @@
+"""Server-sent events: the same events as the room's, replayed from where a reader was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import requests
+
+from tests.server import Server, Watcher, check_truth
+
+LLAMA = "tiny/llama"
+
+
+def _read(server: Server, load_id: str, last: str = "") -> Iterator[tuple[str, str, dict[str, Any]]]:
+    headers = {"Last-Event-ID": last} if last else {}
+    url = f"{server.url}/api/loads/{load_id}/events"
+    with requests.get(url, headers=headers, stream=True, timeout=60) as response:
+        assert response.headers["Content-Type"].startswith("text/event-stream")
+        fields: dict[str, str] = {}
+        for line in response.iter_lines(chunk_size=1, decode_unicode=True):
+            name, _, value = line.partition(": ")
+            if line:
+                fields[name] = value
+            elif "data" in fields:
+                yield fields["id"], fields["event"], json.loads(fields["data"])
+                fields = {}
+
+
+def test_a_stream_tells_what_the_room_tells_and_ends_with_the_load(
+    empty_server: Server, watch: Callable[..., Watcher]
+) -> None:
+    watcher = watch(empty_server)
+    watcher.subscribe(LLAMA)
+    worker = empty_server.freeze_load(LLAMA)
+    stream = _read(empty_server, empty_server.snapshot(LLAMA)["load_id"])
+    first = next(stream)
+    worker.resume()
+    events = [first, *stream]
+    watcher.wait_for("model_load_completed")
+    assert [(name, payload) for _, name, payload in events] == watcher.events
+    check_truth(watcher.events)
+
+
+def test_a_reader_goes_on_behind_the_last_event_it_saw(empty_server: Server) -> None:
+    load_id = empty_server.load(LLAMA)["load_id"]
+    events = list(_read(empty_server, load_id))
+    middle = len(events) // 2
+    assert list(_read(empty_server, load_id, last=events[middle][0])) == events[middle + 1 :]
+    assert list(_read(empty_server, load_id, last="another-run:7")) == events
+
+
+def test_there_is_nothing_more_to_tell_of_a_load_that_is_over(empty_server: Server) -> None:
+    load_id = empty_server.load(LLAMA)["load_id"]
+    *_, (last, _, _) = _read(empty_server, load_id)
+    url = f"/api/loads/{load_id}/events"
+    assert empty_server.get(url, headers={"Last-Event-ID": last}).status_code == 204
+    assert empty_server.get("/api/loads/none/events").json()["error"]["code"] == "unknown_load"
