@@ -14,7 +14,9 @@ from modelhub.errors import ModelhubError
 
 def spec_for(model_id: str, models_dir: Path, demo_dir: Path | None = None, **more: str) -> LoadSpec:
     """A load from ``models_dir``, on the CPU."""
-    return LoadSpec(model_id, str(models_dir), str(demo_dir or models_dir / "no-demos"), **{"device": "cpu", **more})
+    return LoadSpec(
+        model_id, str(models_dir), str(demo_dir or models_dir / "no-demos"), **{"device": "cpu", **more}
+    )
 
 
 def run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ def llama(copy_of: CopyOf) -> Path:
 
 
 @pytest.fixture
-def refused(llama: Path, tmp_path: Path) -> Iterator[Refused]:
+def refused(llama: Path, tmp_path: Path) -> Refused:
     """Loads the spoilt model, which must fail within three seconds, and returns the failure."""
 
     def check() -> ModelhubError:
@@ -35,7 +35,7 @@ def refused(llama: Path, tmp_path: Path) -> Iterator[Refused]:
         assert time.monotonic() - started < 3
         return error
 
-    yield check
+    return check
 
 
 def _write_header(path: Path, header: Any, data: int = 0, length: int | None = None) -> None:
@@ -160,7 +160,9 @@ def test_more_layers_than_there_can_be(llama: Path, refused: Refused, key: str) 
     assert "100000" in error.message
 
 
-@pytest.mark.parametrize("changes", [{"hidden_size": 2**20}, {"intermediate_size": 2**40}, {"vocab_size": 2**33}])
+@pytest.mark.parametrize(
+    "changes", [{"hidden_size": 2**20}, {"intermediate_size": 2**40}, {"vocab_size": 2**33}]
+)
 def test_a_model_far_larger_than_its_files(llama: Path, refused: Refused, changes: dict[str, int]) -> None:
     settings = json.loads((llama / "config.json").read_text()) | changes
     (llama / "config.json").write_text(json.dumps(settings))

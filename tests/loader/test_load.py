@@ -152,7 +152,9 @@ def test_the_published_minilm_knows_what_is_alike(minilm_dir: Path) -> None:
         tokens = torch.tensor(model.predict(sentence, {}))[0]
         return torch.nn.functional.normalize(tokens.mean(dim=0), dim=0)
 
-    cat, kitten, tax = map(embed, ("A cat sleeps on the sofa.", "A kitten naps on the couch.", "Taxes are due."))
+    cat, kitten, tax = map(
+        embed, ("A cat sleeps on the sofa.", "A kitten naps on the couch.", "Taxes are due.")
+    )
     assert float(cat @ kitten) > float(cat @ tax) + 0.3
 
 
@@ -172,7 +174,7 @@ def test_no_byte_is_counted_before_it_is_in_memory(tmp_path: Path) -> None:
     folder = models.make_sparse_llama(tmp_path / "m" / "large", 4 * 10**6)
     path = folder / "model.safetensors"
     cache = PageCache()
-    slack = path.stat().st_size // 1000  # the kernel may take a few pages back at any time
+    slack = path.stat().st_size // 100  # the kernel may take a few pages back at any time
     claims = 0
     with path.open("rb") as file:
         load = loader.load(spec_for("large", tmp_path / "m"))
