@@ -18,6 +18,7 @@ blueprint = Blueprint("dashboard", __name__)
 
 def init_app(app: Flask) -> None:
     """Serve the pages and give the templates their words."""
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
         size=words.size,
         rate=words.rate,

@@ -1,0 +1,58 @@
+// The dashboard: a row per model, those that need attention first.
+
+import { add, describe, follow, fresh, snapshots, take } from "./live.js";
+
+const ATTENTION = ["loading", "unloading", "queued", "failed", "cancelled", "ready", "absent"];
+const list = document.getElementById("models");
+
+function place(page) { // a row for every model of `page` that has none here
+  const rows = new Map([...page.querySelectorAll("#models > li")].map((row) => [row.dataset.model, row]));
+  const known = new Set(snapshots().map((s) => s.id));
+  for (const s of JSON.parse(page.getElementById("data").textContent)) {
+    if (known.has(s.id)) continue;
+    const row = rows.get(s.id);
+    if (page !== document) list.append(document.adoptNode(row));
+    add(row, s);
+  }
+}
+
+function sort() {
+  const rows = [...list.children];
+  const rank = (row) => ATTENTION.indexOf(row.dataset.state);
+  const name = (row) => row.dataset.model.toLowerCase();
+  const sorted = rows.toSorted((a, b) => rank(a) - rank(b) || (name(a) < name(b) ? -1 : 1));
+  if (sorted.every((row, index) => row === rows[index])) return;
+  const held = document.activeElement;
+  list.append(...sorted);
+  if (list.contains(held)) held.focus();
+}
+
+function title() {
+  const loading = snapshots().filter((s) => s.state === "loading");
+  const percent = loading.length === 1 ? describe(loading[0]).percent : loading.length && `${loading.length} loading`;
+  document.title = `${percent ? `${percent} · ` : ""}Models · modelhub`;
+}
+
+let adopting = null;
+function adopt() {
+  adopting ??= fresh().then((page) => {
+    adopting = null;
+    place(page);
+    sort();
+    title();
+  });
+}
+
+place(document);
+title();
+follow({
+  request: {},
+  answered({ models }) {
+    if (models.filter((model) => take(model.snapshot, true) === "unknown").length) adopt();
+  },
+  unknown: adopt,
+  news(s, isNewState) {
+    if (isNewState) sort();
+    title();
+  },
+});

@@ -1,0 +1,316 @@
+// What every page shares: snapshots by the epoch and seq rule, in words, on the page, and the connection.
+
+const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
+const STATES = {
+  absent: "Not loaded", queued: "Queued", loading: "Loading", ready: "Ready",
+  failed: "Failed", cancelled: "Cancelled", unloading: "Unloading",
+};
+const PHASES = {
+  initialization: "Initialization", loading_model: "Loading model",
+  device_setup: "Device setup", optimization: "Optimization",
+};
+const ASKERS = {
+  page: "from a page", rest: "over the API", cli: "from the command line", preload: "by the preload list",
+};
+const EVENTS = [
+  "model_load_queued", "model_load_started", "model_load_progress", "model_load_completed",
+  "model_load_failed", "model_load_cancelled", "model_unloaded",
+];
+
+// Words: the same as modelhub/words.py and modelhub/web/phrases.py say (tests/web/test_phrases.py).
+
+function fixed(value, digits) { // as Python rounds: a tie goes to the even digit
+  if (digits) return (value * 4 % 4 === 1 ? value - 0.05 : value).toFixed(1);
+  return (value % 1 === 0.5 ? 2 * Math.round(value / 2) : value).toFixed(0);
+}
+
+export function size(bytes) {
+  if (bytes == null) return "unknown";
+  let unit = 0;
+  for (; Math.abs(bytes) >= 999.5 && unit < UNITS.length - 1; unit += 1) bytes /= 1000;
+  return `${fixed(bytes, unit < 2 || bytes >= 99.95 ? 0 : 1)} ${UNITS[unit]}`;
+}
+
+export function duration(seconds) {
+  if (seconds == null) return "unknown";
+  if (seconds < 9.95) return `${fixed(Math.max(seconds, 0), 1)} s`;
+  const whole = Number(fixed(seconds, 0));
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor(whole % 3600 / 60)} min`;
+}
+
+function amount(done, total, unit) {
+  if (done == null) return "";
+  if (unit !== "bytes") return total == null ? `${done} ${unit} so far` : `${done} of ${total} ${unit}`;
+  if (total == null) return `${size(done)} so far`;
+  const [value, small] = size(done).split(" ");
+  const [whole, large] = size(total).split(" ");
+  return `${small === large ? value : size(done)} of ${whole} ${large}`;
+}
+
+function timeLeft(seconds) {
+  if (seconds == null) return "time left not known yet";
+  if (seconds <= 1) return "about 1 s left";
+  const step = seconds <= 10 ? 1 : 5;
+  if (seconds <= 95) return `about ${Math.ceil(seconds / step) * step} s left`;
+  return seconds <= 3600 ? `about ${Math.ceil(seconds / 60)} min left` : `about ${duration(seconds)} left`;
+}
+
+function headline(s) {
+  if (s.state === "queued") return s.queue_position > 1 ? `Number ${s.queue_position} in line` : "Next in line";
+  if (s.state === "loading") return s.message || "Starting";
+  if (s.state === "failed") return s.error ? s.error.message : "The load failed.";
+  if (s.state === "cancelled") return `Cancelled ${ASKERS[s.by] || ""}`.trim();
+  return { ready: "Ready to use", unloading: "Leaving memory" }[s.state] || "Not in memory";
+}
+
+function line(s) {
+  if (s.state === "queued") return "It starts by itself when its turn comes.";
+  if (s.state === "failed") return s.error ? s.error.hint : "";
+  if (s.state === "cancelled") {
+    return s.step ? `At step ${s.step} of 9, after ${duration(s.elapsed)}.` : "It had not begun.";
+  }
+  if (s.state === "ready") return join([`in ${duration(s.seconds)}`, size(s.bytes), s.device, s.dtype], " · ");
+  if (s.state !== "absent" || s.freed == null) return "";
+  const around = `${size(s.memory_before)} before, ${size(s.memory_after)} after`;
+  return `Unloaded ${ASKERS[s.by] || ""}: ${size(s.freed)} freed (${around}).`;
+}
+
+const join = (parts, by) => parts.filter(Boolean).join(by);
+
+export function describe(s) {
+  const active = s.state === "loading";
+  const counted = active ? amount(s.done, s.size, s.unit) : "";
+  const pace = active && s.rate != null ? `${size(s.rate)}/s` : "";
+  const left = active ? timeLeft(s.eta) : "";
+  const percent = active && s.progress != null ? `${Math.min(Math.floor(s.progress * 100), 99)}%` : "";
+  const step = active && s.step ? `Step ${s.step} of 9` : "";
+  const silent = active && s.stalled_for != null ? duration(s.stalled_for) : "";
+  return {
+    state: STATES[s.state],
+    headline: headline(s),
+    percent,
+    step,
+    line: active ? join([counted, pace, left], " · ") : line(s),
+    stalled: silent && `Nothing new for ${silent}. It may be a slow disk or network; the load goes on.`,
+    amount: counted || "–",
+    rate: pace || "–",
+    elapsed: s.elapsed == null ? "–" : duration(s.elapsed),
+    left: left.replace(/^time left /, "").replace(/ left$/, "") || "–",
+    detail: (active && s.detail) || "",
+    spoken: join([percent, step, active && s.message, counted, left], ", ") || STATES[s.state],
+    code: s.error ? s.error.code : "",
+  };
+}
+
+export function stepStates(s) {
+  const numbers = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+  if (s.state === "ready" || s.state === "unloading") return numbers.map(() => "done");
+  if (s.step == null) return numbers.map(() => (s.state === "queued" ? "waiting" : ""));
+  const here = { loading: "running", failed: "failed", cancelled: "stopped" }[s.state] || "";
+  return numbers.map((n) => (n < s.step ? "done" : n === s.step ? here : "waiting"));
+}
+
+export function stepTimes(s) {
+  const times = [...s.steps];
+  if (s.state === "loading" && s.step) times[s.step - 1] = s.elapsed - times.reduce((sum, t) => sum + (t || 0), 0);
+  return times.map((t) => (t == null ? "–" : duration(t)));
+}
+
+// Snapshots. An event is older, the next one, or shows that some were missed; an answer to subscribe is never that.
+
+export function judge(last, next, isAnswer = false) {
+  if (!last || last.epoch !== next.epoch) return last && !isAnswer ? "missed" : "news";
+  if (next.seq < last.seq || (next.seq === last.seq && !isAnswer)) return "old";
+  return isAnswer || next.seq === last.seq + 1 ? "news" : "missed";
+}
+
+const views = new Map(); // model id -> { root, s: its snapshot, at: when that came, from, to, began, span: the bar }
+const still = globalThis.matchMedia?.("(prefers-reduced-motion: reduce)");
+let live = false;
+let animated = false;
+let onNews = () => {};
+
+export const snapshots = () => [...views.values()].map((view) => view.s);
+
+export function add(root, s) {
+  views.set(s.id, { root, s, at: performance.now(), from: s.progress || 0, to: s.progress || 0, began: 0, span: 1 });
+  show(views.get(s.id), true);
+  animate();
+}
+
+export function take(s, isAnswer) {
+  const view = views.get(s.id);
+  if (!view) return "unknown";
+  const verdict = judge(view.s, s, isAnswer);
+  if (verdict === "old") return verdict;
+  const before = view.s;
+  const now = performance.now();
+  const jump = before.load_id !== s.load_id || s.state !== "loading" || document.hidden || still?.matches;
+  view.from = jump ? s.progress || 0 : barAt(view, now);
+  view.to = Math.max(view.from, s.progress || 0);
+  view.span = Math.min(Math.max(now - view.at, 50), 1000); // as long as it took the server to get here
+  view.began = view.at = now;
+  view.s = s;
+  show(view, before.state !== s.state || before.load_id !== s.load_id || before.step !== s.step);
+  if (before.state !== s.state || before.phase !== s.phase) tell(s);
+  onNews(s, before.state !== s.state || before.load_id !== s.load_id);
+  animate();
+  return verdict;
+}
+
+// The bar runs after the newest progress the server has told, and never past it: nothing can deny what it shows.
+function barAt({ from, to, began, span }, now) {
+  return from + (to - from) * Math.min(1, (now - began) / span);
+}
+
+function show(view, isNewStep) {
+  const { root, s } = view;
+  const since = live && s.state === "loading" ? (performance.now() - view.at) / 1000 : 0;
+  const stalled = s.stalled_for == null ? null : s.stalled_for + since;
+  const current = { ...s, elapsed: s.elapsed == null ? null : s.elapsed + since, stalled_for: stalled };
+  const said = describe(current);
+  for (const place of root.querySelectorAll("[data-say]")) write(place, said[place.dataset.say]);
+  const bar = root.querySelector("progress");
+  bar.value = barAt(view, performance.now());
+  if (bar.getAttribute("aria-valuetext") !== said.spoken) bar.setAttribute("aria-valuetext", said.spoken);
+  const running = root.querySelector(".steps [data-is=running] .time");
+  if (running) write(running, stepTimes(current)[s.step - 1]);
+  root.toggleAttribute("data-stalled", Boolean(said.stalled));
+  if (isNewStep) showStep(root, s);
+}
+
+function showStep(root, s) {
+  root.dataset.state = s.state;
+  const states = stepStates(s);
+  const times = stepTimes(s);
+  for (const place of root.querySelectorAll("[data-step]")) {
+    const index = place.dataset.step - 1;
+    place.dataset.is = states[index];
+    for (const word of place.querySelectorAll(".is")) write(word, states[index]);
+    for (const time of place.querySelectorAll(".time")) write(time, times[index]);
+  }
+  const shown = {
+    load: s.state === "absent" || s.state === "cancelled",
+    retry: s.state === "failed",
+    force: s.state === "failed" && s.error?.code === "no_memory",
+    cancel: s.state === "queued" || s.state === "loading",
+    unload: s.state === "ready",
+  };
+  const held = root.querySelector("[data-do]:focus");
+  for (const button of root.querySelectorAll("[data-do]")) {
+    button.hidden = !shown[button.dataset.do];
+    if (button.dataset.do === "cancel") button.setAttribute("formaction", `/loads/${s.load_id}/cancel`);
+  }
+  if (held?.hidden) root.querySelector("[data-do]:not([hidden])")?.focus({ preventScroll: true });
+}
+
+function write(place, text) {
+  if (place.textContent !== text) place.textContent = text;
+}
+
+function tell(s) { // once a phase, and at the end
+  const what = s.state === "loading" ? PHASES[s.phase] || "" : headline(s);
+  if (what) write(document.getElementById("told"), `${s.id}: ${what}`);
+}
+
+function animate() {
+  if (!animated) requestAnimationFrame(frame);
+  animated = true;
+}
+
+function frame() {
+  const moving = [...views.values()].filter((view) => view.s.state === "loading");
+  for (const view of moving) show(view, false);
+  animated = false;
+  if (moving.length) animate();
+}
+
+// Buttons: the form goes as it would without a script, only the page stays.
+
+const guard = new WeakMap(); // form -> until when a second click of a double one is not meant for the new button
+
+async function send(event) {
+  const form = event.target;
+  const button = event.submitter;
+  event.preventDefault();
+  if (performance.now() < (guard.get(form) || 0)) return;
+  const body = new FormData(form, button);
+  const alert = form.closest("[data-state], [data-ask]").querySelector("[data-alert]");
+  guard.set(form, Infinity);
+  alert.hidden = true;
+  button.setAttribute("aria-busy", "true");
+  let trouble = "The server does not answer. Is it running?";
+  try {
+    const url = button.getAttribute("formaction") || form.action;
+    const answer = await fetch(url, { method: "POST", body, redirect: "manual", headers: { Accept: "application/json" } });
+    trouble = answer.type === "opaqueredirect" ? "" : await answer.json().then(({ error }) => join([error.message, error.hint], " "));
+  } catch { /* said below */ }
+  button.removeAttribute("aria-busy");
+  guard.set(form, performance.now() + 400);
+  write(alert, trouble);
+  alert.hidden = !trouble;
+  if (!trouble && !live) location.assign(encodeURI(`/models/${body.get("model")}`));
+  if (!trouble && "ask" in form.dataset) form.reset();
+}
+
+// This page as the server would make it now.
+export async function fresh() {
+  const answer = await fetch(location.href);
+  return new DOMParser().parseFromString(await answer.text(), "text/html");
+}
+
+// Follows what `request` subscribes to. `answered` takes the snapshot that subscribe answers, `unknown` hears of
+// a model that the page has no place for, `news` of every snapshot taken and whether its state is a new one.
+export async function follow({ request, answered, unknown, news }) {
+  onNews = news;
+  document.addEventListener("submit", send);
+  document.addEventListener("keydown", (event) => event.repeat && event.target.matches("button") && event.preventDefault());
+  const badge = document.getElementById("badge");
+  const mark = (state, text) => {
+    live = state === "live";
+    badge.dataset.state = state;
+    badge.hidden = false;
+    write(badge, text);
+  };
+  mark("connecting", "Connecting");
+  let io;
+  try {
+    ({ io } = await import("./node_modules/socket.io-client/dist/socket.io.esm.min.js"));
+  } catch {
+    return mark("lost", "No live updates: npm ci --prefix static was not run");
+  }
+  const socket = io({ transports: ["websocket", "polling"], tryAllTransports: true, reconnectionDelayMax: 2000 });
+  let asking = false;
+  const ask = async () => {
+    if (asking || !socket.connected) return;
+    asking = true;
+    try {
+      const answer = await socket.timeout(5000).emitWithAck("subscribe", request);
+      if (!answer.ok) return mark("lost", answer.error.message);
+      mark("live", "Live");
+      answered(answer.snapshot);
+    } catch {
+      setTimeout(ask, 500);
+    } finally {
+      asking = false;
+    }
+  };
+  const lost = () => mark("lost", "Connection lost, reconnecting");
+  socket.on("connect", ask);
+  socket.on("connect_error", lost);
+  socket.on("disconnect", (reason) => {
+    lost();
+    if (reason === "io server disconnect") setTimeout(() => socket.connect(), 1000);
+  });
+  for (const name of EVENTS) {
+    socket.on(name, (s) => {
+      const verdict = take(s);
+      if (verdict === "missed") ask();
+      if (verdict === "unknown") unknown(s);
+    });
+  }
+  addEventListener("visibilitychange", () => document.hidden || ask());
+  addEventListener("pageshow", (event) => event.persisted && ask());
+}
