@@ -123,7 +123,7 @@ class Server:
         return self.zygote().children()
 
     def freeze_load(self, model_id: str) -> psutil.Process:
-        """Ask for a load and stop its process (SIGSTOP) as soon as it is there: a load that is truly stuck."""
+        """Ask for a load and stop its process (SIGSTOP) as soon as it is there: truly stuck."""
         before = {process.pid for process in self.workers()}
         self.request_load(model_id)
         found: list[psutil.Process] = []

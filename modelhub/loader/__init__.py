@@ -11,6 +11,7 @@ from modelhub.loader.device import move
 from modelhub.loader.failures import explain
 from modelhub.loader.inference import LoadedModel
 from modelhub.loader.inspection import check_folder, read_weight_files, weight_names
+from modelhub.loader.origins import Origin
 from modelhub.loader.preparation import prepare_process, warm
 from modelhub.loader.processors import load_processor
 from modelhub.loader.strategy import prepare
@@ -33,6 +34,15 @@ def load(
     """
     yield checkpoint(1)
     origin = source.find(spec)
+    try:
+        return (yield from _nine_steps(spec, origin, admit))
+    finally:
+        origin.close()
+
+
+def _nine_steps(
+    spec: LoadSpec, origin: Origin, admit: Callable[[int], None]
+) -> Generator[Checkpoint, None, LoadedModel]:
     files = yield from origin.bring_config()
     config = read_config(files)
 

@@ -20,7 +20,7 @@ _SCRUBBED = frozenset((
     "use_kernels", "transformers_version",
 ))  # fmt: skip
 _LAYERS = frozenset(("layer", "layers", "depth", "depths", "block", "blocks"))
-_NOT_LAYERS = frozenset(("size", "sizes", "length", "norm", "index", "idx", "ids", "id", "dim", "max", "scale"))
+_NOT_LAYERS = frozenset(("size", "sizes", "length", "norm", "index", "idx", "ids", "id", "dim", "scale"))
 _ALWAYS_PLAUSIBLE_LAYERS = 256
 
 

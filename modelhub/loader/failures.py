@@ -6,6 +6,7 @@ import errno
 import re
 from pathlib import Path
 
+import httpx2
 import torch
 from huggingface_hub import errors as hub_errors
 from safetensors import SafetensorError
@@ -52,9 +53,11 @@ def explain_hub(error: BaseException, model_id: str) -> ModelhubError | None:
         if status in (401, 403):
             return ModelhubError("gated", id=model_id)
         return ModelhubError("hub_error", id=model_id, why=f"status {status}")
+    if isinstance(error, hub_errors.LocalEntryNotFoundError) and error.__cause__ is not None:
+        return explain_hub(error.__cause__, model_id)
     if isinstance(error, hub_errors.OfflineModeIsEnabled | hub_errors.LocalEntryNotFoundError):
         return ModelhubError("hub_unreachable", id=model_id)
-    if type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2"):
+    if isinstance(error, httpx2.TransportError):
         return ModelhubError("hub_unreachable", id=model_id)
     if isinstance(error, hub_errors.FileMetadataError):
         return ModelhubError("hub_error", id=model_id, why="a file was answered without its metadata")

@@ -12,9 +12,9 @@ from modelhub.loader.inspection import Files
 class Origin(Protocol):
     """A place that a model's files come from: ``kind`` is folder, cache, hub or demo.
 
-    The three methods are called once each, in this order, within steps 1, 2 and 3. Each yields checkpoints
-    while it works, and returns the files with what it promises in place: config.json; what the tokenizer or
-    processor is made of; the weights.
+    The first three methods are called once each, in this order, within steps 1, 2 and 3. Each yields
+    checkpoints while it works, and returns the files with what it promises in place: config.json; what the
+    tokenizer or processor is made of; the weights.
     """
 
     kind: str
@@ -25,6 +25,9 @@ class Origin(Protocol):
     def bring_processor(self) -> Generator[Checkpoint, None, Files]: ...
 
     def bring_weights(self) -> Generator[Checkpoint, None, Files]: ...
+
+    def close(self) -> None:
+        """Called once, however the load ends: nothing half-made may stay behind."""
 
 
 class Here:
@@ -46,3 +49,6 @@ class Here:
     def bring_weights(self) -> Generator[Checkpoint, None, Files]:
         yield from ()
         return self._files
+
+    def close(self) -> None:
+        """Nothing to put away."""

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from modelhub.checkpoints import LoadSpec
 from modelhub.demos import DEMOS
-from modelhub.errors import ModelhubError
 from modelhub.identifiers import parse_model_id
 from modelhub.loader import cache
+from modelhub.loader.demo_maker import DemoMaker, is_made
 from modelhub.loader.inspection import CONFIG, Files
 from modelhub.loader.origins import Here, Origin
+from modelhub.loader.remote import Remote
 
 
 def find(spec: LoadSpec) -> Origin:
@@ -26,9 +27,11 @@ def find(spec: LoadSpec) -> Origin:
         if os.path.lexists(folder / CONFIG):
             return Here("folder", Files(spec.model_id, folder))
         if model_id.repo in DEMOS:
-            demo = Path(spec.demo_dir, model_id.repo)
-            return Here("demo", Files(spec.model_id, demo))
+            folder = Path(os.path.realpath(Path(spec.demo_dir, model_id.repo)))
+            if is_made(folder):
+                return Here("demo", Files(spec.model_id, folder))
+            return DemoMaker(DEMOS[model_id.repo], Path(os.path.realpath(spec.demo_dir)))
     cached = cache.find_complete(model_id, spec.model_id)
     if cached is not None:
         return Here("cache", *cached)
-    raise ModelhubError("unknown_model", id=spec.model_id)
+    return Remote(model_id, spec.model_id)

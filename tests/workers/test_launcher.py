@@ -1,0 +1,186 @@
+"""Real processes: a zygote that is warm, one-threaded and idle, and workers that come and go."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from modelhub.checkpoints import STEPS, Checkpoint, LoadSpec
+from modelhub.errors import ModelhubError
+from modelhub.memory import process_memory
+from modelhub.workers.channel import Channel
+from modelhub.workers.launcher import Launcher
+from modelhub.workers.worker import Worker
+from tests.server import ROOT, wait_until
+
+LLAMA = "tiny/llama"
+
+
+@pytest.fixture(scope="module")
+def launcher() -> Iterator[Launcher]:
+    with Launcher() as running:
+        running.start()
+        assert running.warm.wait(60)
+        yield running
+
+
+@pytest.fixture
+def spec(models_dir: Path, tmp_path: Path) -> LoadSpec:
+    return LoadSpec(LLAMA, models_dir=str(models_dir), demo_dir=str(tmp_path / "demo"))
+
+
+def _load(worker: Worker, spec: LoadSpec, admit: Any = None) -> tuple[list[Checkpoint], dict[str, Any]]:
+    told: list[Checkpoint] = []
+    checkpoints = worker.load(spec, admit)
+    while True:
+        try:
+            checkpoint = next(checkpoints)
+        except StopIteration as end:
+            return told, end.value
+        if checkpoint is not None:
+            told.append(checkpoint)
+
+
+def test_a_worker_tells_the_nine_and_returns_the_facts(launcher: Launcher, spec: LoadSpec) -> None:
+    needs: list[int] = []
+    with launcher.worker() as worker:
+        told, facts = _load(worker, spec, needs.append)
+    assert list(dict.fromkeys((c.step, c.message) for c in told)) == [
+        (row.step, row.message) for row in STEPS
+    ]
+    assert facts["architecture"] == "LlamaForCausalLM"
+    assert needs
+    assert needs[0] >= facts["bytes"]
+
+
+def test_a_refusal_ends_the_load_with_its_error(launcher: Launcher, spec: LoadSpec) -> None:
+    def refuse(need_bytes: int) -> None:
+        raise ModelhubError("no_memory", id=LLAMA, needed=need_bytes, free=0)
+
+    with launcher.worker() as worker, pytest.raises(ModelhubError) as caught:
+        _load(worker, spec, refuse)
+    assert caught.value.code == "no_memory"
+
+
+def test_the_zygote_has_one_thread_also_after_its_children_have_computed(
+    launcher: Launcher, spec: LoadSpec
+) -> None:
+    for _ in range(3):
+        with launcher.worker() as worker:
+            _load(worker, spec)
+            assert _predict(worker)[0]
+    zygote = psutil.Process(launcher.zygote_pid)
+    assert zygote.num_threads() == 1
+    assert zygote.children() == []
+
+
+def test_a_zygote_with_a_second_thread_does_not_fork() -> None:
+    code = (
+        "import socket, sys, threading;"
+        "from modelhub.workers.zygote import Zygote;"
+        "threading.Thread(target=threading.Event().wait, daemon=True).start();"
+        "Zygote(socket.socket(fileno=int(sys.argv[1]))).run()"
+    )
+    ours, theirs = socket.socketpair()
+    one, other = socket.socketpair()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(theirs.fileno())], cwd=ROOT, pass_fds=[theirs.fileno()]
+    )
+    theirs.close()
+    channel = Channel(ours)
+    channel.send_with_fd({"op": "fork", "worker": "w1"}, other.fileno())
+    messages = [channel.receive(60) for _ in range(3)]
+    channel.close()
+    assert process.wait(10) == 0
+    last = messages[-1]
+    assert last is not None
+    assert (last["type"], last["worker"]) == ("exited", "w1")
+    assert "threads" in last["why"]
+    one.close()
+    other.close()
+
+
+def test_a_forked_child_computes_what_a_fresh_process_computes(launcher: Launcher, spec: LoadSpec) -> None:
+    code = (
+        "import sys, torch; from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline;"
+        "torch.set_num_threads(torch.get_num_threads());"
+        "folder = sys.argv[1]; model = AutoModelForCausalLM.from_pretrained(folder).eval();"
+        "pipe = pipeline('text-generation', model=model, tokenizer=AutoTokenizer.from_pretrained(folder));"
+        "print(pipe('hello', max_new_tokens=12, do_sample=False)[0]['generated_text'].encode().hex())"
+    )
+    folder = str(Path(spec.models_dir) / LLAMA)
+    fresh = subprocess.run(
+        [sys.executable, "-c", code, folder], capture_output=True, text=True, timeout=120, check=True
+    )
+    with launcher.worker() as worker:
+        _load(worker, spec)
+        ok, body = _predict(worker)
+    assert ok
+    text = json.loads(body)["outputs"][0]["generated_text"]
+    assert text.encode().hex() == fresh.stdout.split()[-1]
+
+
+def _predict(worker: Worker) -> tuple[bool, bytes]:
+    threading.Thread(target=worker.serve, daemon=True).start()
+    return worker.predict(LLAMA, "hello", {"max_new_tokens": 12, "do_sample": False})
+
+
+def test_an_idle_child_is_small_and_there_in_milliseconds(launcher: Launcher) -> None:
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        with launcher.worker() as worker:
+            wait_until(lambda worker=worker: worker.pid is not None)
+            seconds.append(time.perf_counter() - began)
+            own = process_memory(worker.pid or 0).total
+    assert min(seconds) < 0.25, "a fork, not an import"
+    assert own < 100_000_000
+
+
+def test_a_process_that_is_killed_is_told_with_its_signal(launcher: Launcher, spec: LoadSpec) -> None:
+    with launcher.worker() as worker:
+        wait_until(lambda: worker.pid is not None)
+        os.kill(worker.pid or 0, signal.SIGKILL)
+        with pytest.raises(ModelhubError) as caught:
+            _load(worker, spec)
+    assert caught.value.code == "killed"
+    assert "SIGKILL" in caught.value.message
+
+
+def test_closing_the_launcher_ends_all_of_it(spec: LoadSpec) -> None:
+    launcher = Launcher()
+    launcher.start()
+    worker = launcher.worker()
+    _load(worker, spec)
+    family = [psutil.Process(launcher.zygote_pid), psutil.Process(worker.pid)]
+    launcher.close()
+    wait_until(lambda: not any(process.is_running() for process in family), 5)
+    with pytest.raises(ModelhubError):
+        launcher.worker()
+
+
+def test_no_child_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import time; from modelhub.workers.launcher import Launcher; l = Launcher(); w = l.worker();"
+        "l.warm.wait(60);\nwhile w.pid is None: time.sleep(0.01)\n"
+        "print(l.zygote_pid, w.pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    family = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+    assert len(family) == 2
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family), 5)
