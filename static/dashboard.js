@@ -36,6 +36,7 @@ let adopting = null;
 function adopt() {
   adopting ??= fresh().then((page) => {
     adopting = null;
+    if (!page) return;
     place(page, read(page));
     sort();
     title();

@@ -65,7 +65,7 @@ function line(s) {
   if (s.state === "cancelled") {
     return s.step ? `At step ${s.step} of 9, after ${duration(s.elapsed)}.` : "It had not begun.";
   }
-  if (s.state === "ready") return join([`in ${duration(s.seconds)}`, size(s.bytes), s.device, s.dtype], " · ");
+  if (s.state === "ready") return join([`Loaded in ${duration(s.seconds)}`, size(s.bytes), s.device, s.dtype], " · ");
   if (s.state !== "absent" || s.freed == null) return "";
   const around = `${size(s.memory_before)} before, ${size(s.memory_after)} after`;
   return `Unloaded ${ASKERS[s.by] || ""}: ${size(s.freed)} freed (${around}).`;
@@ -254,10 +254,10 @@ async function send(event) {
   if (!trouble && "ask" in form.dataset) form.reset();
 }
 
-// This page as the server would make it now.
+// This page as the server would make it now; null when the server does not answer.
 export async function fresh() {
-  const answer = await fetch(location.href);
-  return new DOMParser().parseFromString(await answer.text(), "text/html");
+  const text = await fetch(location.href).then((answer) => answer.text()).catch(() => null);
+  return text && new DOMParser().parseFromString(text, "text/html");
 }
 
 // Follows what `request` subscribes to. `answered` takes the snapshot that subscribe answers, `unknown` hears of

@@ -22,7 +22,7 @@ function refresh() { // what the server alone can say: the facts and the past lo
   wanted = setTimeout(async () => {
     const page = await fresh();
     for (const id of ["facts", "past"]) {
-      const part = page.getElementById(id);
+      const part = page?.getElementById(id);
       if (part) document.getElementById(id).replaceWith(document.adoptNode(part));
     }
     localTimes();
