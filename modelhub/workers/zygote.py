@@ -35,7 +35,7 @@ class Zygote:
         os.set_blocking(self._wake_write, False)
 
     def run(self, model_types: Sequence[str] = ()) -> None:
-        """Import, also the code of these types; then serve until the channel ends, and with it every child."""
+        """Import, also the code of these types; then serve until the channel ends; that ends every child."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
