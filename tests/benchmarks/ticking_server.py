@@ -28,13 +28,9 @@ def main() -> None:
             lateness.append(time.perf_counter() - before - TICK_S)
 
     socketio.start_background_task(tick)
-    wsgi.signal.signal(wsgi.signal.SIGTERM, wsgi._stop)
     try:
-        socketio.run(wsgi.app, host=wsgi.hub.settings.host, port=wsgi.hub.settings.port)
-    except KeyboardInterrupt:
-        pass
+        wsgi.serve()
     finally:
-        wsgi.hub.close()
         Path(sys.argv[1]).write_text(json.dumps(lateness))
 
 

@@ -1,0 +1,160 @@
+"""The rooms' events in order and without a gap, through cuts of the line and restarts of the server."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from modelhub.cli.server import Rooms
+from modelhub.errors import ModelhubError
+
+SNAPSHOT, LOST, BACK, TICK = "snapshot", "connection_lost", "connection_back", "tick"
+TICK_S = 0.1
+_LATE_S = 0.3  # how long an event may be overtaken by the next before it counts as lost
+_RETRY_S = 0.5
+PATIENCE_S = 60.0
+News = tuple[str, dict[str, Any]]
+
+
+class Sequence:
+    """What was heard of one model: puts overtaken events in order, drops old ones, notices a gap."""
+
+    def __init__(self) -> None:
+        self._epoch: str | None = None
+        self._seq = 0
+        self._early: dict[int, News] = {}
+        self._gap_since: float | None = None
+
+    def restart(self, snapshot: dict[str, Any]) -> None:
+        """Go on from a snapshot."""
+        self._epoch, self._seq = snapshot["epoch"], snapshot["seq"]
+        self._early.clear()
+        self._gap_since = None
+
+    def hear(self, name: str, payload: dict[str, Any], now: float) -> list[News]:
+        """Take an event; answers those that may be told now, in order."""
+        if payload["epoch"] != self._epoch:
+            self._gap_since = float("-inf")
+            return []
+        if payload["seq"] > self._seq:
+            self._early[payload["seq"]] = (name, payload)
+        ready: list[News] = []
+        while self._seq + 1 in self._early:
+            self._seq += 1
+            ready.append(self._early.pop(self._seq))
+        if not self._early:
+            self._gap_since = None
+        elif self._gap_since is None or ready:
+            self._gap_since = now
+        return ready
+
+    def is_broken(self, now: float) -> bool:
+        """Whether something is missing for good, so that a snapshot is needed."""
+        return self._gap_since is not None and now - self._gap_since > _LATE_S
+
+
+class Feed:
+    """The news of some models, or with ``everything`` of all: events, snapshots, and what became of the line.
+
+    ``patience_s`` is how long a server may be away before ``server_unreachable`` is raised.
+    """
+
+    def __init__(self, url: str, everything: bool = False, patience_s: float = PATIENCE_S) -> None:
+        self._rooms = Rooms(url)
+        self._everything = everything
+        self._patience_s = patience_s
+        self._sequences: dict[str, Sequence] = {}
+        self._stale: set[str | None] = set()  # what could not be subscribed to again yet
+        self._fresh: list[News] = []
+
+    def __enter__(self) -> Feed:
+        self._rooms.connect()
+        if self._everything:
+            self._stale.add(None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._rooms.close()
+
+    def watch(self, model_id: str) -> None:
+        """Follow a model; raises ``unknown_model`` while the server does not know it."""
+        try:
+            self._subscribe(model_id)
+        except ConnectionError:
+            self._stale.add(model_id)
+
+    def news(self) -> Iterator[News]:
+        """What is told, for ever: (name, payload).
+
+        Beside the server's events: ``snapshot`` with a model's full state, or for the dashboard with all
+        models'; ``connection_lost``, ``connection_back``, and ``tick`` where nothing came for 0.1 s.
+        """
+        while True:
+            self._mend()
+            while self._fresh:
+                yield self._fresh.pop(0)
+            try:
+                item = self._rooms.news.get(timeout=TICK_S)
+            except queue.Empty:
+                yield TICK, {}
+            else:
+                if item is None:
+                    yield LOST, {}
+                    self._reconnect()
+                    yield BACK, {}
+                else:
+                    self._hear(*item)
+
+    def _hear(self, name: str, payload: dict[str, Any]) -> None:
+        sequence = self._sequences.get(payload["id"])
+        if sequence is not None:
+            self._fresh += sequence.hear(name, payload, time.monotonic())
+        elif self._everything:
+            self._stale.add(None)
+
+    def _mend(self) -> None:
+        """Fetch a snapshot where something is missing."""
+        now = time.monotonic()
+        broken = {model_id for model_id, known in self._sequences.items() if known.is_broken(now)}
+        if self._everything and (broken or self._stale):
+            self._try_subscribe(None)
+        elif not self._everything:
+            for model_id in broken | self._stale:
+                self._try_subscribe(model_id)
+
+    def _reconnect(self) -> None:
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            try:
+                self._rooms.connect()
+                break
+            except ModelhubError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_RETRY_S)
+        self._stale |= {None} if self._everything else set(self._sequences)
+
+    def _try_subscribe(self, model_id: str | None) -> None:
+        """Subscribe again. A server that was restarted may not know the model: then there is no room."""
+        try:
+            self._subscribe(model_id)
+        except ModelhubError as error:
+            self._stale.discard(model_id)
+            if model_id is not None:
+                self._sequences[model_id] = Sequence()
+                self._fresh.append((SNAPSHOT, {"id": model_id, "load_id": None, "error": error.to_dict()}))
+        except ConnectionError:  # if the line is lost, that is among the news by now
+            self._stale.add(model_id)
+
+    def _subscribe(self, model_id: str | None) -> None:
+        snapshot = self._rooms.subscribe(model_id)
+        models = [snapshot]
+        if model_id is None:
+            self._sequences.clear()
+            models = [model["snapshot"] for model in snapshot["models"]]
+        for model in models:
+            self._sequences.setdefault(model["id"], Sequence()).restart(model)
+        self._stale.discard(model_id)
+        self._fresh.append((SNAPSHOT, snapshot))
