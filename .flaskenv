@@ -1,1 +1,1 @@
-FLASK_APP=modelhub
+FLASK_APP=modelhub.cli

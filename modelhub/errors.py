@@ -195,11 +195,11 @@ class ModelhubError(Exception):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ModelhubError:
-        """The error that ``to_dict`` described in another process."""
+        """The error that ``to_dict`` described in another process, which may know codes that we do not."""
         error = cls.__new__(cls)
         Exception.__init__(error, data["message"])
         error.code = data["code"]
-        error.status = FAILURES[error.code].status
+        error.status = FAILURES.get(error.code, FAILURES["internal"]).status
         error.message = data["message"]
         error.hint = data["hint"]
         return error

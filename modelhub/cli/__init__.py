@@ -84,6 +84,16 @@ _server_option = click.option(
 )
 
 
+def create_app() -> Flask:
+    """The app for the ``flask`` command: a setting that cannot be used ends it in words, not with a trace."""
+    import modelhub
+
+    try:
+        return modelhub.create_app()
+    except ModelhubError as error:
+        raise NotAsked(error) from None
+
+
 def init_app(app: Flask) -> None:
     """Give the ``flask`` command preload, models and unload."""
     for command in (preload, models, unload):

@@ -44,13 +44,15 @@ class Bars:
     def finish(self, payload: dict[str, Any]) -> None:
         """Put a lasting line in the place of the bar."""
         self._rows.pop(payload["id"], None)
+        self._live.refresh()
         colour = tables.COLOURS.get(payload["state"], "")
         self._console.print(Text.assemble((payload["id"], "bold"), "  ", (sentences.ending(payload), colour)))
 
     def close(self, ends: list[dict[str, Any]]) -> None:
         """Take the bars away and print the summary."""
         self.stop()
-        tables.show(tables.summary(ends))
+        if ends:
+            tables.show(tables.summary(ends))
 
     def stop(self) -> None:
         """Take the bars away, so that something can be asked."""

@@ -51,7 +51,9 @@ class Lines:
         """Print the summary."""
         from modelhub.cli import tables
 
-        tables.show(tables.summary(ends))
+        if ends:
+            click.echo()
+            tables.show(tables.summary(ends))
 
 
 class Json:

@@ -15,10 +15,10 @@ _WHOLE: dict[str, Any] = {
 
 
 def now(payload: dict[str, Any]) -> str:
-    """``"Step 5 of 9: Loading model weights... 734 of 1192 MB · 810 MB/s · about 3 s left"``."""
+    """``"Step 5 of 9: Loading model weights... · 734 of 1192 MB · 810 MB/s · about 3 s left"``."""
     if payload["state"] != "loading":
         return headline(payload)
-    return " ".join(filter(None, (step(payload), inside(payload))))
+    return " · ".join(filter(None, (step(payload), inside(payload))))
 
 
 def step(payload: dict[str, Any]) -> str:

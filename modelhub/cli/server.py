@@ -11,8 +11,8 @@ import requests
 import socketio
 
 from modelhub.errors import ModelhubError
+from modelhub.web.api import CLI_USER_AGENT
 
-USER_AGENT = "modelhub-cli"
 _CONNECT_S = 5.0
 _ANSWER_S = 60.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -125,6 +125,6 @@ class Rooms:
 def _session(url: str) -> requests.Session:
     """An HTTP session for ``url``; a server on this machine is never asked for through a proxy."""
     made = requests.Session()
-    made.headers["User-Agent"] = USER_AGENT
+    made.headers["User-Agent"] = CLI_USER_AGENT
     made.trust_env = urlsplit(url).hostname not in _LOOPBACK
     return made

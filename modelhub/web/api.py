@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Flask, Response, current_app
+from flask import request as http_request
 from flask_smorest import Api, Blueprint
 from marshmallow import Schema, validate
 from marshmallow.fields import Boolean, Dict, Float, Integer, List, Nested, Raw, String
@@ -15,6 +16,7 @@ from modelhub.web.security import csrf
 
 LOAD_STATES = ("queued", "loading", "ready", "failed", "cancelled", "interrupted", "unloaded")
 SOURCES = ("folder", "cache", "demo", "hub")
+CLI_USER_AGENT = "modelhub-cli"
 blueprint = Blueprint("api", __name__, description="Load, watch, use and unload models.")
 
 
@@ -134,13 +136,18 @@ def _hub() -> Hub:
     return hub
 
 
+def _asker() -> str:
+    """Who asks over REST: ``cli`` is the flask command, which says so in its user agent."""
+    return "cli" if http_request.user_agent.string.startswith(CLI_USER_AGENT) else "rest"
+
+
 @blueprint.post("/api/loads")
 @blueprint.arguments(LoadRequest)
 @blueprint.response(202, LoadResource)
 @blueprint.alt_response(200, schema=LoadResource, description="It loads or is ready already.")
 def start_load(request: dict[str, Any]) -> Any:
     """Load a model, or join the load that runs."""
-    load, created = _hub().request(request["model"], by="rest", force=request["force"])
+    load, created = _hub().request(request["model"], by=_asker(), force=request["force"])
     return load if created else (load, 200)
 
 
@@ -163,7 +170,7 @@ def get_load(load_id: str) -> dict[str, Any]:
 @blueprint.response(200, LoadResource)
 def cancel_load(load_id: str) -> dict[str, Any]:
     """Cancel a load that waits or runs."""
-    return _hub().cancel(load_id, by="rest")
+    return _hub().cancel(load_id, by=_asker())
 
 
 @blueprint.get("/api/models")
@@ -184,7 +191,7 @@ def get_model(model_id: str) -> dict[str, Any]:
 @blueprint.response(200, EventSchema)
 def unload_model(model_id: str) -> dict[str, Any]:
     """Unload a model; answers with the receipt: memory before, after and freed, in bytes."""
-    return _hub().unload(model_id, by="rest")
+    return _hub().unload(model_id, by=_asker())
 
 
 @blueprint.post("/api/predictions")

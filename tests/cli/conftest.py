@@ -1,0 +1,46 @@
+"""Fixtures of the command line's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pytest
+
+from tests.cli.terminal import Running, Terminal
+from tests.cli.wire import Wire
+from tests.server import Server
+
+T = TypeVar("T", bound=Running)
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[..., Running]]:
+    """Starts the command with its output piped: ``run(environ, "preload", "a/b")``."""
+    yield from _starter(Running)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Callable[..., Terminal]]:
+    """Starts the command on a pseudo-terminal: ``terminal(environ, "preload", "a/b")``."""
+    yield from _starter(Terminal)
+
+
+@pytest.fixture
+def wire(empty_server: Server) -> Iterator[Wire]:
+    """A line to the shared server that can be cut."""
+    line = Wire(empty_server.port)
+    yield line
+    line.close()
+
+
+def _starter(kind: type[T]) -> Iterator[Callable[..., T]]:
+    started: list[T] = []
+
+    def start(environ: dict[str, str], *arguments: str) -> T:
+        started.append(kind(environ, *arguments))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.end()

@@ -1,0 +1,44 @@
+"""The bars on a real pseudo-terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.cli.terminal import Terminal
+from tests.server import Server
+
+LLAMA, BERT = "tiny/llama", "tiny/bert"
+Start = Callable[..., Terminal]
+
+
+def test_a_bar_per_model_then_a_lasting_line_and_a_summary(empty_server: Server, terminal: Start) -> None:
+    worker = empty_server.freeze_load(LLAMA)
+    running = terminal(empty_server.environ, "preload", LLAMA, BERT)
+    running.wait_for("━━━━")
+    running.wait_for("Step ")
+    running.wait_for("Next in line")
+    worker.resume()
+    assert running.wait() == 0
+    for model_id in (LLAMA, BERT):
+        assert f"{model_id}  Ready in " in running.output
+    last = running.output[running.output.rindex("Weights") :]
+    assert "models folder" in last
+    assert "━" not in last, "no bar is left behind"
+
+
+def test_a_bar_says_when_nothing_comes(start_server: Callable[..., Server], terminal: Start) -> None:
+    server = start_server(STALL_SECONDS=1).wait_warm()
+    worker = server.freeze_load(LLAMA)
+    running = terminal(server.environ, "preload", LLAMA)
+    running.wait_for("Nothing new for 1.")
+    worker.resume()
+    assert running.wait() == 0
+
+
+def test_a_failure_is_told_with_reason_and_hint(empty_server: Server, terminal: Start) -> None:
+    running = terminal(empty_server.environ, "preload", "no/such-model")
+    assert running.wait() == 1
+    error = empty_server.snapshot("no/such-model")["error"]
+    said = " ".join(running.output.split())
+    assert f"no/such-model Failed at step 1 of 9: {error['message']} {error['hint']}" in said
+    assert "\x1b[31m" in running.raw, "in red"

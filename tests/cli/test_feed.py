@@ -1,0 +1,126 @@
+"""Order and gaps without a line; then cuts and restarts over a real one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelhub.cli.feed import Feed, Sequence
+from modelhub.errors import ModelhubError
+from tests.cli.terminal import Running, events, lines_of
+from tests.cli.wire import Wire
+from tests.server import Server, wait_until
+
+LLAMA = "tiny/llama"
+Run = Callable[..., Running]
+StartServer = Callable[..., Server]
+
+
+def event(seq: int, epoch: str = "one") -> dict[str, Any]:
+    return {"epoch": epoch, "seq": seq}
+
+
+@pytest.fixture
+def sequence() -> Sequence:
+    made = Sequence()
+    made.restart(event(4))
+    return made
+
+
+def heard(sequence: Sequence, seq: int, now: float = 0.0) -> list[int]:
+    return [payload["seq"] for _, payload in sequence.hear("e", event(seq), now)]
+
+
+def test_the_next_is_told_and_what_was_heard_is_not_told_again(sequence: Sequence) -> None:
+    assert [heard(sequence, seq) for seq in (5, 5, 3, 6)] == [[5], [], [], [6]]
+    assert not sequence.is_broken(100.0)
+
+
+def test_an_event_that_overtook_another_waits_for_it(sequence: Sequence) -> None:
+    assert heard(sequence, 6, now=0.0) == []
+    assert not sequence.is_broken(0.1)
+    assert heard(sequence, 5, now=0.1) == [5, 6]
+    assert not sequence.is_broken(100.0)
+
+
+def test_a_gap_asks_for_a_snapshot_and_what_is_older_is_dropped(sequence: Sequence) -> None:
+    assert heard(sequence, 7, now=0.0) == []
+    assert sequence.is_broken(1.0)
+    sequence.restart(event(8))
+    assert not sequence.is_broken(1.0)
+    assert [heard(sequence, seq) for seq in (7, 8, 9)] == [[], [], [9]]
+
+
+def test_a_new_epoch_asks_for_a_snapshot_at_once(sequence: Sequence) -> None:
+    assert sequence.hear("e", event(5, "two"), 0.0) == []
+    assert sequence.is_broken(0.0)
+    sequence.restart(event(1, "two"))
+    assert [p["seq"] for _, p in sequence.hear("e", event(2, "two"), 0.0)] == [2]
+
+
+def test_a_load_that_ends_while_the_line_is_cut_is_told_when_it_is_back(
+    empty_server: Server, wire: Wire, run: Run
+) -> None:
+    worker = empty_server.freeze_load(LLAMA)
+    running = run(empty_server.environ, "preload", LLAMA, "--server", wire.url)
+    running.wait_for("Step ")
+    wire.cut()
+    running.wait_for("The connection to the server is lost; trying again.")
+    worker.resume()
+    empty_server.wait_state(LLAMA, ("ready",))
+    wire.mend()
+    assert running.wait() == 0
+    assert "Connected again." in running.output
+    assert lines_of(running.output, LLAMA)[-1].startswith("Ready in ")
+
+
+def test_a_load_goes_on_being_followed_after_a_cut(empty_server: Server, wire: Wire, run: Run) -> None:
+    worker = empty_server.freeze_load(LLAMA)
+    running = run(empty_server.environ, "preload", "--json", LLAMA, "--server", wire.url)
+    running.wait_for('"state":"loading"')
+    wire.cut()
+    running.wait_for("trying again")
+    wire.mend()
+    running.wait_for("Connected again.")
+    wait_until(lambda: running.output.count('"event":"snapshot"') >= 2)
+    worker.resume()
+    assert running.wait() == 0
+    told = events("\n".join(line for line in running.output.splitlines() if line.startswith("{")))
+    progress = [payload["progress"] for name, payload in told if name != "result"]
+    assert progress == sorted(progress)
+    assert told[-2][0] == "model_load_completed"
+
+
+def test_a_restart_of_the_server_interrupts_the_load_and_that_is_said(
+    start_server: StartServer, run: Run
+) -> None:
+    server = start_server().wait_warm()
+    server.freeze_load(LLAMA)
+    running = run(server.environ, "preload", LLAMA)
+    running.wait_for("Step ")
+    server.kill()
+    running.wait_for("The connection to the server is lost; trying again.")
+    server.start()
+    assert running.wait() == 1
+    assert lines_of(running.output, LLAMA)[-1] == (
+        "Interrupted: The server stopped while tiny/llama was loading. "
+        "Load it again: what was fetched is kept."
+    )
+
+
+def test_a_server_that_stays_away_is_given_up(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server()
+    with Feed(server.url, patience_s=0.1) as feed:
+        feed.watch(LLAMA)
+        told: list[str] = []
+        news = feed.news()
+        assert next(news)[0] == "snapshot"
+        server.kill()
+        with pytest.raises(ModelhubError, match="No modelhub server answers"):
+            for name, _ in news:
+                told.append(name)
+    assert "connection_lost" in told
+    assert "connection_back" not in told

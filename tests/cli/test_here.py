@@ -1,0 +1,65 @@
+"""flask preload --here: no server, a real zygote, real models."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.cli.terminal import Running, Terminal, events, flask, lines_of
+from tests.server import Server, check_truth, wait_until
+
+GOOD, BROKEN = "tiny/bert", "tiny/broken"
+
+
+@pytest.fixture
+def environ(models_dir: Path, tmp_path: Path) -> dict[str, str]:
+    """The environment of a machine with a good model and one whose file was cut short; no server."""
+    for name in (GOOD, BROKEN):
+        shutil.copytree(models_dir / GOOD, tmp_path / "models" / name)
+    weights = tmp_path / "models" / BROKEN / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    return Server(tmp_path / "data", MODELS_DIR=tmp_path / "models").environ
+
+
+def test_good_models_are_loaded_and_let_go_and_a_broken_one_is_told(environ: dict[str, str]) -> None:
+    done = flask(environ, "preload", "--here", "--json", BROKEN, GOOD)
+    assert done.returncode == 1, done.stderr
+    told = events(done.stdout)
+    for model_id, state in ((BROKEN, "failed"), (GOOD, "ready")):
+        mine = [(name, payload) for name, payload in told if payload["id"] == model_id]
+        check_truth([pair for pair in mine if pair[0] != "result"])
+        assert mine[-1][0] == "result"
+        assert mine[-1][1]["state"] == state
+    (broken,) = [payload for name, payload in told if name == "model_load_failed"]
+    assert broken["error"]["code"] == "corrupt"
+    assert not (Path(environ["MODELHUB_DATA_DIR"]) / "modelhub.sqlite").exists()
+
+
+def test_on_a_terminal_it_shows_bars_and_leaves_no_process(
+    environ: dict[str, str], terminal: Callable[..., Terminal]
+) -> None:
+    running = terminal(environ, "preload", "--here", GOOD)
+    running.wait_for("Importing torch and transformers.")
+    running.wait_for("━━━━")
+    family = psutil.Process(running.process.pid).children(recursive=True)
+    assert running.wait() == 0
+    assert f"{GOOD}  Ready in " in running.output
+    wait_until(lambda: not any(process.is_running() for process in family), 5)
+
+
+def test_ctrl_c_cancels_what_runs_and_what_waits(
+    environ: dict[str, str], run: Callable[..., Running]
+) -> None:
+    running = run(environ, "preload", "--here", GOOD, BROKEN)
+    running.wait_for("Step 1 of 9")
+    family = psutil.Process(running.process.pid).children(recursive=True)
+    running.interrupt()
+    assert running.wait() == 130
+    for model_id in (GOOD, BROKEN):
+        assert lines_of(running.output, model_id)[-1].startswith("Cancelled from the command line.")
+    assert "Traceback" not in running.output
+    wait_until(lambda: not any(process.is_running() for process in family), 5)

@@ -1,0 +1,53 @@
+"""Ctrl-C while loads are followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.cli.terminal import CTRL_C, Running, Terminal
+from tests.server import Server
+
+LLAMA, BERT = "tiny/llama", "tiny/bert"
+Start = Callable[..., Terminal]
+QUESTION = "Cancel tiny/llama, tiny/bert? Otherwise it goes on in the server. [y/N]: "
+
+
+@pytest.fixture
+def asked(empty_server: Server, terminal: Start) -> Terminal:
+    """A terminal with two loads, one running and one waiting, that has been interrupted."""
+    empty_server.freeze_load(LLAMA)
+    running = terminal(empty_server.environ, "preload", LLAMA, BERT)
+    running.wait_for("Step ")
+    running.wait_for("Next in line")
+    running.interrupt()
+    running.wait_for(QUESTION)
+    return running
+
+
+@pytest.mark.parametrize("answer", ["\n", "n\n", CTRL_C])
+def test_by_default_the_loads_go_on_in_the_server(empty_server: Server, asked: Terminal, answer: str) -> None:
+    asked.type(answer)
+    assert asked.wait() == 130
+    assert "tiny/llama, tiny/bert: the load goes on in the server" in asked.output
+    assert [empty_server.snapshot(m)["state"] for m in (LLAMA, BERT)] == ["loading", "queued"]
+
+
+def test_yes_cancels_them_and_says_so(empty_server: Server, asked: Terminal) -> None:
+    asked.type("y\n")
+    assert asked.wait() == 130
+    assert asked.output.count("Cancelled from the command line") == 2
+    assert [empty_server.snapshot(m)["state"] for m in (LLAMA, BERT)] == ["cancelled", "cancelled"]
+    assert "Traceback" not in asked.output
+
+
+def test_without_a_terminal_nothing_is_asked(empty_server: Server, run: Callable[..., Running]) -> None:
+    worker = empty_server.freeze_load(LLAMA)
+    running = run(empty_server.environ, "preload", LLAMA)
+    running.wait_for("Step ")
+    running.interrupt()
+    assert running.wait() == 130
+    assert "tiny/llama: the load goes on in the server." in running.output
+    worker.resume()
+    assert empty_server.wait_state(LLAMA, ("ready",))["state"] == "ready"

@@ -1,0 +1,82 @@
+"""flask models and flask unload."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from modelhub import words
+from tests.cli.terminal import Running, Terminal, events, flask
+from tests.server import Server, check_truth
+
+LLAMA, BERT = "tiny/llama", "tiny/bert"
+
+
+def row(output: str, model_id: str) -> str:
+    (found,) = [line for line in output.splitlines() if line.startswith(f"{model_id} ")]
+    return " ".join(found.split())
+
+
+def test_the_table_says_state_size_source_and_what_is_held(empty_server: Server) -> None:
+    ready = empty_server.load(BERT)
+    empty_server.freeze_load(LLAMA)
+    done = flask(empty_server.environ, "models")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert row(done.stdout, BERT) == (
+        f"{BERT} Ready 310 kB models folder {words.size(ready['memory'])} of memory"
+    )
+    assert row(done.stdout, LLAMA).startswith(f"{LLAMA} Loading 233 kB models folder ")
+    assert "% · Step " in row(done.stdout, LLAMA)
+    assert row(done.stdout, "demo/random-0.1gb") == (
+        "demo/random-0.1gb Not loaded 103 MB made on this machine, random weights"
+    )
+
+
+def test_json_is_what_rest_says(empty_server: Server) -> None:
+    done = flask(empty_server.environ, "models", "--json")
+    assert json.loads(done.stdout) == empty_server.get("/api/models").json()
+
+
+def test_watching_on_a_terminal_shows_a_load_come_and_ends_with_ctrl_c(
+    empty_server: Server, terminal: Callable[..., Terminal]
+) -> None:
+    running = terminal(empty_server.environ, "models", "--watch")
+    running.wait_for("Not loaded")
+    empty_server.request_load(LLAMA)
+    running.wait_for(" of memory")
+    running.interrupt()
+    assert running.wait() == 0
+    assert "Traceback" not in running.output
+
+
+def test_watching_as_json_is_the_stream_of_all_models(
+    empty_server: Server, run: Callable[..., Running]
+) -> None:
+    running = run(empty_server.environ, "models", "--watch", "--json")
+    running.wait_for('"event":"snapshot"')
+    empty_server.load(LLAMA)
+    running.wait_for("model_load_completed")
+    running.interrupt()
+    assert running.wait() == 0
+    check_truth([pair for pair in events(running.output) if pair[0] != "snapshot"])
+
+
+def test_a_model_that_was_not_listed_appears_while_watching(
+    empty_server: Server, run: Callable[..., Running]
+) -> None:
+    running = run(empty_server.environ, "models", "--watch")
+    empty_server.load("no/new-model")
+    empty_server.load("no/new-model")
+    running.wait_for("no/new-model  Failed at step 1 of 9")
+    running.interrupt()
+    assert running.wait() == 0
+
+
+def test_unload_prints_the_receipt(empty_server: Server) -> None:
+    empty_server.load(LLAMA)
+    done = flask(empty_server.environ, "unload", LLAMA)
+    freed = empty_server.snapshot(LLAMA)["freed"]
+    assert (done.returncode, done.stdout) == (0, f"{LLAMA} unloaded: {words.size(freed)} freed\n")
+    again = flask(empty_server.environ, "unload", LLAMA)
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "It is not in memory." in again.stderr
