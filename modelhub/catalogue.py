@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,9 @@ from modelhub.errors import ModelhubError
 from modelhub.identifiers import parse_model_id
 
 _FRESH_S = 2.0
+_DEMO_TYPE = "llama"
+_MODEL_TYPE = re.compile(r"[a-z0-9_-]{1,64}")
+_CONFIG_LIMIT_BYTES = 1_000_000
 
 
 class Entry(NamedTuple):
@@ -22,6 +27,7 @@ class Entry(NamedTuple):
     model_id: str
     source: str  # folder, cache or demo
     size_bytes: int | None
+    folder: Path | None = None
 
 
 class Catalogue:
@@ -46,6 +52,20 @@ class Catalogue:
     def find(self, model_id: str) -> Entry | None:
         """The model if it is here. One with a revision is looked up by its repo."""
         return self.entries().get(model_id) or self.entries().get(parse_model_id(model_id).repo)
+
+    def model_types(self) -> list[str]:
+        """The types of the models that are here, as their configurations name them."""
+        folders = [entry.folder for entry in self.entries().values() if entry.folder is not None]
+        return sorted({_DEMO_TYPE, *filter(None, map(_model_type, folders))})
+
+
+def _model_type(folder: Path) -> str | None:
+    try:
+        with (folder / "config.json").open("rb") as file:
+            name = json.loads(file.read(_CONFIG_LIMIT_BYTES)).get("model_type")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None
+    return name if isinstance(name, str) and _MODEL_TYPE.fullmatch(name) else None
 
 
 def _in_folder(top: Path) -> Iterator[Entry]:
@@ -82,7 +102,7 @@ def _entry(model_id: str, source: str, folder: Path) -> Iterator[Entry]:
     except ModelhubError:
         return  # a folder whose name cannot be an id cannot be asked for
     sizes = [_size(path) for path in folder.glob("*.safetensors")]
-    yield Entry(model_id, source, sum(sizes) if sizes else None)
+    yield Entry(model_id, source, sum(sizes) if sizes else None, folder)
 
 
 def _size(path: Path) -> int:

@@ -33,9 +33,9 @@ class Hub:
 
     def __init__(self, settings: Settings, spawn: Callable[..., Any], emit: Emit) -> None:
         self.settings = settings
-        self.launcher = Launcher()
-        self.adapter = ProgressAdapter(emit, settings.stall_seconds)
         self._catalogue = Catalogue(settings.models_dir)
+        self.launcher = Launcher(self._catalogue.model_types)
+        self.adapter = ProgressAdapter(emit, settings.stall_seconds)
         self._spawn = spawn
         self._lock = threading.RLock()
         self._queue = LoadQueue(settings.max_concurrent_loads)

@@ -1,16 +1,15 @@
 // The dashboard: a row per model, those that need attention first.
 
-import { add, describe, follow, fresh, snapshots, take } from "./live.js";
+import { add, data, describe, follow, fresh, read, snapshots, take } from "./live.js";
 
 const ATTENTION = ["loading", "unloading", "queued", "failed", "cancelled", "ready", "absent"];
 const list = document.getElementById("models");
 
-function place(page) { // a row for every model of `page` that has none here
-  const rows = new Map([...page.querySelectorAll("#models > li")].map((row) => [row.dataset.model, row]));
+function place(page, { snapshots: all }) { // a row for every model of `page` that has none here
   const known = new Set(snapshots().map((s) => s.id));
-  for (const s of JSON.parse(page.getElementById("data").textContent)) {
-    if (known.has(s.id)) continue;
-    const row = rows.get(s.id);
+  const rows = [...page.querySelectorAll("#models > li")];
+  for (const s of all.filter(({ id }) => !known.has(id))) {
+    const row = rows.find(({ dataset }) => dataset.model === s.id);
     if (page !== document) list.append(document.adoptNode(row));
     add(row, s);
   }
@@ -37,13 +36,14 @@ let adopting = null;
 function adopt() {
   adopting ??= fresh().then((page) => {
     adopting = null;
-    place(page);
+    if (!page) return;
+    place(page, read(page));
     sort();
     title();
   });
 }
 
-place(document);
+place(document, data);
 title();
 follow({
   request: {},

@@ -1,23 +1,14 @@
 // What every page shares: snapshots by the epoch and seq rule, in words, on the page, and the connection.
 
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
-const STATES = {
-  absent: "Not loaded", queued: "Queued", loading: "Loading", ready: "Ready",
-  failed: "Failed", cancelled: "Cancelled", unloading: "Unloading",
-};
-const PHASES = {
-  initialization: "Initialization", loading_model: "Loading model",
-  device_setup: "Device setup", optimization: "Optimization",
-};
-const ASKERS = {
-  page: "from a page", rest: "over the API", cli: "from the command line", preload: "by the preload list",
-};
-const EVENTS = [
-  "model_load_queued", "model_load_started", "model_load_progress", "model_load_completed",
-  "model_load_failed", "model_load_cancelled", "model_unloaded",
-];
+export const data = read(globalThis.document); // the page's snapshots, and the words for what they name
+const { states: STATES, phases: PHASES, askers: ASKERS } = data.words;
 
-// Words: the same as modelhub/words.py and modelhub/web/phrases.py say (tests/web/test_phrases.py).
+export function read(page) {
+  return JSON.parse(page.getElementById("data").textContent);
+}
+
+// Words: as modelhub/words.py and modelhub/web/phrases.py have them.
 
 function fixed(value, digits) { // as Python rounds: a tie goes to the even digit
   if (digits) return (value * 4 % 4 === 1 ? value - 0.05 : value).toFixed(1);
@@ -58,11 +49,14 @@ function timeLeft(seconds) {
 }
 
 function headline(s) {
-  if (s.state === "queued") return s.queue_position > 1 ? `Number ${s.queue_position} in line` : "Next in line";
-  if (s.state === "loading") return s.message || "Starting";
-  if (s.state === "failed") return s.error ? s.error.message : "The load failed.";
-  if (s.state === "cancelled") return `Cancelled ${ASKERS[s.by] || ""}`.trim();
-  return { ready: "Ready to use", unloading: "Leaving memory" }[s.state] || "Not in memory";
+  return {
+    queued: s.queue_position > 1 ? `Number ${s.queue_position} in line` : "Next in line",
+    loading: s.message || "Starting",
+    ready: "Ready to use",
+    failed: s.error ? s.error.message : "The load failed.",
+    cancelled: `Cancelled ${ASKERS[s.by] || ""}`.trim(),
+    unloading: "Leaving memory",
+  }[s.state] || "Not in memory";
 }
 
 function line(s) {
@@ -71,13 +65,15 @@ function line(s) {
   if (s.state === "cancelled") {
     return s.step ? `At step ${s.step} of 9, after ${duration(s.elapsed)}.` : "It had not begun.";
   }
-  if (s.state === "ready") return join([`in ${duration(s.seconds)}`, size(s.bytes), s.device, s.dtype], " · ");
+  if (s.state === "ready") return join([`Loaded in ${duration(s.seconds)}`, size(s.bytes), s.device, s.dtype], " · ");
   if (s.state !== "absent" || s.freed == null) return "";
   const around = `${size(s.memory_before)} before, ${size(s.memory_after)} after`;
   return `Unloaded ${ASKERS[s.by] || ""}: ${size(s.freed)} freed (${around}).`;
 }
 
-const join = (parts, by) => parts.filter(Boolean).join(by);
+function join(parts, by) {
+  return parts.filter(Boolean).join(by);
+}
 
 export function describe(s) {
   const active = s.state === "loading";
@@ -118,7 +114,7 @@ export function stepTimes(s) {
   return times.map((t) => (t == null ? "–" : duration(t)));
 }
 
-// Snapshots. An event is older, the next one, or shows that some were missed; an answer to subscribe is never that.
+// An event is old, the next one, or shows that some were missed. What subscribe answers is old or new.
 
 export function judge(last, next, isAnswer = false) {
   if (!last || last.epoch !== next.epoch) return last && !isAnswer ? "missed" : "news";
@@ -167,14 +163,14 @@ function barAt({ from, to, began, span }, now) {
 
 function show(view, isNewStep) {
   const { root, s } = view;
-  const since = live && s.state === "loading" ? (performance.now() - view.at) / 1000 : 0;
+  const since = s.state === "loading" ? (performance.now() - view.at) / 1000 : 0;
   const stalled = s.stalled_for == null ? null : s.stalled_for + since;
   const current = { ...s, elapsed: s.elapsed == null ? null : s.elapsed + since, stalled_for: stalled };
   const said = describe(current);
   for (const place of root.querySelectorAll("[data-say]")) write(place, said[place.dataset.say]);
   const bar = root.querySelector("progress");
   bar.value = barAt(view, performance.now());
-  if (bar.getAttribute("aria-valuetext") !== said.spoken) bar.setAttribute("aria-valuetext", said.spoken);
+  if (bar.ariaValueText !== said.spoken) bar.ariaValueText = said.spoken;
   const running = root.querySelector(".steps [data-is=running] .time");
   if (running) write(running, stepTimes(current)[s.step - 1]);
   root.toggleAttribute("data-stalled", Boolean(said.stalled));
@@ -188,8 +184,9 @@ function showStep(root, s) {
   for (const place of root.querySelectorAll("[data-step]")) {
     const index = place.dataset.step - 1;
     place.dataset.is = states[index];
-    for (const word of place.querySelectorAll(".is")) write(word, states[index]);
-    for (const time of place.querySelectorAll(".time")) write(time, times[index]);
+    if (place.localName !== "li") continue;
+    write(place.querySelector(".is"), states[index]);
+    write(place.querySelector(".time"), times[index]);
   }
   const shown = {
     load: s.state === "absent" || s.state === "cancelled",
@@ -222,43 +219,45 @@ function animate() {
 
 function frame() {
   const moving = [...views.values()].filter((view) => view.s.state === "loading");
-  for (const view of moving) show(view, false);
+  for (const view of live ? moving : []) show(view, false); // without news, nothing moves
   animated = false;
   if (moving.length) animate();
 }
 
 // Buttons: the form goes as it would without a script, only the page stays.
 
-const guard = new WeakMap(); // form -> until when a second click of a double one is not meant for the new button
+const deaf = new WeakMap(); // form -> until when: the second of two quick clicks is not meant for the next button
 
 async function send(event) {
   const form = event.target;
   const button = event.submitter;
   event.preventDefault();
-  if (performance.now() < (guard.get(form) || 0)) return;
+  if (performance.now() < (deaf.get(form) || 0)) return;
   const body = new FormData(form, button);
   const alert = form.closest("[data-state], [data-ask]").querySelector("[data-alert]");
-  guard.set(form, Infinity);
+  deaf.set(form, Infinity);
   alert.hidden = true;
   button.setAttribute("aria-busy", "true");
   let trouble = "The server does not answer. Is it running?";
   try {
     const url = button.getAttribute("formaction") || form.action;
-    const answer = await fetch(url, { method: "POST", body, redirect: "manual", headers: { Accept: "application/json" } });
-    trouble = answer.type === "opaqueredirect" ? "" : await answer.json().then(({ error }) => join([error.message, error.hint], " "));
+    const headers = { Accept: "application/json" };
+    const answer = await fetch(url, { method: "POST", body, headers, redirect: "manual" });
+    const { error } = answer.type === "opaqueredirect" ? {} : await answer.json();
+    trouble = error ? `${error.message} ${error.hint}` : "";
   } catch { /* said below */ }
   button.removeAttribute("aria-busy");
-  guard.set(form, performance.now() + 400);
+  deaf.set(form, performance.now() + 400);
   write(alert, trouble);
   alert.hidden = !trouble;
   if (!trouble && !live) location.assign(encodeURI(`/models/${body.get("model")}`));
   if (!trouble && "ask" in form.dataset) form.reset();
 }
 
-// This page as the server would make it now.
+// This page as the server would make it now; null when the server does not answer.
 export async function fresh() {
-  const answer = await fetch(location.href);
-  return new DOMParser().parseFromString(await answer.text(), "text/html");
+  const text = await fetch(location.href).then((answer) => answer.text()).catch(() => null);
+  return text && new DOMParser().parseFromString(text, "text/html");
 }
 
 // Follows what `request` subscribes to. `answered` takes the snapshot that subscribe answers, `unknown` hears of
@@ -266,7 +265,9 @@ export async function fresh() {
 export async function follow({ request, answered, unknown, news }) {
   onNews = news;
   document.addEventListener("submit", send);
-  document.addEventListener("keydown", (event) => event.repeat && event.target.matches("button") && event.preventDefault());
+  document.addEventListener("keydown", (event) => { // a key held down is one press
+    if (event.repeat && event.target.matches("button")) event.preventDefault();
+  });
   const badge = document.getElementById("badge");
   const mark = (state, text) => {
     live = state === "live";
@@ -286,16 +287,12 @@ export async function follow({ request, answered, unknown, news }) {
   const ask = async () => {
     if (asking || !socket.connected) return;
     asking = true;
-    try {
-      const answer = await socket.timeout(5000).emitWithAck("subscribe", request);
-      if (!answer.ok) return mark("lost", answer.error.message);
-      mark("live", "Live");
-      answered(answer.snapshot);
-    } catch {
-      setTimeout(ask, 500);
-    } finally {
-      asking = false;
-    }
+    const answer = await socket.timeout(5000).emitWithAck("subscribe", request).catch(() => null);
+    asking = false;
+    if (!answer) return setTimeout(ask, 500);
+    if (!answer.ok) return mark("lost", answer.error.message);
+    mark("live", "Live");
+    answered(answer.snapshot);
   };
   const lost = () => mark("lost", "Connection lost, reconnecting");
   socket.on("connect", ask);
@@ -304,13 +301,9 @@ export async function follow({ request, answered, unknown, news }) {
     lost();
     if (reason === "io server disconnect") setTimeout(() => socket.connect(), 1000);
   });
-  for (const name of EVENTS) {
-    socket.on(name, (s) => {
-      const verdict = take(s);
-      if (verdict === "missed") ask();
-      if (verdict === "unknown") unknown(s);
-    });
-  }
-  addEventListener("visibilitychange", () => document.hidden || ask());
-  addEventListener("pageshow", (event) => event.persisted && ask());
+  socket.onAny((name, s) => {
+    const verdict = take(s);
+    if (verdict === "missed") ask();
+    if (verdict === "unknown") unknown();
+  });
 }

@@ -1,8 +1,8 @@
 // The page of one model.
 
-import { add, describe, follow, fresh, take } from "./live.js";
+import { add, data, describe, follow, fresh, take } from "./live.js";
 
-const [first] = JSON.parse(document.getElementById("data").textContent);
+const [first] = data.snapshots;
 
 function title(s) {
   const { percent } = describe(s);
@@ -11,7 +11,7 @@ function title(s) {
 
 function localTimes() {
   for (const time of document.querySelectorAll("time")) {
-    time.title = `${time.dateTime}`;
+    time.title = time.dateTime;
     time.textContent = new Date(time.dateTime).toLocaleString("sv"); // as in 2026-11-23 04:50:23
   }
 }
@@ -22,7 +22,7 @@ function refresh() { // what the server alone can say: the facts and the past lo
   wanted = setTimeout(async () => {
     const page = await fresh();
     for (const id of ["facts", "past"]) {
-      const part = page.getElementById(id);
+      const part = page?.getElementById(id);
       if (part) document.getElementById(id).replaceWith(document.adoptNode(part));
     }
     localTimes();

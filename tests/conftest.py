@@ -2,28 +2,54 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import published
 from tests.server import Server, Watcher
 
 
 @pytest.fixture(scope="session")
-def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of tiny real models, one of each of four architectures, and the published MiniLM."""
+def minilm_dir(request: pytest.FixtureRequest) -> Path:
+    """The files of the published all-MiniLM-L6-v2."""
+    return published.minilm(Path(request.config.cache.mkdir("published")))
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory: pytest.TempPathFactory, minilm_dir: Path) -> Path:
+    """A folder of tiny real models, one of each of four architectures, one too big, and MiniLM."""
     from tests import models
 
     folder = tmp_path_factory.mktemp("models")
-    models.make_all(folder)
+    for name, make in models.FOUR.items():
+        make(folder / name)
+    make_too_big(folder / "tiny" / "too-big")
+    shutil.copytree(minilm_dir, folder / "published" / "minilm")
     return folder
 
 
-@pytest.fixture(scope="module")
+def make_too_big(folder: Path) -> None:
+    """A model of four terabytes that take no room on the disk: a header, and a hole behind it."""
+    folder.mkdir(parents=True)
+    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "tie_word_embeddings": True}
+    sizes = {"vocab_size": 10**9, "hidden_size": 2048, "intermediate_size": 8, "num_hidden_layers": 1}
+    (folder / "config.json").write_text(json.dumps({**config, **sizes}))
+    size = 10**9 * 2048 * 2
+    tensor = {"dtype": "BF16", "shape": [10**9, 2048], "data_offsets": [0, size]}
+    header = json.dumps({"model.embed_tokens.weight": tensor}).encode()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + size)
+
+
+@pytest.fixture(scope="session")
 def server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with the tiny models, warm, shared by the tests of a module."""
+    """A server with the tiny models, warm, shared by the tests that do not harm it."""
     running = Server(tmp_path_factory.mktemp("data"), MODELS_DIR=models_dir).start().wait_warm()
     yield running
     running.stop()

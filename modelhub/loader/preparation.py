@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
+from collections.abc import Iterable
 
 import torch
 from huggingface_hub.utils.tqdm import disable_progress_bars
+from transformers.models.auto.configuration_auto import model_type_to_module_name
 from transformers.utils import logging as transformers_logging
 
 # What transformers would import only in the middle of a load.
@@ -22,15 +25,31 @@ _NEEDED = (
 )  # fmt: skip
 
 
-def warm() -> None:
-    """Import what a load needs; computes nothing and starts no thread, so that a fork afterwards is safe."""
+def warm(model_types: Iterable[str] = ()) -> None:
+    """Import what a load needs, and the modelling code of ``model_types`` (as config.json names them).
+
+    Computes nothing and starts no thread: forking stays safe. A type that transformers does not
+    know, or whose code does not import here, is left to the load that asks for it.
+    """
     for name in _NEEDED:
         importlib.import_module(name)
+    for model_type in model_types:
+        module = model_type_to_module_name(model_type)
+        for part in ("configuration", "modeling"):
+            with contextlib.suppress(Exception):
+                importlib.import_module(f"transformers.models.{module}.{part}_{module}")
 
 
 def prepare_process(threads: int | None = None) -> None:
     """Set up the process that loads a model: threads of torch (default: one per usable core), no bars."""
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(threads or usable_cores())
     disable_progress_bars()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity(logging.ERROR)
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -200,9 +200,7 @@ class Remote:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
         if needed > free:
-            raise ModelhubError(
-                "disk_full", id=self._name, needed=words.size(needed), free=words.size(free)
-            )
+            raise ModelhubError("disk_full", id=self._name, needed=words.size(needed), free=words.size(free))
 
     def _explained(self, error: Exception) -> Exception:
         return explain_hub(error, self._name) or error
@@ -213,5 +211,3 @@ def _detail(transfers: Sequence[Transfer], here: dict[str, int]) -> str:
     if not coming:
         return "checking the files"
     return coming[0] if len(coming) == 1 else f"{coming[0]} and {len(coming) - 1} more"
-
-

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from flask import Flask, Response, jsonify, render_template, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, SecurityError
 
 from modelhub import words
 from modelhub.errors import ModelhubError
@@ -18,6 +18,7 @@ _RETRY_AFTER_S = "10"
 def init_app(app: Flask) -> None:
     """Answer every failure with its code, message and hint."""
     app.register_error_handler(ModelhubError, answer)
+    app.register_error_handler(SecurityError, _refuse_host)
     app.register_error_handler(HTTPException, lambda error: answer(_translate(app, error)))
     app.register_error_handler(Exception, _unexpected)
 
@@ -32,6 +33,11 @@ def answer(error: ModelhubError) -> Response:
     if error.code in ("queue_full", "shutting_down"):
         response.headers["Retry-After"] = _RETRY_AFTER_S
     return response
+
+
+def _refuse_host(_: SecurityError) -> Response:
+    """For a host name that is not ours; a page cannot be made of it, since its links would name that host."""
+    return Response("This server does not answer to that host name.\n", status=400, mimetype="text/plain")
 
 
 def _wants_json() -> bool:

@@ -1,4 +1,4 @@
-"""A snapshot in words, for the pages. static/live.js says the same of later events; a test holds them equal."""
+"""A snapshot in words, for the pages. static/live.js says the same of later events, as a test makes sure."""
 
 from __future__ import annotations
 
@@ -135,18 +135,21 @@ def _line(snapshot: dict[str, Any]) -> str:
     if state == "failed":
         return str(snapshot["error"]["hint"]) if snapshot["error"] else ""
     if state == "cancelled":
-        took = words.duration(snapshot["elapsed"])
-        return f"At step {snapshot['step']} of {TOTAL_STEPS}, after {took}." if snapshot["step"] else "It had not begun."
+        if not snapshot["step"]:
+            return "It had not begun."
+        return f"At step {snapshot['step']} of {TOTAL_STEPS}, after {words.duration(snapshot['elapsed'])}."
     if state == "ready":
-        told = (f"in {words.duration(snapshot.get('seconds'))}", words.size(snapshot.get("bytes")))
+        told = (f"Loaded in {words.duration(snapshot.get('seconds'))}", words.size(snapshot.get("bytes")))
         return " · ".join(filter(None, (*told, snapshot.get("device"), snapshot.get("dtype"))))
     if state == "absent" and snapshot.get("freed") is not None:
         before, after = words.size(snapshot["memory_before"]), words.size(snapshot["memory_after"])
-        return f"Unloaded {ASKERS.get(snapshot['by'], '')}: {words.size(snapshot['freed'])} freed ({before} before, {after} after)."
+        freed, by = words.size(snapshot["freed"]), ASKERS.get(snapshot["by"], "")
+        return f"Unloaded {by}: {freed} freed ({before} before, {after} after)."
     return ""
 
 
 def _stalled(snapshot: dict[str, Any]) -> str:
     if snapshot["stalled_for"] is None or snapshot["state"] != "loading":
         return ""
-    return f"Nothing new for {words.duration(snapshot['stalled_for'])}. It may be a slow disk or network; the load goes on."
+    silent = words.duration(snapshot["stalled_for"])
+    return f"Nothing new for {silent}. It may be a slow disk or network; the load goes on."

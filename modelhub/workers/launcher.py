@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable
 from itertools import count
 from types import TracebackType
 from typing import Any
@@ -30,9 +31,13 @@ _ZYGOTE_ENVIRONMENT = {**_ONE_THREAD, "TOKENIZERS_PARALLELISM": "false", "PYTHON
 
 
 class Launcher:
-    """Owns the zygote. Use as a context manager, or call ``close``: no process outlives it."""
+    """Owns the zygote. Use as a context manager, or call ``close``: no process outlives it.
 
-    def __init__(self) -> None:
+    ``model_types`` tells the types of models (as in config.json) whose code the zygote imports ahead.
+    """
+
+    def __init__(self, model_types: Callable[[], Iterable[str]] = tuple) -> None:
+        self._model_types = model_types
         self.warm = threading.Event()
         self.warm_seconds: float | None = None
         self.zygote_pid: int | None = None
@@ -62,6 +67,7 @@ class Launcher:
                 "modelhub.workers.zygote",
                 str(theirs.fileno()),
                 str(os.getpid()),
+                *self._model_types(),
             ]
             try:
                 self._process = subprocess.Popen(

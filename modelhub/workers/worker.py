@@ -102,8 +102,8 @@ class Worker:
         return self._exited.wait(timeout_s)
 
     def obituary(self, model_id: str) -> ModelhubError:
-        """Why the process ended, as an error; waits for its exit status unless we killed it ourselves."""
-        if not self._killed:
+        """Why the process ended, as an error; waits for its exit status, unless it never was."""
+        if not self._killed or self.pid is not None:
             self.wait()
         status = self._status
         if status is None:

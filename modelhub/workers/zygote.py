@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from modelhub.memory import process_memory
@@ -33,8 +34,8 @@ class Zygote:
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
 
-    def run(self) -> None:
-        """Import, say so, then serve until the control channel ends; its end ends every child."""
+    def run(self, model_types: Sequence[str] = ()) -> None:
+        """Import, also the code of these types; then serve until the channel ends; that ends every child."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
@@ -42,7 +43,7 @@ class Zygote:
         self._send({"type": "warming", "pid": os.getpid()})
         from modelhub import loader
 
-        loader.warm()
+        loader.warm(model_types)
         gc.collect()
         gc.freeze()  # what is here now is never collected: children share its pages for longer
         self._send({"type": "warm", "seconds": time.monotonic() - started, "threads": thread_count()})
@@ -145,12 +146,12 @@ class Zygote:
 
 
 def main() -> None:
-    """Entry point; arguments are the control socket's descriptor and the parent's process id."""
+    """Entry point; arguments: the control socket's descriptor, the parent's process id, model types."""
     descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
     die_with_parent(parent)
     zygote = Zygote(_blocking(descriptor))
     with contextlib.suppress(EOFError):
-        zygote.run()
+        zygote.run(sys.argv[3:])
 
 
 def _blocking(descriptor: int) -> socket.socket:

@@ -105,7 +105,9 @@ def test_a_bad_id_is_refused_before_anything_is_asked(command: str, model_id: st
     assert "\x1b" not in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["preload", LLAMA], ["models"], ["models", "--watch"], ["unload", LLAMA]])
+@pytest.mark.parametrize(
+    "arguments", [["preload", LLAMA], ["models"], ["models", "--watch"], ["unload", LLAMA]]
+)
 def test_no_server_is_said_with_a_hint(arguments: list[str]) -> None:
     done = flask(dict(os.environ), *arguments, "--server", "http://127.0.0.1:9")
     assert (done.returncode, done.stdout) == (2, "")
@@ -146,11 +148,21 @@ def test_the_server_is_the_one_of_the_setting_or_of_the_option(empty_server: Ser
 def test_the_shell_completes_ids_from_the_server_or_from_this_machine(
     empty_server: Server, models_dir: Path
 ) -> None:
-    words = {"_FLASK_COMPLETE": "bash_complete", "COMP_WORDS": f"flask preload {BERT} tiny/", "COMP_CWORD": "3"}
+    words = {
+        "_FLASK_COMPLETE": "bash_complete",
+        "COMP_WORDS": f"flask preload {BERT} tiny/",
+        "COMP_CWORD": "3",
+    }
     away = {**os.environ, "MODELHUB_SERVER": "http://127.0.0.1:9", "MODELHUB_MODELS_DIR": str(models_dir)}
     for environ in (empty_server.environ, away):
         done = subprocess.run(
-            [FLASK], cwd=ROOT, env={**environ, **words}, capture_output=True, text=True, timeout=60, check=True
+            [FLASK],
+            cwd=ROOT,
+            env={**environ, **words},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
         )
         offered = [line.removeprefix("plain,") for line in done.stdout.splitlines()]
         assert LLAMA in offered

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import threading
 
 import pytest
 import requests
@@ -142,8 +143,6 @@ def test_a_process_that_dies_under_a_prediction_is_an_answer(empty_server: Serve
     empty_server.load(LLAMA)
     (worker,) = empty_server.workers()
     worker.suspend()
-    import threading
-
     box: list[requests.Response] = []
     asking = threading.Thread(
         target=lambda: box.append(empty_server.post("/api/predictions", {"model": LLAMA, "inputs": "x"}))

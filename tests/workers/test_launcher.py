@@ -19,7 +19,6 @@ import pytest
 
 from modelhub.checkpoints import STEPS, Checkpoint, LoadSpec
 from modelhub.errors import ModelhubError
-from modelhub.memory import process_memory
 from modelhub.workers.channel import Channel
 from modelhub.workers.launcher import Launcher
 from modelhub.workers.worker import Worker
@@ -61,8 +60,8 @@ def test_a_worker_tells_the_nine_and_returns_the_facts(launcher: Launcher, spec:
         (row.step, row.message) for row in STEPS
     ]
     assert facts["architecture"] == "LlamaForCausalLM"
-    assert needs
-    assert needs[0] >= facts["bytes"]
+    assert len(needs) == 1
+    assert facts["bytes"] * 0.9 < needs[0] <= facts["bytes"], "the tensors; bytes are those of the files"
 
 
 def test_a_refusal_ends_the_load_with_its_error(launcher: Launcher, spec: LoadSpec) -> None:
@@ -144,9 +143,9 @@ def test_an_idle_child_is_small_and_there_in_milliseconds(launcher: Launcher) ->
         with launcher.worker() as worker:
             wait_until(lambda worker=worker: worker.pid is not None)
             seconds.append(time.perf_counter() - began)
-            own = process_memory(worker.pid or 0).total
+            own = psutil.Process(worker.pid).memory_full_info().uss
     assert min(seconds) < 0.25, "a fork, not an import"
-    assert own < 100_000_000
+    assert own < 50_000_000, "the rest is shared with the zygote"
 
 
 def test_a_process_that_is_killed_is_told_with_its_signal(launcher: Launcher, spec: LoadSpec) -> None:

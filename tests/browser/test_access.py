@@ -1,0 +1,113 @@
+"""For everybody: without JavaScript, by keyboard, by ear, on a narrow or a wide screen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.test_load import DEMO, model, wait_live
+from tests.server import Server
+
+OpenPage = Callable[..., Page]
+
+
+def test_without_javascript_a_load_goes_to_its_end(server: Server, open_page: OpenPage) -> None:
+    page = open_page("/", java_script_enabled=False)
+    page.locator(f'[data-model="{DEMO}"]').get_by_role("button", name="Load").click()
+    page.wait_for_url(f"**/models/{DEMO}")
+    expect(model(page)).to_have_attribute("data-state", "ready")  # the page refreshes itself
+    expect(page.locator("#facts")).to_contain_text("LlamaForCausalLM")
+    page.get_by_role("button", name="Unload").click()
+    expect(model(page)).to_have_attribute("data-state", "absent")
+
+
+def test_everything_by_keyboard(server: Server, open_page: OpenPage) -> None:
+    page = wait_live(open_page("/models/tiny/bert"))
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    load = page.locator("[data-do=load], [data-do=retry]").locator("visible=true")
+    expect(load).to_be_focused()
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    expect(model(page)).to_have_attribute("data-state", "ready")
+    expect(page.get_by_role("button", name="Unload")).to_be_focused()
+    page.keyboard.press("Space")
+    expect(model(page)).to_have_attribute("data-state", "absent")
+
+
+def test_the_bar_is_named_and_says_its_value_in_words(server: Server, open_page: OpenPage) -> None:
+    frozen = server.freeze_load("tiny/llama")
+    page = wait_live(open_page("/models/tiny/llama"))
+    bar = page.get_by_role("progressbar", name="Loading tiny/llama")
+    message = re.escape(server.snapshot("tiny/llama")["message"])
+    expect(bar).to_have_attribute("aria-valuetext", re.compile(rf"^\d+%, Step \d of 9, {message}"))
+    frozen.resume()
+
+
+def test_each_phase_is_announced_once(server: Server, open_page: OpenPage) -> None:
+    page = wait_live(open_page(f"/models/{DEMO}"))
+    page.evaluate("""() => {
+      window.told = [];
+      new MutationObserver(() => told.push(document.getElementById("told").textContent))
+        .observe(document.getElementById("told"), { childList: true, characterData: true, subtree: true });
+    }""")
+    page.get_by_role("button", name="Load").click()
+    expect(model(page)).to_have_attribute("data-state", "ready")
+    told = page.evaluate("told")
+    said = [line.removeprefix(f"{DEMO}: ") for line in told]
+    assert said == ["Initialization", "Loading model", "Device setup", "Optimization", "Ready to use"]
+
+
+@pytest.mark.parametrize("width", [320, 360, 768, 1280, 2560])
+@pytest.mark.parametrize("path", ["/", "/models/tiny/llama", "/models/not/here", "/docs"])
+def test_no_page_is_wider_than_the_screen(open_page: OpenPage, path: str, width: int) -> None:
+    page = open_page(path, viewport={"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_script_of_each_page_is_small(server: Server) -> None:
+    shared = len(server.get("/static/live.js").content)
+    for name in ("dashboard", "model"):
+        assert shared + len(server.get(f"/static/{name}.js").content) < 15_000
+
+
+CONTRAST = """() => {
+  const channel = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const parse = (c) => c.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  const behind = (node) => {
+    for (; node; node = node.parentElement) {
+      const colour = parse(getComputedStyle(node).backgroundColor);
+      if (colour.length < 4 || colour[3] === 1) return colour;
+    }
+    return parse(getComputedStyle(document.body).backgroundColor);
+  };
+  const poor = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode.parentElement;
+    const unseen = node.closest("script, .quiet, .skip") || !node.checkVisibility();
+    if (unseen || !walker.currentNode.textContent.trim()) continue;
+    const [a, b] = [light(parse(getComputedStyle(node).color)), light(behind(node))].sort((x, y) => y - x);
+    if ((a + 0.05) / (b + 0.05) < 4.5) poor.push([node.className, walker.currentNode.textContent.trim()]);
+  }
+  return poor;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_enough_contrast_in_every_state(server: Server, open_page: OpenPage, scheme: str) -> None:
+    server.load("tiny/vit")
+    server.load("nobody/nothing")
+    frozen = server.freeze_load("tiny/llama")
+    server.request_load("tiny/wav2vec2")
+    models = ("tiny/vit", "nobody/nothing", "tiny/llama", "tiny/wav2vec2", "demo/random-2gb", "not/here")
+    for path in ("/", "/docs", *(f"/models/{name}" for name in models)):
+        page = open_page(path, color_scheme=scheme)
+        assert page.evaluate(CONTRAST) == []
+    frozen.resume()

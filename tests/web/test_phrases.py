@@ -1,0 +1,157 @@
+"""The words of the pages, and that the script of the pages says the same ones."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+
+from modelhub import words
+from modelhub.errors import ModelhubError
+from modelhub.progress.log import absent
+from modelhub.web import phrases
+from tests.server import ROOT
+
+# fmt: off
+SIZES = [
+    None, 0, 1, 999, 999.4, 999.5, 1000, 4_250, 12_500, 999_499, 999_500, 1_250_000, 1_350_000, 2_250_000,
+    99_949_999, 99_950_000, 100_500_000, 101_500_000, 999_499_999, 999_500_000, 1_192_135_096, 4_200_000_000,
+    14_050_000_000, 2.5e17, 7e18,
+]
+TIMES = [
+    None, -1, 0, 0.04, 0.05, 0.25, 0.75, 1.15, 2.25, 9.94, 9.95, 10.5, 11.5, 59.49, 59.5, 60, 75, 3599.4,
+    3599.5, 3600, 5400.5, 90061,
+]
+# fmt: on
+ERROR = {**ModelhubError("no_memory", id="a/b", needed="14.1 GB", free="3.2 GB").to_dict(), "step": 4}
+
+
+def snapshot(**changes: Any) -> dict[str, Any]:
+    return {**absent("a/b", "e"), "load_id": "1", **changes}
+
+
+def loading(**changes: Any) -> dict[str, Any]:
+    running = {"state": "loading", "step": 5, "phase": "loading_model", "message": "Loading model weights..."}
+    running |= {"progress": 0.29, "elapsed": 3.25, "steps": [0.25, 0.1, 0.05, 0.2, *[None] * 5]}
+    return snapshot(**{**running, **changes})
+
+
+BYTES = {"done": 4_200_000_000, "size": 14_100_000_000, "unit": "bytes", "rate": 9.5e8}
+SNAPSHOTS = [
+    snapshot(),
+    snapshot(state="queued", queue_position=1),
+    snapshot(state="queued", queue_position=12),
+    loading(),
+    loading(step=None, phase=None, message=None, progress=None, elapsed=None, steps=[None] * 9),
+    loading(**BYTES, eta=9.2, detail="model-00002-of-00004.safetensors"),
+    loading(**{**BYTES, "done": 12_000_000}, eta=0.3),
+    loading(**{**BYTES, "size": None}, eta=None),
+    loading(done=120, size=290, unit="tensors", eta=48.1),
+    loading(done=120, size=None, unit="tensors", eta=3500),
+    loading(**BYTES, stalled_for=12.34),
+    loading(progress=0.99999, eta=7201),
+    loading(progress=0.0, eta=96),
+    snapshot(state="ready", progress=1.0, seconds=3.25, bytes=1.2e9, device="cpu", dtype="bfloat16", step=9),
+    snapshot(state="unloading", step=9),
+    snapshot(state="failed", error=ERROR, step=4, elapsed=0.75),
+    snapshot(state="cancelled", by="page", step=5, elapsed=12.5),
+    snapshot(state="cancelled", by="cli"),
+    snapshot(memory_before=1_300_000_000, memory_after=120_000_000, freed=1_180_000_000, by="rest"),
+    snapshot(state="failed", memory_before=None, memory_after=None, freed=None, by=None, error=ERROR),
+]
+
+
+@pytest.fixture(scope="module")
+def script() -> dict[str, Any]:
+    """What static/live.js makes of the same values, run by node."""
+    vocabulary = {"states": phrases.STATES, "phases": phrases.PHASES, "askers": phrases.ASKERS}
+    code = """
+        const given = JSON.parse(require("fs").readFileSync(0, "utf8"));
+        globalThis.document = { getElementById: () => ({ textContent: JSON.stringify(given.page) }) };
+        import(given.module).then((live) => console.log(JSON.stringify({
+          sizes: given.sizes.map(live.size), times: given.times.map(live.duration),
+          said: given.snapshots.map(live.describe), states: given.snapshots.map(live.stepStates),
+          stepTimes: given.snapshots.map(live.stepTimes),
+          judged: given.judged.map(([last, next, isAnswer]) => live.judge(last, next, isAnswer)),
+        })));
+    """
+    given = {
+        "module": str(ROOT / "static" / "live.js"),
+        "page": {"snapshots": [], "words": vocabulary},
+        "sizes": SIZES,
+        "times": TIMES,
+        "snapshots": SNAPSHOTS,
+        "judged": [case[:3] for case in VERDICTS],
+    }
+    done = subprocess.run(
+        ["node", "-e", code], input=json.dumps(given), capture_output=True, text=True, timeout=30, check=True
+    )
+    return dict(json.loads(done.stdout))
+
+
+def _at(epoch: str, seq: int) -> dict[str, Any]:
+    return {"epoch": epoch, "seq": seq}
+
+
+VERDICTS = [
+    (_at("a", 4), _at("a", 5), False, "news"),
+    (_at("a", 4), _at("a", 4), False, "old"),
+    (_at("a", 4), _at("a", 3), False, "old"),
+    (_at("a", 4), _at("a", 6), False, "missed"),
+    (_at("a", 4), _at("b", 5), False, "missed"),
+    (_at("a", 4), _at("b", 1), False, "missed"),
+    (_at("a", 4), _at("a", 4), True, "news"),
+    (_at("a", 4), _at("a", 9), True, "news"),
+    (_at("a", 4), _at("a", 3), True, "old"),
+    (_at("a", 4), _at("b", 0), True, "news"),
+]
+
+
+def test_sizes_and_times_are_the_same_in_the_script(script: dict[str, Any]) -> None:
+    assert script["sizes"] == [words.size(value) for value in SIZES]
+    assert script["times"] == [words.duration(value) for value in TIMES]
+
+
+@pytest.mark.parametrize("index", range(len(SNAPSHOTS)))
+def test_a_snapshot_is_described_the_same_in_the_script(script: dict[str, Any], index: int) -> None:
+    assert script["said"][index] == phrases.describe(SNAPSHOTS[index])
+    assert script["states"][index] == phrases.step_states(SNAPSHOTS[index])
+    assert script["stepTimes"][index] == phrases.step_times(SNAPSHOTS[index])
+
+
+@pytest.mark.parametrize("index", range(len(VERDICTS)))
+def test_the_script_judges_events_by_epoch_and_seq(script: dict[str, Any], index: int) -> None:
+    assert script["judged"][index] == VERDICTS[index][3]
+
+
+def test_bytes_rate_and_time_left_in_one_line() -> None:
+    line = phrases.describe(loading(**BYTES, eta=9.2))["line"]
+    assert line == "4.2 of 14.1 GB · 950 MB/s · about 10 s left"
+
+
+def test_what_is_not_known_is_said_to_be_not_known() -> None:
+    said = phrases.describe(loading())
+    assert said["line"] == "time left not known yet"
+    assert said["left"] == "not known yet"
+    assert said["amount"] == said["rate"] == "–"
+
+
+def test_never_a_hundred_percent_before_ready() -> None:
+    assert phrases.describe(loading(progress=0.99999))["percent"] == "99%"
+
+
+def test_a_stall_is_said_in_words() -> None:
+    assert phrases.describe(loading(stalled_for=12.34))["stalled"].startswith("Nothing new for 12 s.")
+
+
+def test_who_cancelled_is_said() -> None:
+    said = phrases.describe(snapshot(state="cancelled", by="page", step=5, elapsed=12.5))
+    assert said["headline"] == "Cancelled from a page"
+    assert said["line"] == "At step 5 of 9, after 12 s."
+
+
+def test_facts_leave_out_what_is_not_known() -> None:
+    known = dict(phrases.facts(snapshot(state="ready", parameters=50_700_000, dtype="bfloat16", task=None)))
+    assert known == {"Parameters": "50.7 million", "Data type": "bfloat16"}
