@@ -24,7 +24,7 @@ def ask_what_becomes(server: Server, loads: list[Wanted], view: View) -> None:
         return
     view.stop()
     if _wants_to_cancel(ids):
-        for wanted in running:
+        for wanted in reversed(running):  # so that none starts just to be cancelled
             with contextlib.suppress(ModelhubError):  # it has just ended by itself
                 wanted.settle(server.cancel(str(wanted.load_id)))
             if wanted.end is not None:

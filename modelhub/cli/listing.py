@@ -11,6 +11,7 @@ import click
 from modelhub.cli import tables
 from modelhub.cli.feed import BACK, LOST, SNAPSHOT, TICK, Feed
 from modelhub.cli.lines import Json, Lines
+from modelhub.cli.loads import RUNNING
 from modelhub.cli.server import Server
 
 
@@ -27,24 +28,33 @@ def watch(server: Server, as_json: bool) -> None:
     """Show what changes until Ctrl-C: a live table on a terminal, lines or events elsewhere."""
     with contextlib.suppress(KeyboardInterrupt), Feed(server.url, everything=True) as feed:
         if as_json or not tables.is_terminal():
-            _print_changes(feed, Json() if as_json else Lines())
+            _print_changes(feed, Json() if as_json else Lines(), server.url)
         else:
             _draw(feed)
 
 
-def _print_changes(feed: Feed, view: Json | Lines) -> None:
+def _print_changes(feed: Feed, view: Json | Lines, url: str) -> None:
+    known: dict[str, tuple[str, str | None]] | None = None
     for name, payload in feed.news():
         if name == LOST:
             view.note("The connection to the server is lost; trying again.")
         elif name == BACK:
             view.note("Connected again.")
-        elif name == SNAPSHOT:
-            for model in payload["models"]:
-                view.show(SNAPSHOT, model["snapshot"])
         elif name != TICK:
-            view.show(name, payload)
-            if payload["state"] not in ("queued", "loading") and isinstance(view, Lines):
-                view.finish(payload)
+            if known is None:
+                view.note(f"Watching the models of {url}.")
+            states = [model["snapshot"] for model in payload["models"]] if name == SNAPSHOT else [payload]
+            for state in states:
+                view.show(name, state)
+                told = (state["state"], state["load_id"])
+                if known is not None and told != known.get(state["id"], ("absent", None)):
+                    _tell_end(view, state)
+            known = {**(known or {}), **{s["id"]: (s["state"], s["load_id"]) for s in states}}
+
+
+def _tell_end(view: Json | Lines, state: dict[str, Any]) -> None:
+    if isinstance(view, Lines) and state["state"] not in RUNNING:
+        view.finish(state)
 
 
 def _draw(feed: Feed) -> None:

@@ -47,7 +47,9 @@ class Wanted:
     def settle(self, load: dict[str, Any]) -> None:
         """Take the load as the journal has it: the last word where the rooms have none."""
         if load["state"] not in RUNNING:
-            self.end = {**(load["snapshot"] or {}), **load, "id": self.model_id}
+            last = load["snapshot"] or {}  # its "by" is who ended the load, the journal's who asked for it
+            final = {"id": self.model_id, "state": load["state"], "error": load["error"]}
+            self.end = {**load, "by": None, **last, **final}
 
 
 def request(server: Server, feed: Feed, wanted: Wanted, force: bool) -> None:

@@ -58,11 +58,16 @@ class Running:
         """What it has printed so far, without colours and cursor movements."""
         return _ESCAPES.sub("", self._output)
 
+    @property
+    def events(self) -> list[tuple[str, dict[str, Any]]]:
+        """What --json has printed so far, as (name, payload); its standard error is left out."""
+        return events("\n".join(line for line in self._output.splitlines() if line.startswith("{")))
+
     def wait_for(self, text: str, timeout_s: float = 60) -> None:
         """Wait until ``text`` was printed."""
         with self._news:
             assert self._news.wait_for(lambda: text in self.output, timeout_s), (
-                f"no {text!r} in:\n{self.output}"
+                f"no {text!r} in:\n{self.output[-1500:]}"
             )
 
     def wait(self, timeout_s: float = 60) -> int:

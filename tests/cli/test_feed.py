@@ -10,7 +10,7 @@ import pytest
 
 from modelhub.cli.feed import Feed, Sequence
 from modelhub.errors import ModelhubError
-from tests.cli.terminal import Running, events, lines_of
+from tests.cli.terminal import Running, lines_of
 from tests.cli.wire import Wire
 from tests.server import Server, wait_until
 
@@ -88,7 +88,7 @@ def test_a_load_goes_on_being_followed_after_a_cut(empty_server: Server, wire: W
     wait_until(lambda: running.output.count('"event":"snapshot"') >= 2)
     worker.resume()
     assert running.wait() == 0
-    told = events("\n".join(line for line in running.output.splitlines() if line.startswith("{")))
+    told = running.events
     progress = [payload["progress"] for name, payload in told if name != "result"]
     assert progress == sorted(progress)
     assert told[-2][0] == "model_load_completed"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 
 from modelhub import words
-from tests.cli.terminal import Running, Terminal, events, flask
+from tests.cli.terminal import Running, Terminal, flask
 from tests.server import Server, check_truth
 
 LLAMA, BERT = "tiny/llama", "tiny/bert"
@@ -58,14 +58,14 @@ def test_watching_as_json_is_the_stream_of_all_models(
     running.wait_for("model_load_completed")
     running.interrupt()
     assert running.wait() == 0
-    check_truth([pair for pair in events(running.output) if pair[0] != "snapshot"])
+    check_truth([pair for pair in running.events if pair[0] != "snapshot"])
 
 
 def test_a_model_that_was_not_listed_appears_while_watching(
     empty_server: Server, run: Callable[..., Running]
 ) -> None:
     running = run(empty_server.environ, "models", "--watch")
-    empty_server.load("no/new-model")
+    running.wait_for(f"Watching the models of {empty_server.url}.")
     empty_server.load("no/new-model")
     running.wait_for("no/new-model  Failed at step 1 of 9")
     running.interrupt()
