@@ -57,6 +57,7 @@ class Remote:
     """A model on the hub; ``revision`` is the commit once the hub has said it."""
 
     kind = "hub"
+    complete = False
 
     def __init__(self, model_id: ModelId, name: str) -> None:
         self.revision: str | None = None
