@@ -37,7 +37,7 @@ class Tracker:
         self._durations: list[float | None] = [None] * TOTAL_STEPS
         self._step_began = now
         self._moved_at = now
-        self._told_at = float("-inf")
+        self._told_at = now  # that it has started
         self._pending = False
         self._samples: deque[tuple[float, int]] = deque()
         self._progress = 0.0
@@ -65,7 +65,7 @@ class Tracker:
         """Time has passed: what was held back, or a sign of life, if it is due."""
         since = now - self._told_at
         due = since >= MIN_INTERVAL_S if self._pending else since >= HEARTBEAT_S
-        return [self._tell(now)] if due and self._current is not None else []
+        return [self._tell(now)] if due else []
 
     def flush(self, now: float) -> list[dict[str, Any]]:
         """What is still held back; to be called before the load's end is told."""
@@ -82,7 +82,7 @@ class Tracker:
         row = describe_step(checkpoint.step)
         elapsed = now - self.started_at
         stalled = now - self._moved_at
-        is_stalled = self._current is not None and stalled >= self._stall_s
+        is_stalled = stalled >= self._stall_s
         rate = self._rate(now)
         here = self._expected_here(checkpoint, rate)
         part = self._part_done(checkpoint, now, here)
