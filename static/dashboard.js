@@ -28,8 +28,8 @@ function sort() {
 
 function title() {
   const loading = snapshots().filter((s) => s.state === "loading");
-  const percent = loading.length === 1 ? describe(loading[0]).percent : loading.length && `${loading.length} loading`;
-  document.title = `${percent ? `${percent} · ` : ""}Models · modelhub`;
+  const what = loading.length === 1 ? describe(loading[0]).percent : `${loading.length} loading`;
+  document.title = `${loading.length ? `${what} · ` : ""}Models · modelhub`;
 }
 
 let adopting = null;

@@ -65,7 +65,7 @@ function line(s) {
   if (s.state === "cancelled") {
     return s.step ? `At step ${s.step} of 9, after ${duration(s.elapsed)}.` : "It had not begun.";
   }
-  if (s.state === "ready") return join([`Loaded in ${duration(s.seconds)}`, size(s.bytes), s.device, s.dtype], " · ");
+  if (s.state === "ready") return join([`in ${duration(s.seconds)}`, size(s.bytes), s.device, s.dtype], " · ");
   if (s.state !== "absent" || s.freed == null) return "";
   const around = `${size(s.memory_before)} before, ${size(s.memory_after)} after`;
   return `Unloaded ${ASKERS[s.by] || ""}: ${size(s.freed)} freed (${around}).`;
@@ -156,20 +156,21 @@ export function take(s, isAnswer) {
   return verdict;
 }
 
-// The bar runs after the newest progress the server has told, and never past it: nothing can deny what it shows.
+// The bar follows the newest progress that the server told, never past it: nothing can deny what it shows.
 function barAt({ from, to, began, span }, now) {
   return from + (to - from) * Math.min(1, (now - began) / span);
 }
 
 function show(view, isNewStep) {
   const { root, s } = view;
-  const since = s.state === "loading" ? (performance.now() - view.at) / 1000 : 0;
+  const now = performance.now();
+  const since = s.state === "loading" ? (now - view.at) / 1000 : 0;
   const stalled = s.stalled_for == null ? null : s.stalled_for + since;
   const current = { ...s, elapsed: s.elapsed == null ? null : s.elapsed + since, stalled_for: stalled };
   const said = describe(current);
   for (const place of root.querySelectorAll("[data-say]")) write(place, said[place.dataset.say]);
   const bar = root.querySelector("progress");
-  bar.value = barAt(view, performance.now());
+  bar.value = barAt(view, now);
   if (bar.ariaValueText !== said.spoken) bar.ariaValueText = said.spoken;
   const running = root.querySelector(".steps [data-is=running] .time");
   if (running) write(running, stepTimes(current)[s.step - 1]);
@@ -207,7 +208,7 @@ function write(place, text) {
   if (place.textContent !== text) place.textContent = text;
 }
 
-function tell(s) { // once a phase, and at the end
+function tell(s) { // each phase once
   const what = s.state === "loading" ? PHASES[s.phase] || "" : headline(s);
   if (what) write(document.getElementById("told"), `${s.id}: ${what}`);
 }
@@ -226,7 +227,7 @@ function frame() {
 
 // Buttons: the form goes as it would without a script, only the page stays.
 
-const deaf = new WeakMap(); // form -> until when: the second of two quick clicks is not meant for the next button
+const deaf = new WeakMap(); // form -> until when: a quick second click is not meant for the next button
 
 async function send(event) {
   const form = event.target;
@@ -260,8 +261,8 @@ export async function fresh() {
   return text && new DOMParser().parseFromString(text, "text/html");
 }
 
-// Follows what `request` subscribes to. `answered` takes the snapshot that subscribe answers, `unknown` hears of
-// a model that the page has no place for, `news` of every snapshot taken and whether its state is a new one.
+// Follows what `request` subscribes to. `answered` gets what subscribe answers; `unknown` hears of a model that
+// has no place on the page, `news` of every snapshot taken and whether its state is new.
 export async function follow({ request, answered, unknown, news }) {
   onNews = news;
   document.addEventListener("submit", send);
@@ -294,13 +295,13 @@ export async function follow({ request, answered, unknown, news }) {
     mark("live", "Live");
     answered(answer.snapshot);
   };
-  const lost = () => mark("lost", "Connection lost, reconnecting");
+  const lost = (reason) => {
+    mark("lost", "Connection lost, reconnecting");
+    if (reason === "io server disconnect") setTimeout(() => socket.connect(), 1000);
+  };
   socket.on("connect", ask);
   socket.on("connect_error", lost);
-  socket.on("disconnect", (reason) => {
-    lost();
-    if (reason === "io server disconnect") setTimeout(() => socket.connect(), 1000);
-  });
+  socket.on("disconnect", lost);
   socket.onAny((name, s) => {
     const verdict = take(s);
     if (verdict === "missed") ask();

@@ -86,6 +86,28 @@ def make_llama(folder: Path, shards: int = 1, dtype: torch.dtype = torch.bfloat1
     return save(folder, LlamaForCausalLM(config).to(dtype), byte_tokenizer(), shards=shards)
 
 
+def make_sparse_llama(folder: Path, vocabulary: int) -> Path:
+    """A Llama whose weights are holes in a file: they take no disk, and have the size that they say.
+
+    The weights have about 256 bytes for each word of the vocabulary.
+    """
+    make_llama(folder)
+    settings = json.loads((folder / "config.json").read_text()) | {"vocab_size": vocabulary}
+    (folder / "config.json").write_text(json.dumps(settings))
+    with torch.device("meta"):
+        model = LlamaForCausalLM(LlamaConfig(**settings))
+    header: dict[str, Any] = {}
+    end = 0
+    for name, tensor in model.state_dict().items():
+        begin, end = end, end + 2 * tensor.numel()
+        header[name] = {"dtype": "BF16", "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + end)
+    return folder
+
+
 def make_bert(folder: Path, shards: int = 1) -> Path:
     """An encoder that fills masks, with a WordPiece tokenizer."""
     config = BertConfig(
@@ -211,7 +233,8 @@ def minilm() -> Path:
 
 
 def make_all(folder: Path) -> None:
-    """The four tiny models as tiny/<name>, and MiniLM as published/minilm."""
+    """The four tiny models as tiny/<name>, tiny/too-big (4 TB of holes), and MiniLM as published/minilm."""
     for name, make in FOUR.items():
         make(folder / name)
+    make_sparse_llama(folder / "tiny" / "too-big", 2**34)
     shutil.copytree(minilm(), folder / "published" / "minilm")

@@ -33,6 +33,9 @@ def read_config(files: Files) -> Any:
     model_type = settings.get("model_type")
     if not isinstance(model_type, str):
         raise ModelhubError("bad_config", id=files.model_id, why="it does not say what type of model it is.")
+    architectures = settings.get("architectures") or []
+    if not isinstance(architectures, list) or not all(isinstance(name, str) for name in architectures):
+        raise ModelhubError("bad_config", id=files.model_id, why="its architectures are not a list of names.")
     with tempfile.TemporaryDirectory(prefix="modelhub-") as folder:
         Path(folder, CONFIG).write_text(json.dumps(settings))
         try:
@@ -63,7 +66,7 @@ def check_plausible(files: Files, config: Any, weights: Sequence[WeightFile]) ->
     tensors = sum(len(weight.tensors) for weight in weights)
     limit = max(tensors, _ALWAYS_PLAUSIBLE_LAYERS)
     for key, number in _layer_counts(config.to_dict()):
-        if number > limit:
+        if not 0 <= number <= limit:
             why = f"{key} is {number}, but the files hold {tensors} tensors."
             raise ModelhubError("bad_config", id=files.model_id, why=why)
 

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ class DemoMaker:
     def __init__(self, demo: Demo, demo_dir: Path) -> None:
         self._demo = demo
         self._final = demo_dir / demo.model_id
-        self._making = self._final.with_name(f"{_MAKING}{self._final.name}-{os.getpid()}")
+        self._making = self._final
         self._lock: int | None = None
 
     def bring_config(self) -> Generator[Checkpoint, None, Files]:
@@ -68,8 +69,8 @@ class DemoMaker:
         self._final.parent.mkdir(parents=True, exist_ok=True)
         _sweep(self._final.parent)
         self._check_disk()
-        shutil.rmtree(self._making, ignore_errors=True)
-        self._making.mkdir()
+        self._making = Path(tempfile.mkdtemp(prefix=f"{_MAKING}{self._final.name}-", dir=self._final.parent))
+        self._making.chmod(0o755)
         self._lock = os.open(self._making / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         _config(self._demo).save_pretrained(self._making)

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
 
-_PATH = re.compile(r"(?<![\w.:/-])(?:~|[A-Za-z]:)?[/\\][^\s'\"`,;:()<>]+")
+_PATH = re.compile(r"(?:file:/*|(?<![\w.:/-])(?:~|[A-Za-z]:)?[/\\])[^\s'\"`,;:()<>]+")
 _PACKAGE = re.compile(
     r"pip install (?:-U |--upgrade )?([A-Za-z0-9_.-]+)|requires the ([A-Za-z0-9_.-]+) library"
 )

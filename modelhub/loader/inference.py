@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 from transformers.pipelines import SUPPORTED_TASKS
+from transformers.pipelines.base import PipelineException
 
 from modelhub.errors import ModelhubError
 from modelhub.loader.failures import say
@@ -22,9 +23,19 @@ _TEXT2TEXT = "text2text-generation"
 # Parameters that would fetch something, run code, or are objects.
 _REFUSED = frozenset((
     "assistant_model", "assistant_tokenizer", "custom_generate", "decoder", "generation_config", "kwargs",
-    "load_image", "mm_processor_kwargs", "model", "prefix", "processing_kwargs", "processor", "self",
-    "stopping_criteria", "timeout", "tokenize_kwargs", "tokenizer", "tokenizer_kwargs", "trust_remote_code",
+    "load_image", "mm_processor_kwargs", "model", "parameters", "prefix", "processing_kwargs", "processor",
+    "self", "stopping_criteria", "timeout", "tokenize_kwargs", "tokenizer", "tokenizer_kwargs",
+    "trust_remote_code",
 ))  # fmt: skip
+# What these pipelines take beyond the names in their signature.
+_KEYWORDS = {
+    "zero-shot-image-classification": frozenset(("candidate_labels", "hypothesis_template")),
+    "zero-shot-object-detection": frozenset(("candidate_labels", "threshold", "top_k")),
+    "object-detection": frozenset(("threshold",)),
+    "image-segmentation": frozenset(
+        ("subtask", "threshold", "mask_threshold", "overlap_mask_area_threshold")
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,7 @@ class LoadedModel:
             why = "transformers has no pipeline for it."
             raise ModelhubError("bad_inputs", id=name, why=why, todo="Choose another model.")
         try:
+            inputs, parameters = _spread(self.task, inputs, parameters)
             prepared = prepare_inputs(self.task, inputs)
             runner = self._pipeline()
             _check_parameters(runner, self.model, parameters)
@@ -64,7 +76,7 @@ class LoadedModel:
                 return to_json(runner(prepared, **parameters))
         except torch.OutOfMemoryError as error:
             raise ModelhubError("prediction_failed", why="the device ran out of memory.") from error
-        except (TypeError, ValueError, KeyError, IndexError) as error:
+        except (PipelineException, TypeError, ValueError, KeyError, IndexError) as error:
             todo = "Check the inputs and parameters."
             raise ModelhubError("bad_inputs", id=name, why=say(error), todo=todo) from error
         except Exception as error:
@@ -95,9 +107,18 @@ def _needed(parts: dict[str, Any], name: str) -> Any:
     return parts[name]
 
 
+def _spread(task: str, inputs: Any, parameters: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Some write ``{"image": ..., "candidate_labels": [...]}``: the labels are parameters to transformers."""
+    if task.startswith("zero-shot-image") and isinstance(inputs, dict) and "image" in inputs:
+        rest = {name: value for name, value in inputs.items() if name != "image"}
+        return inputs["image"], {**rest, **parameters}
+    return inputs, parameters
+
+
 def _check_parameters(runner: Any, model: Any, parameters: dict[str, Any]) -> None:
     """Only parameters of the task's own and settings of text generation: no code, no other model."""
     taken = set(inspect.signature(runner._sanitize_parameters).parameters)
+    taken |= _KEYWORDS.get(runner.task, frozenset())
     if model.can_generate():
         taken |= {name for name in GenerationConfig().to_dict() if not name.startswith("_")}
     taken -= _REFUSED
@@ -109,6 +130,8 @@ def _check_parameters(runner: Any, model: Any, parameters: dict[str, Any]) -> No
 
 class _Text2Text:
     """Encoder-decoder text models (T5, BART, Marian): transformers 5 has no pipeline for them any more."""
+
+    task = _TEXT2TEXT
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self._model = model

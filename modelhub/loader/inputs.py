@@ -97,7 +97,7 @@ def _table_with_images(table: dict[str, Any], depth: int) -> dict[str, Any]:
         elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
             result[key] = [_message(item, depth + 1) for item in value]
         else:
-            result[key] = value
+            result[key] = _message(value, depth + 1)
     return result
 
 

@@ -139,7 +139,7 @@ def _line(snapshot: dict[str, Any]) -> str:
             return "It had not begun."
         return f"At step {snapshot['step']} of {TOTAL_STEPS}, after {words.duration(snapshot['elapsed'])}."
     if state == "ready":
-        told = (f"Loaded in {words.duration(snapshot.get('seconds'))}", words.size(snapshot.get("bytes")))
+        told = (f"in {words.duration(snapshot.get('seconds'))}", words.size(snapshot.get("bytes")))
         return " · ".join(filter(None, (*told, snapshot.get("device"), snapshot.get("dtype"))))
     if state == "absent" and snapshot.get("freed") is not None:
         before, after = words.size(snapshot["memory_before"]), words.size(snapshot["memory_after"])

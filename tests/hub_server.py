@@ -1,0 +1,203 @@
+"""A small server on loopback that answers what huggingface_hub asks the Hugging Face hub for models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+PIECE = 64 * 1024
+
+
+class HubServer:
+    """Serves each folder ``root/org/name`` as the repository org/name, in one commit on its branch main.
+
+    Knobs, by file name unless said: ``drop_after`` breaks a connection once, after so many bytes;
+    ``hold_after`` stops sending after so many bytes until ``release`` is set; ``wrong`` sends other bytes;
+    ``gated`` and ``broken`` hold repositories (403, 500); ``bytes_per_second`` slows each connection.
+    ``requests`` lists what was asked: (method, path, Range header).
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.requests: list[tuple[str, str, str | None]] = []
+        self.drop_after: dict[str, int] = {}
+        self.hold_after: dict[str, int] = {}
+        self.holding = threading.Event()
+        self.release = threading.Event()
+        self.wrong: set[str] = set()
+        self.gated: set[str] = set()
+        self.broken: set[str] = set()
+        self.bytes_per_second: float | None = None
+        handler = type("Handler", (_Handler,), {"hub": self})
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._http.daemon_threads = True
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        """What HF_ENDPOINT must be."""
+        return f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    def __enter__(self) -> HubServer:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release.set()
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    def files(self, repo: str) -> dict[str, Path]:
+        """The files of a repository by name."""
+        folder = self.root / repo
+        return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+
+    def commit(self, repo: str) -> str:
+        """The one commit of a repository: it changes with any of its files."""
+        listing = [(name, _digests(path, _version(path))) for name, path in self.files(repo).items()]
+        return hashlib.sha1(repr(listing).encode(), usedforsecurity=False).hexdigest()
+
+
+def _version(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+@cache
+def _digests(path: Path, version: tuple[int, int]) -> tuple[str, str]:
+    """The git blob id and the SHA-256 of a file."""
+    blob = hashlib.sha1(f"blob {version[0]}\0".encode(), usedforsecurity=False)
+    sha256 = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(2**20):
+            blob.update(piece)
+            sha256.update(piece)
+    return blob.hexdigest(), sha256.hexdigest()
+
+
+def _is_large(name: str) -> bool:
+    return name.endswith(".safetensors")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request."""
+
+    hub: HubServer
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        self.hub.requests.append((self.command, path, self.headers.get("Range")))
+        if path.startswith("/api/models/"):
+            self._answer_api(path.removeprefix("/api/models/"))
+            return
+        repo, found, rest = path.strip("/").partition("/resolve/")
+        revision, _, name = rest.partition("/")
+        if found and self._may(repo, revision):
+            if repo in self.hub.gated:
+                self._refuse(403, "GatedRepo")
+            elif name not in self.hub.files(repo):
+                self._refuse(404, "EntryNotFound", repo)
+            else:
+                self._send_file(repo, name)
+        elif not found:
+            self._refuse(404, "RepoNotFound")
+
+    def _answer_api(self, rest: str) -> None:
+        tree = "/tree/" in rest
+        repo, _, revision = rest.partition("/tree/" if tree else "/revision/")
+        if not self._may(repo, revision or "main"):
+            return
+        rows = [self._describe(name, path, tree) for name, path in self.hub.files(repo).items()]
+        info = {"_id": "0", "id": repo, "sha": self.hub.commit(repo), "tags": [], "siblings": rows}
+        self._send_json(rows if tree else info)
+
+    def _describe(self, name: str, path: Path, tree: bool) -> dict[str, Any]:
+        size = path.stat().st_size
+        blob, sha256 = _digests(path, _version(path))
+        row: dict[str, Any] = {"size": size}
+        row |= {"type": "file", "path": name, "oid": blob} if tree else {"rfilename": name, "blobId": blob}
+        if _is_large(name):
+            row["lfs"] = {"oid" if tree else "sha256": sha256, "size": size, "pointerSize": 130}
+        return row
+
+    def _may(self, repo: str, revision: str) -> bool:
+        """Whether there is such a repository and revision; answers where there is not."""
+        if repo in self.hub.broken:
+            self._refuse(500, "Internal")
+        elif not self.hub.files(repo):
+            self._refuse(404, "RepoNotFound")
+        elif revision not in ("main", self.hub.commit(repo)):
+            self._refuse(404, "RevisionNotFound")
+        else:
+            return True
+        return False
+
+    def _refuse(self, status: int, code: str, repo: str | None = None) -> None:
+        self.send_response(status)
+        self.send_header("X-Error-Code", code)
+        if repo is not None:
+            self.send_header("X-Repo-Commit", self.hub.commit(repo))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _send_json(self, value: Any) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _send_file(self, repo: str, name: str) -> None:
+        path = self.hub.files(repo)[name]
+        size = path.stat().st_size
+        blob, sha256 = _digests(path, _version(path))
+        asked = self.headers.get("Range")
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        self.send_response(206 if asked else 200)
+        self.send_header("X-Repo-Commit", self.hub.commit(repo))
+        self.send_header("ETag", f'"{sha256 if _is_large(name) else blob}"')
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(size - start))
+        if asked:
+            self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+        self.end_headers()
+        if self.command == "GET":
+            self._send_body(name, path, start)
+
+    def _send_body(self, name: str, path: Path, position: int) -> None:
+        hub = self.hub
+        with path.open("rb") as file:
+            file.seek(position)
+            while piece := file.read(PIECE):
+                self.wfile.write(bytes(len(piece)) if name in hub.wrong else piece)
+                position += len(piece)
+                if position >= hub.hold_after.get(name, position + 1):
+                    hub.holding.set()
+                    hub.release.wait()
+                if position >= hub.drop_after.get(name, position + 1):
+                    del hub.drop_after[name]
+                    self.close_connection = True
+                    return
+                if hub.bytes_per_second is not None:
+                    hub.release.wait(len(piece) / hub.bytes_per_second)

@@ -1,0 +1,69 @@
+"""Fixtures of the loader's tests: they iterate the generator directly, without a server."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from modelhub import loader
+from tests import models
+from tests.hub_server import HubServer
+
+loader.prepare_process(2)
+
+
+@pytest.fixture(autouse=True)
+def _no_real_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty cache, and a hub that nobody answers for."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf-cache"))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+
+
+@pytest.fixture(autouse=True)
+def _no_threads_left() -> Iterator[None]:
+    """However a load ends, none of its threads stays."""
+    yield
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("modelhub-")]
+    assert left == []
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder with all tiny models, not to be changed."""
+    folder = tmp_path_factory.mktemp("made")
+    for name, make in (models.FOUR | models.MORE).items():
+        make(folder / name)
+    return folder
+
+
+@pytest.fixture
+def copy_of(made: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """``copy_of("tiny/bert")`` is a folder of its own, ``tmp_path/models/tiny/bert``, to be changed."""
+
+    def copy(name: str) -> Path:
+        target = tmp_path / "models" / name
+        shutil.copytree(made / name, target)
+        return target
+
+    return copy
+
+
+@pytest.fixture
+def minilm_dir() -> Path:
+    """The published MiniLM; fails where its package is not installed."""
+    return models.minilm()
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A hub on loopback that serves ``tmp_path/hub/org/name``."""
+    with HubServer(tmp_path / "hub") as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        yield server

@@ -1,0 +1,46 @@
+"""Warm imports: one thread, no computing, and children that load."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+CODE = """
+import json, os, sys
+from modelhub import loader
+from modelhub.checkpoints import LoadSpec
+loader.warm()
+before, threads = set(sys.modules), len(os.listdir("/proc/self/task"))
+child = os.fork()
+if child == 0:
+    loader.prepare_process()
+    for _ in loader.load(LoadSpec(sys.argv[1], sys.argv[2], sys.argv[2], device="cpu")):
+        pass
+    new = [name for name in set(sys.modules) - before if name.startswith(("transformers.", "PIL"))]
+    os.write(1, json.dumps({"threads": threads, "new": new}).encode())
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert len(os.listdir("/proc/self/task")) == 1
+"""
+
+
+def _fork_and_load(name: str, folder: Path) -> dict[str, Any]:
+    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, name, str(folder)],
+        cwd=Path(__file__).resolve().parents[2], env=os.environ | one_thread,
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def test_a_forked_child_of_a_warm_process_loads(made: Path) -> None:
+    answer = _fork_and_load("tiny/llama", made)
+    assert answer["threads"] == 1
+    other = [name for name in answer["new"] if ".models." not in name]
+    assert other == [], "warm() should import these"

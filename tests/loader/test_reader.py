@@ -1,0 +1,125 @@
+"""The parallel reader and the page cache that it asks."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from modelhub.errors import ModelhubError
+from modelhub.loader import reader as room
+from modelhub.loader.background import Cancel, Cancelled
+from modelhub.loader.inspection import Files, WeightFile, read_weight_files
+from modelhub.loader.pagecache import PageCache
+from modelhub.loader.reader import Reader
+from tests import models
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> tuple[Files, tuple[WeightFile, ...]]:
+    """Files of 3 shards."""
+    folder = models.make_llama(tmp_path / "m", shards=3)
+    files = Files("m", folder)
+    return files, read_weight_files(files, tuple(sorted(path.name for path in folder.glob("*.safetensors"))))
+
+
+def _drop(weights: tuple[WeightFile, ...]) -> None:
+    """Out of the page cache: written to disk first, since only clean pages can be dropped."""
+    for weight in weights:
+        with weight.path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def test_a_cold_file_is_read_and_a_warm_one_only_counted(
+    weights: tuple[Files, tuple[WeightFile, ...]],
+) -> None:
+    if not PageCache().available:
+        pytest.skip("this kernel has no cachestat")
+    files, found = weights
+    _drop(found)
+    cold = Reader(files, found)
+    cold.start()
+    cold.wait(Cancel())
+    warm = Reader(files, found)
+    warm.start()
+    warm.wait(Cancel())
+    assert cold.size == warm.size == sum(weight.path.stat().st_size for weight in found)
+    assert (cold.done, cold.read) == (cold.size, cold.size)
+    assert (warm.done, warm.read) == (warm.size, 0)
+
+
+def test_without_cachestat_everything_is_read(
+    weights: tuple[Files, tuple[WeightFile, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "some-other")
+    files, found = weights
+    reader = Reader(files, found)
+    reader.start()
+    reader.wait(Cancel())
+    assert (reader.done, reader.read) == (reader.size, reader.size)
+
+
+def test_small_pieces_add_up(
+    weights: tuple[Files, tuple[WeightFile, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "PIECE_BYTES", 4096)
+    files, found = weights
+    _drop(found)
+    reader = Reader(files, found)
+    reader.start()
+    reader.wait(Cancel())
+    assert reader.done == reader.size
+
+
+def test_a_file_that_shrinks_is_damaged(weights: tuple[Files, tuple[WeightFile, ...]]) -> None:
+    files, found = weights
+    os.truncate(found[1].path, 100)
+    reader = Reader(files, found)
+    reader.start()
+    with pytest.raises(ModelhubError) as caught:
+        reader.wait(Cancel())
+    assert (caught.value.code, found[1].name in caught.value.message) == ("corrupt", True)
+    assert reader.done < reader.size
+
+
+def test_a_file_that_goes_away(weights: tuple[Files, tuple[WeightFile, ...]]) -> None:
+    files, found = weights
+    found[0].path.unlink()
+    reader = Reader(files, found)
+    reader.start()
+    with pytest.raises(FileNotFoundError):
+        reader.wait(Cancel())
+
+
+def test_a_cancel_ends_the_wait(tmp_path: Path) -> None:
+    folder = models.make_sparse_llama(tmp_path / "m", 8 * 10**6)
+    files = Files("m", folder)
+    reader = Reader(files, read_weight_files(files, ("model.safetensors",)))
+    cancel = Cancel()
+    reader.start()
+    threading.Timer(0.02, cancel.set).start()
+    with pytest.raises(Cancelled):
+        reader.wait(cancel)
+    reader.stop()
+    assert reader.done < reader.size
+
+
+def test_stop_before_start_is_quiet(weights: tuple[Files, tuple[WeightFile, ...]]) -> None:
+    Reader(*weights).stop()
+
+
+def test_the_page_cache_tells_pages(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(bytes(3 * 4096 + 1))
+    cache = PageCache()
+    with path.open("rb") as file:
+        if cache.cached_pages(file.fileno(), 0, 1) is None:
+            pytest.skip("this kernel has no cachestat")
+        assert cache.cached_pages(file.fileno(), 0, 3 * 4096 + 1) == 4
+        assert cache.is_cached(file.fileno(), 4096, 4096)
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        assert not cache.is_cached(file.fileno(), 4096, 4096)
