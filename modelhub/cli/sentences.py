@@ -53,8 +53,9 @@ def ending(end: dict[str, Any]) -> str:
     whole = {**_WHOLE, **end}
     state = whole["state"]
     if state == "ready":
-        said = phrases.describe(whole)["line"]
-        return f"Ready already, loaded {said}" if whole.get("was_ready") else f"Ready {said}"
+        took = "Ready already, loaded in" if whole.get("was_ready") else "Ready in"
+        parts = (f"{took} {words.duration(end.get('seconds'))}", words.size(end.get("bytes")))
+        return " · ".join(filter(None, (*parts, end.get("device"), end.get("dtype"))))
     if state == "cancelled":
         told = phrases.describe(whole)
         return f"{told['headline']}. {told['line']}"

@@ -17,6 +17,9 @@ from modelhub.web import phrases
 COLOURS = {"ready": "green", "loading": "cyan", "queued": "cyan", "unloading": "cyan", "failed": "red"}
 COLOURS |= {"interrupted": "red", "cancelled": "yellow"}
 _WIDE = 1000
+_NARROW = 80  # characters; a terminal below that has no room for the columns that can be spared
+_SPARED = ("Device", "From")
+_SHORT = ("State", "Time", "Size", "Weights", "Memory")
 
 
 def is_terminal() -> bool:
@@ -29,7 +32,7 @@ def show(table: Table) -> None:
     if is_terminal():
         Console().print(table)
         return
-    table.box, table.show_edge, table.padding = None, False, (0, 2, 0, 0)
+    table.box, table.show_edge = None, False
     console = Console(width=_WIDE, no_color=True, force_terminal=False)
     with console.capture() as capture:
         console.print(table)
@@ -38,41 +41,39 @@ def show(table: Table) -> None:
 
 def summary(ends: list[dict[str, Any]]) -> Table:
     """How each load ended: time, bytes, memory, where from."""
-    table = _table("Model", "State", "Time", "Weights", "Memory", "Device", "From")
-    for end in ends:
-        is_ready = end["state"] == "ready"
-        source = end.get("source") or ""
-        seconds = end.get("seconds") if end.get("seconds") is not None else end.get("elapsed")
-        table.add_row(
-            end["id"],
-            state(end["state"]),
-            "" if seconds is None else words.duration(seconds),
-            _size(end.get("bytes")),
-            _size(end.get("memory")),
-            " ".join(filter(None, (end.get("device"), end.get("dtype")))) if is_ready else "",
-            phrases.SOURCES.get(source, source),
-        )
-    return table
+    return _table(("Model", "State", "Time", "Weights", "Memory", *_SPARED), [_end(end) for end in ends])
 
 
 def models(resources: list[dict[str, Any]]) -> Table:
     """Every model with its state, size, source and how far it is."""
-    table = _table("Model", "State", "Size", "From", "Now")
+    rows: list[list[str | Text]] = []
     for resource in resources:
         source = phrases.SOURCES.get(resource["source"], resource["source"])
-        table.add_row(
-            resource["id"],
-            state(resource["state"]),
-            _size(resource["size_bytes"]),
-            f"{source}, random weights" if resource["random_weights"] else source,
-            Text(_now(resource["snapshot"])),
-        )
-    return table
+        size, now = _size(resource["size_bytes"]), Text(_now(resource["snapshot"]))
+        if resource["random_weights"]:
+            source += ", random weights"
+        rows.append([resource["id"], state(resource["state"]), size, source, now])
+    return _table(("Model", "State", "Size", "From", "Now"), rows)
 
 
 def state(name: str) -> Text:
     """A state in words, in its colour."""
     return Text(phrases.STATES.get(name, name), style=COLOURS.get(name, ""))
+
+
+def _end(end: dict[str, Any]) -> list[str | Text]:
+    source = end.get("source") or ""
+    seconds = end.get("seconds") if end.get("seconds") is not None else end.get("elapsed")
+    device = (end.get("device"), end.get("dtype")) if end["state"] == "ready" else ()
+    return [
+        end["id"],
+        state(end["state"]),
+        "" if seconds is None else words.duration(seconds),
+        _size(end.get("bytes")),
+        _size(end.get("memory")),
+        " ".join(filter(None, device)),
+        phrases.SOURCES.get(source, source),
+    ]
 
 
 def _now(snapshot: dict[str, Any]) -> str:
@@ -91,9 +92,14 @@ def _size(bytes_: int | None) -> str:
     return "" if bytes_ is None else words.size(bytes_)
 
 
-def _table(first: str, *names: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(first, overflow="fold")
-    for name in names:
-        table.add_column(name, no_wrap=name in ("State", "Time", "Size", "Weights", "Memory"))
+def _table(names: tuple[str, ...], rows: list[list[str | Text]]) -> Table:
+    """A table whose first column is never cut; on a narrow terminal without what can be spared."""
+    is_narrow = is_terminal() and Console().width < _NARROW
+    kept = [index for index, name in enumerate(names) if not (is_narrow and name in _SPARED)]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1 if is_narrow else 2, 0, 0))
+    for index in kept:
+        name = names[index]
+        table.add_column(name, overflow="fold", min_width=16 if index == 0 else None, no_wrap=name in _SHORT)
+    for row in rows:
+        table.add_row(*(row[index] for index in kept))
     return table

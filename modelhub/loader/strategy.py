@@ -59,7 +59,7 @@ class Plan:
     device: torch.device
     attention: str
     need_bytes: int
-    skeleton: Any  # the model on the meta device: every place for a tensor, and no tensor
+    skeleton: Any  # the model on the meta device
     extra: dict[str, Any] = field(default_factory=dict)
 
 

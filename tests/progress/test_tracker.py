@@ -42,6 +42,13 @@ def test_a_sign_of_life_every_second() -> None:
     assert [round(state["elapsed"]) for state in told] == [1, 2, 3, 4, 5]
 
 
+def test_signs_of_life_and_a_stall_are_told_before_the_first_checkpoint_too() -> None:
+    tracker = Tracker(now=0.0, stall_s=2.0)
+    told = [state for tenth in range(1, 31) for state in tracker.tick(now=tenth / 10)]
+    assert [state["elapsed"] for state in told] == [1.0, 2.0, 3.0]
+    assert [state["stalled_for"] for state in told] == [None, 2.0, 3.0]
+
+
 def test_progress_never_goes_back_and_never_reaches_one() -> None:
     chance = random.Random(7)
     for _ in range(200):
