@@ -13,7 +13,7 @@ from modelhub.errors import ModelhubError
 from modelhub.loader.failures import say
 from modelhub.loader.processors import part
 
-_TEXT = "Hello"
+_TEXT = "a"
 _IMAGE_SIZE = 224
 _AUDIO_SECONDS = 1
 _SAMPLING_RATE = 16_000
