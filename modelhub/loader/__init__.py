@@ -57,7 +57,7 @@ def _nine_steps(
     files = yield from origin.bring_weights()
 
     yield checkpoint(4)
-    weights = read_weight_files(files, weight_names(files, check_folder(files)))
+    weights = ahead.weights or read_weight_files(files, weight_names(files, check_folder(files)))
     plan = prepare(spec, files, config, weights)
     admit(plan.need_bytes)
 

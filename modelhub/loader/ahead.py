@@ -21,7 +21,7 @@ class ReadAhead:
 
     def __init__(self) -> None:
         self._reader: Reader | None = None
-        self._weights: tuple[WeightFile, ...] = ()
+        self.weights: tuple[WeightFile, ...] = ()  # inspected already; empty where nothing was begun
 
     def begin(self, files: Files) -> None:
         """Begin to read the weights of ``files``; what is wrong with them is for a later step to say."""
@@ -35,9 +35,9 @@ class ReadAhead:
 
     def reader(self, files: Files, weights: Sequence[WeightFile]) -> Reader:
         """The reader of ``weights``, begun now if it was not before."""
-        if self._reader is None or self._weights != tuple(weights):
+        if self._reader is None or self.weights != tuple(weights):
             self.close()
-            self._weights = tuple(weights)
+            self.weights = tuple(weights)
             self._reader = Reader(files, weights)
             self._reader.start()
         return self._reader

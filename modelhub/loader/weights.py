@@ -76,6 +76,8 @@ def load_weights(
         tensors.append(ticks)
         with _ticking(ticks):
             assembled = assemble(plan, files, weights, cancel)
+        if assembled.mapped:
+            ticks.count = ticks.total = sum(len(weight.tensors) for weight in weights)
         reader.wait(cancel)
         return assembled
 

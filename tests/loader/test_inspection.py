@@ -32,7 +32,7 @@ def refused(llama: Path, tmp_path: Path) -> Refused:
     def check() -> ModelhubError:
         started = time.monotonic()
         error = failure(spec_for("tiny/llama", tmp_path / "models"))
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 15
         return error
 
     return check
