@@ -37,7 +37,7 @@ def test_eventlet_is_named_in_wsgi_only() -> None:
 
 
 ARROWS = {
-    "loader": {"checkpoints", "errors", "words", "identifiers", "demos", "loader"},
+    "loader": {"checkpoints", "errors", "words", "identifiers", "demos", "memory", "loader"},
     "progress": {"checkpoints", "errors", "words", "progress"},
     "workers": {"checkpoints", "errors", "words", "memory", "loader", "workers"},
 }

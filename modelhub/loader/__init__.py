@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import closing
 
 from modelhub.checkpoints import Checkpoint, LoadSpec, checkpoint
 from modelhub.loader import finishing, source
+from modelhub.loader.ahead import ReadAhead
 from modelhub.loader.configuration import read_config
 from modelhub.loader.device import move
 from modelhub.loader.failures import explain
@@ -29,21 +31,21 @@ def load(
 ) -> Generator[Checkpoint, None, LoadedModel]:
     """Load a model, telling each of the nine checkpoints as it begins.
 
-    ``admit(need_bytes)`` is called once, before any weight is read, and refuses by raising. Closing the
+    ``admit(need_bytes)`` is called once, before the model is built, and refuses by raising. Closing the
     generator cancels the load. Raises ModelhubError; ``explain`` makes one of anything else.
     """
     yield checkpoint(1)
     origin = source.find(spec)
-    try:
-        return (yield from _nine_steps(spec, origin, admit))
-    finally:
-        origin.close()
+    with closing(origin), ReadAhead() as ahead:
+        return (yield from _nine_steps(spec, origin, ahead, admit))
 
 
 def _nine_steps(
-    spec: LoadSpec, origin: Origin, admit: Callable[[int], None]
+    spec: LoadSpec, origin: Origin, ahead: ReadAhead, admit: Callable[[int], None]
 ) -> Generator[Checkpoint, None, LoadedModel]:
     files = yield from origin.bring_config()
+    if origin.complete:
+        ahead.begin(files)
     config = read_config(files)
 
     yield checkpoint(2)
@@ -60,7 +62,7 @@ def _nine_steps(
     admit(plan.need_bytes)
 
     yield checkpoint(5)
-    assembled = yield from load_weights(plan, files, weights)
+    assembled = yield from load_weights(plan, files, weights, ahead.reader(files, weights))
 
     yield checkpoint(6)
     yield from finishing.verify(files, assembled)

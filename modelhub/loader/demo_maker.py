@@ -55,6 +55,7 @@ class DemoMaker:
     """Makes one demo model beside its final place, and moves it there when it is whole."""
 
     kind = "demo"
+    complete = False
     revision: str | None = None
 
     def __init__(self, demo: Demo, demo_dir: Path) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Sequence
 from typing import Any
 
+from modelhub import memory
 from modelhub.checkpoints import Checkpoint, LoadSpec, checkpoint
 from modelhub.errors import ModelhubError
 from modelhub.loader import background
 from modelhub.loader.device import tensors
-from modelhub.loader.footprint import memory_bytes
 from modelhub.loader.forward import run_forward
 from modelhub.loader.inference import LoadedModel
 from modelhub.loader.inspection import Files, WeightFile
@@ -77,7 +78,7 @@ def describe(
         "revision": origin.revision,
         "source": origin.kind,
         "attention": plan.attention,
-        "memory": memory_bytes(),
+        "memory": memory.process_memory(os.getpid()).total,
         "unused_tensors": len(assembled.unexpected),
     }
     return LoadedModel(model, processor, plan.task, facts)

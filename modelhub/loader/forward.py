@@ -13,7 +13,7 @@ from modelhub.errors import ModelhubError
 from modelhub.loader.failures import say
 from modelhub.loader.processors import part
 
-_TEXT = "Hello"
+_TEXT = "a"
 _IMAGE_SIZE = 224
 _AUDIO_SECONDS = 1
 _SAMPLING_RATE = 16_000
@@ -68,10 +68,10 @@ def _text_inputs(model: Any, processor: Any) -> dict[str, Any]:
     if tokenizer is not None:
         tokens = dict(tokenizer(_TEXT, return_tensors="pt"))
         if tokens["input_ids"].shape[-1] > 0:
-            return tokens
+            return {name: value[:, :1] for name, value in tokens.items()}  # one token: many can take long
     config = _text_config(model.config)
     size = getattr(config, "vocab_size", None) or 8
-    ids = torch.tensor([[min(token, size - 1) for token in (1, 2, 3)]])
+    ids = torch.tensor([[min(1, size - 1)]])
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 

@@ -19,6 +19,7 @@ class Origin(Protocol):
 
     kind: str
     revision: str | None
+    complete: bool  # whether the weights are here before anything is brought
 
     def bring_config(self) -> Generator[Checkpoint, None, Files]: ...
 
@@ -32,6 +33,8 @@ class Origin(Protocol):
 
 class Here:
     """A folder that has everything already."""
+
+    complete = True
 
     def __init__(self, kind: str, files: Files, revision: str | None = None) -> None:
         self.kind = kind

@@ -57,6 +57,7 @@ class Remote:
     """A model on the hub; ``revision`` is the commit once the hub has said it."""
 
     kind = "hub"
+    complete = False
 
     def __init__(self, model_id: ModelId, name: str) -> None:
         self.revision: str | None = None
@@ -193,7 +194,10 @@ class Remote:
                 raise self._explained(error) from error
 
         with ThreadPoolExecutor(FILES_AT_ONCE, "modelhub-fetch") as pool:
-            list(pool.map(bring, wanted))
+            ended = [pool.submit(bring, transfer) for transfer in wanted]
+        errors = [error for future in ended if (error := future.exception()) is not None]
+        for error in sorted(errors, key=lambda error: isinstance(error, background.Cancelled)):
+            raise error  # the first failure cancelled the other files: it is the one to tell
 
     def _check_disk(self, needed: int) -> None:
         folder = cache.cache_folder()

@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import initialization
 from transformers.models.auto import modeling_auto
+from transformers.monkey_patching import patch_output_recorders
+from transformers.utils.generic import ContextManagers
 
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
@@ -58,6 +59,7 @@ class Plan:
     device: torch.device
     attention: str
     need_bytes: int
+    skeleton: Any  # the model on the meta device
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -71,9 +73,11 @@ def prepare(spec: LoadSpec, files: Files, config: Any, weights: Sequence[WeightF
     model_class, task = choose_class(files, config)
     dtype = _choose_dtype(spec, config, weights)
     extra = _without_pooler(model_class, weights)
-    attention = _choose_attention(files, model_class, config, extra, weights)
+    attention, skeleton = _choose_attention(files, model_class, config, dtype, extra)
+    _check_size(files, config, skeleton, weights)
     device = choose_device(spec.device)
-    return Plan(model_class, config, task, dtype, device, attention, need_bytes(weights, dtype), extra)
+    need = need_bytes(weights, dtype)
+    return Plan(model_class, config, task, dtype, device, attention, need, skeleton, extra)
 
 
 def choose_class(files: Files, config: Any) -> tuple[Any, str | None]:
@@ -168,29 +172,32 @@ def _without_pooler(model_class: Any, weights: Sequence[WeightFile]) -> dict[str
 
 
 def _choose_attention(
-    files: Files, model_class: Any, config: Any, extra: dict[str, Any], weights: Sequence[WeightFile]
-) -> str:
-    """sdpa where the model can, else eager: found out by building it on the meta device, without memory."""
+    files: Files, model_class: Any, config: Any, dtype: torch.dtype, extra: dict[str, Any]
+) -> tuple[str, Any]:
+    """sdpa where the model can, else eager, and the skeleton that was built to find out."""
     failure: Exception | None = None
     for attention in ("sdpa", "eager"):
         try:
-            skeleton = _build_skeleton(model_class, config, extra, attention)
+            return attention, _build_skeleton(model_class, config, dtype, extra, attention)
         except ImportError:
             raise
         except Exception as error:
             failure = failure or error
-            continue
-        _check_size(files, config, skeleton, weights)
-        return attention
     why = f"{type(failure).__name__}: {failure}"
     raise ModelhubError("bad_config", id=files.model_id, why=why) from failure
 
 
-def _build_skeleton(model_class: Any, config: Any, extra: dict[str, Any], attention: str) -> Any:
+def _build_skeleton(
+    model_class: Any, config: Any, dtype: torch.dtype, extra: dict[str, Any], attention: str
+) -> Any:
+    """The model without memory, built as from_pretrained builds it."""
     config = copy.deepcopy(config)
     config._attn_implementation = attention
-    with initialization.no_init_weights(), torch.device("meta"):
-        return model_class(config, **extra)
+    config.dtype = dtype
+    with ContextManagers(model_class.get_init_context(dtype, False, False, None)):
+        model = model_class(config, **extra)
+        patch_output_recorders(model)
+    return model
 
 
 def _check_size(files: Files, config: Any, skeleton: Any, weights: Sequence[WeightFile]) -> None:

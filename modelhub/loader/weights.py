@@ -12,6 +12,7 @@ from transformers.utils import logging as transformers_logging
 from modelhub.checkpoints import Checkpoint, checkpoint
 from modelhub.loader import background
 from modelhub.loader.inspection import Files, WeightFile
+from modelhub.loader.mapped import assemble_mapped
 from modelhub.loader.reader import Reader
 from modelhub.loader.strategy import Plan
 
@@ -23,9 +24,10 @@ class Assembled:
     """A model on the CPU and what transformers said about its tensors."""
 
     model: Any
-    missing: tuple[str, ...]
-    unexpected: tuple[str, ...]
-    mismatched: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    mismatched: tuple[str, ...] = ()
+    mapped: bool = False  # the short way was taken
 
 
 class _Ticks:
@@ -60,26 +62,21 @@ def _ticking(ticks: _Ticks) -> Iterator[None]:
 
 
 def load_weights(
-    plan: Plan, files: Files, weights: Sequence[WeightFile]
+    plan: Plan, files: Files, weights: Sequence[WeightFile], reader: Reader
 ) -> Generator[Checkpoint, None, Assembled]:
-    """Read and assemble side by side; yields bytes in memory, and tensors placed as the detail.
+    """Assemble beside the reading of ``reader``; yields bytes in memory, and tensors placed as the detail.
 
     Returns when every byte is in memory and the model is built. Raises ``corrupt`` for a file that shrank;
     other errors of transformers as they are.
     """
-    reader = Reader(files, weights)
     tensors: list[_Ticks] = []
 
     def work(cancel: background.Cancel) -> Assembled:
         ticks = _Ticks(cancel)
         tensors.append(ticks)
-        reader.start()
-        try:
-            with _ticking(ticks):
-                assembled = assemble(plan, files)
-            reader.wait(cancel)
-        finally:
-            reader.stop()
+        with _ticking(ticks):
+            assembled = assemble(plan, files, weights, cancel)
+        reader.wait(cancel)
         return assembled
 
     def describe() -> Checkpoint:
@@ -95,8 +92,13 @@ def _detail(reader: Reader, tensors: Sequence[_Ticks]) -> str | None:
     return f"tensor {ticks.count} of {ticks.total}"
 
 
-def assemble(plan: Plan, files: Files) -> Assembled:
-    """from_pretrained over the files of ``files.folder``; nothing is fetched, no code of the model is run."""
+def assemble(plan: Plan, files: Files, weights: Sequence[WeightFile], cancel: background.Cancel) -> Assembled:
+    """The model over its files, the short way where that is the same; no code of the model's own is run."""
+    model = assemble_mapped(plan, files, weights, cancel)
+    return _from_pretrained(plan, files) if model is None else Assembled(model, mapped=True)
+
+
+def _from_pretrained(plan: Plan, files: Files) -> Assembled:
     model, info = plan.model_class.from_pretrained(
         files.folder,
         config=plan.config,

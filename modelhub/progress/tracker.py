@@ -37,7 +37,7 @@ class Tracker:
         self._durations: list[float | None] = [None] * TOTAL_STEPS
         self._step_began = now
         self._moved_at = now
-        self._told_at = now  # that it has started
+        self._told_at = now
         self._pending = False
         self._samples: deque[tuple[float, int]] = deque()
         self._progress = 0.0

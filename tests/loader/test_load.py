@@ -142,6 +142,19 @@ def test_admission_is_asked_before_any_weight_is_read(made: Path) -> None:
     assert seen == [1, 2, 3, 4]
 
 
+def test_a_model_of_terabytes_gets_as_far_as_admission(tmp_path: Path) -> None:
+    folder = models.make_sparse_llama(tmp_path / "m" / "huge", 2**34)
+    size = (folder / "model.safetensors").stat().st_size
+
+    def refuse(need: int) -> None:
+        assert size - 10_000 < need < size
+        raise ModelhubError("no_memory", id="huge", needed="4 TB", free="none")
+
+    with pytest.raises(ModelhubError) as caught:
+        run(spec_for("huge", tmp_path / "m"), refuse)
+    assert caught.value.code == "no_memory"
+
+
 def test_the_published_minilm_knows_what_is_alike(minilm_dir: Path) -> None:
     spec = spec_for(f"{minilm_dir.parent.name}/model", minilm_dir.parent.parent)
     checkpoints, model = run(spec)

@@ -159,6 +159,20 @@ def test_wrong_bytes_are_found_and_thrown_away(hub: HubServer, large: Path, noth
     run(spec_for("org/large", nothing))
 
 
+def test_the_file_that_failed_is_told_not_those_it_stopped(
+    hub: HubServer, shards: Path, nothing: Path
+) -> None:
+    hub.hold_after["model-00001-of-00004.safetensors"] = 1000
+    hub.wrong.add("model-00003-of-00004.safetensors")
+    release = threading.Thread(
+        target=lambda: hub.holding.wait() and threading.Timer(0.3, hub.release.set).start()
+    )
+    release.start()
+    error = failure(spec_for("org/shards", nothing))
+    release.join()
+    assert (error.code, "model-00003" in error.message) == ("corrupt", True)
+
+
 def test_a_partial_file_of_other_bytes_is_found(hub: HubServer, large: Path, nothing: Path) -> None:
     load = loader.load(spec_for("org/large", nothing))
     next(checkpoint for checkpoint in load if checkpoint.step == 3)

@@ -103,6 +103,13 @@ def test_a_stall_is_said_and_ends_with_the_next_byte() -> None:
     assert tracker.feed(checkpoint(5, 11, 100, "bytes"), now=13.0)[-1]["stalled_for"] is None
 
 
+def test_a_load_that_hangs_before_its_first_checkpoint_lives_and_stalls_too() -> None:
+    tracker = Tracker(now=0.0, stall_s=10.0)
+    assert tracker.tick(now=0.5) == []
+    assert tracker.tick(now=1.0)[-1]["stalled_for"] is None
+    assert tracker.tick(now=11.0)[-1]["stalled_for"] == 11.0
+
+
 def test_a_repeated_count_is_no_progress() -> None:
     tracker = Tracker(now=0.0, stall_s=10.0)
     for second in range(12):

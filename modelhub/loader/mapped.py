@@ -1,0 +1,95 @@
+"""The short way to a model on the CPU: a skeleton on the meta device, and mapped tensors put in place.
+
+from_pretrained does the same and much more: it renames, converts, casts, quantises and fills up. Where none
+of that is needed, which is checked first, putting the tensors in place gives the same model in less time. The
+doors of transformers used here are not public: whatever they answer unexpectedly, from_pretrained takes over.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.modeling_utils import LoadStateDictConfig, LoadStateDictInfo
+
+from modelhub.loader.background import Cancel
+from modelhub.loader.headers import FLOATS
+from modelhub.loader.inspection import Files, WeightFile
+from modelhub.loader.strategy import Plan
+
+log = logging.getLogger(__name__)
+_DTYPES = {
+    "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64,
+    "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16, "I32": torch.int32, "I64": torch.int64,
+}  # fmt: skip
+
+
+def assemble_mapped(plan: Plan, files: Files, weights: Sequence[WeightFile], cancel: Cancel) -> Any | None:
+    """The model, its tensors mapped from ``weights``; None where from_pretrained has to do it.
+
+    The skeleton of ``plan`` is used up. Raises Cancelled.
+    """
+    model = plan.skeleton
+    try:
+        if not _fits(plan, weights):
+            return None
+        state: dict[str, Any] = {}
+        for weight in weights:
+            cancel.check()
+            state |= load_file(weight.path)
+        model.load_state_dict(state, strict=False, assign=True)
+        for tensor in model.state_dict(keep_vars=True).values():
+            tensor._is_hf_initialized = True
+        _finish(model, plan, files)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        log.info("%s is assembled by from_pretrained: %s", files.model_id, error)
+        return None
+    return model
+
+
+def _fits(plan: Plan, weights: Sequence[WeightFile]) -> bool:
+    """Whether every tensor of the files has its one place in the model, in the same shape and data type."""
+    model, config = plan.skeleton, plan.config
+    special = [
+        getattr(config, name, None) for name in ("quantization_config", "fusion_config", "extra_files")
+    ]
+    if (
+        any(special)
+        or model._get_dtype_plan(plan.dtype)
+        or get_model_conversion_mapping(model, add_legacy=False)
+    ):
+        return False
+    places = model.state_dict()
+    tensors = {tensor.name: tensor for weight in weights for tensor in weight.tensors}
+    if set(tensors) != set(places) - set(model.all_tied_weights_keys):
+        return False
+    for name, tensor in tensors.items():
+        dtype = plan.dtype if tensor.dtype in FLOATS else places[name].dtype
+        if _DTYPES.get(tensor.dtype) != dtype or tuple(tensor.shape) != tuple(places[name].shape):
+            return False
+    return True
+
+
+def _finish(model: Any, plan: Plan, files: Files) -> None:
+    """What from_pretrained does in the end: buffers computed, weights tied, generation set up."""
+    nothing: set[Any] = set()
+    info = LoadStateDictInfo(
+        missing_keys=set(model.all_tied_weights_keys),
+        unexpected_keys=nothing,
+        mismatched_keys=nothing,
+        error_msgs=[],
+        conversion_errors={},
+        skipped_pp_keys=nothing,
+    )
+    model.config.name_or_path = model.name_or_path = str(files.folder)
+    load_config = LoadStateDictConfig(pretrained_model_name_or_path=str(files.folder), dtype=plan.dtype)
+    type(model)._finalize_model_loading(model, load_config, info)
+    model.eval()
+    if model.can_generate() and hasattr(model, "adjust_generation_fn"):
+        here = dict.fromkeys(("cache_dir", "proxies", "token", "revision"))
+        flags = {"force_download": False, "local_files_only": True, "trust_remote_code": False}
+        model.adjust_generation_fn(None, False, None, str(files.folder), subfolder="", **flags, **here)
