@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import sys
 
 import click
@@ -11,6 +12,8 @@ from modelhub.cli.bars import Bars
 from modelhub.cli.loads import View, Wanted
 from modelhub.cli.server import Server
 from modelhub.errors import ModelhubError
+
+_POLL_S = 0.2
 
 
 def ask_what_becomes(server: Server, loads: list[Wanted], view: View) -> None:
@@ -34,8 +37,13 @@ def ask_what_becomes(server: Server, loads: list[Wanted], view: View) -> None:
 
 
 def _wants_to_cancel(ids: str) -> bool:
+    """The answer; no answer, another Ctrl-C or the end of input are a no."""
+    click.echo(f"\nCancel {ids}? Otherwise it goes on in the server. [y/N]: ", nl=False)
     try:
-        return click.confirm(f"\nCancel {ids}? Otherwise it goes on in the server.", default=False)
-    except click.Abort:
+        # A wait without end would sleep through a Ctrl-C that comes just before it.
+        while not select.select([sys.stdin], [], [], _POLL_S)[0]:
+            pass
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+    except KeyboardInterrupt:
         click.echo()
         return False
