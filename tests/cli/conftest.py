@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -13,14 +12,6 @@ from tests.cli.wire import Wire
 from tests.server import Server
 
 T = TypeVar("T", bound=Running)
-
-
-@pytest.fixture(scope="session")
-def server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One warm server for all tests of the command line."""
-    running = Server(tmp_path_factory.mktemp("data"), MODELS_DIR=models_dir).start().wait_warm()
-    yield running
-    running.stop()
 
 
 @pytest.fixture
