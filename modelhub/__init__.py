@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask
-from flask_socketio import SocketIO
-
-from modelhub import cli
-from modelhub.config import read_settings
-from modelhub.hub import Hub
-from modelhub.web import api, dashboard, failures, rooms, security, stream
+if TYPE_CHECKING:
+    from flask import Flask
 
 __version__ = "0.1.0"
 _HOUSE = Path(__file__).resolve().parent.parent
@@ -25,6 +20,14 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     ASYNC_MODE is python-socketio's. Nothing is started before ``hub.start()`` or the first request.
     Raises ModelhubError ``bad_setting``.
     """
+    from flask import Flask  # here, since the processes of models import this package too
+    from flask_socketio import SocketIO
+
+    from modelhub import cli
+    from modelhub.config import read_settings
+    from modelhub.hub import Hub
+    from modelhub.web import api, dashboard, failures, rooms, security, stream
+
     config = dict(config or {})
     settings = read_settings({name: value for name, value in config.items() if name.startswith("MODELHUB_")})
     app = Flask("modelhub", static_folder=str(_HOUSE / "static"), template_folder=str(_HOUSE / "templates"))

@@ -128,8 +128,8 @@ class Server:
         self.request_load(model_id)
         found: list[psutil.Process] = []
 
-        def appeared() -> bool:
-            found[:] = [process for process in self.workers() if process.pid not in before]
+        def appeared() -> bool:  # with its second thread it is past what ties it to its parent
+            found[:] = [p for p in self.workers() if p.pid not in before and p.num_threads() > 1]
             return bool(found)
 
         wait_until(appeared, 10)
@@ -226,8 +226,17 @@ class Watcher:
     def _keeper(self, name: str) -> Any:
         def keep(payload: dict[str, Any]) -> None:
             with self._news:
-                self.times.append(time.monotonic())
-                self.events.append((name, payload))
+                place = len(self.events)
+                for index in range(
+                    place - 1, -1, -1
+                ):  # the client hands events out in threads: put them in order
+                    earlier = self.events[index][1]
+                    if earlier["id"] == payload["id"] and earlier["epoch"] == payload["epoch"]:
+                        if earlier["seq"] < payload["seq"]:
+                            break
+                        place = index
+                self.times.insert(place, time.monotonic())
+                self.events.insert(place, (name, payload))
                 self._news.notify_all()
 
         return keep

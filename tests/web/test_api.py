@@ -48,7 +48,7 @@ def test_models_are_listed_with_their_sizes_and_the_demos_say_what_they_are(serv
 
 def test_one_model(server: Server) -> None:
     assert server.get(f"/api/models/{LLAMA}").json()["id"] == LLAMA
-    assert _code(server.get("/api/models/nobody/nothing")) == (404, "unknown_model")
+    assert _code(server.get("/api/models/nobody/never-asked-for")) == (404, "unknown_model")
     assert _code(server.get("/api/models/no..thing")) == (422, "invalid_id")
 
 

@@ -175,8 +175,8 @@ def test_past_loads_are_listed_newest_first(server: Server, visitor: Visitor) ->
     visitor.press("/models/tiny/wav2vec2", "/loads", model="tiny/wav2vec2")
     server.wait_state("tiny/wav2vec2", ("ready",))
     table = visitor.open("/models/tiny/wav2vec2").text.split("<tbody>")[1]
-    assert re.findall(r"<td>(from a page|over the API)</td>", table) == ["from a page", "over the API"]
-    assert re.findall(r'class="state" data-state="(\w+)"', table) == ["ready", "unloaded"]
+    assert re.findall(r"<td>(from a page|over the API)</td>", table)[:2] == ["from a page", "over the API"]
+    assert re.findall(r'class="state" data-state="(\w+)"', table)[:2] == ["ready", "unloaded"]
 
 
 def test_the_api_page_lists_every_operation(server: Server, visitor: Visitor) -> None:

@@ -75,7 +75,7 @@ def test_the_dashboard_hears_of_every_model_and_a_room_only_of_its_own(
 
 def test_only_rooms_of_known_models(server: Server, watch: Watch) -> None:
     watcher = watch(server)
-    for unknown, code in [("nobody/nothing", "unknown_model"), ("../x", "invalid_id")]:
+    for unknown, code in [("nobody/never-asked-for", "unknown_model"), ("../x", "invalid_id")]:
         answer = watcher.subscribe(unknown)
         assert (answer["ok"], answer["error"]["code"]) == (False, code)
     for nonsense in ("text", {"id": 7}, ["x"], {"id": None}):
