@@ -57,3 +57,37 @@ def test_there_is_nothing_more_to_tell_of_a_load_that_is_over(empty_server: Serv
     url = f"/api/loads/{load_id}/events"
     assert empty_server.get(url, headers={"Last-Event-ID": last}).status_code == 204
     assert empty_server.get("/api/loads/none/events").json()["error"]["code"] == "unknown_load"
+
+
+def test_a_load_that_waits_is_streamed_from_its_place_in_line(empty_server: Server) -> None:
+    worker = empty_server.freeze_load(LLAMA)
+    stream = _read(empty_server, empty_server.request_load("tiny/bert")["load_id"])
+    name, payload = next(stream)[1:]
+    assert (name, payload["queue_position"]) == ("model_load_queued", 1)
+    worker.resume()
+    assert [name for _, name, _ in stream][-1] == "model_load_completed"
+
+
+def test_a_load_that_fails_ends_its_stream_with_the_reason(empty_server: Server) -> None:
+    load_id = empty_server.load("tiny/too-big")["load_id"]
+    *_, (_, name, payload) = _read(empty_server, load_id)
+    assert (name, payload["error"]["code"]) == ("model_load_failed", "no_memory")
+
+
+def test_a_load_that_fails_late_ends_a_stream_that_is_being_read(empty_server: Server) -> None:
+    worker = empty_server.freeze_load(LLAMA)
+    stream = _read(empty_server, empty_server.snapshot(LLAMA)["load_id"])
+    assert next(stream)[1] == "model_load_started"
+    worker.kill()
+    *_, (_, name, payload) = stream
+    assert (name, payload["error"]["code"]) == ("model_load_failed", "killed")
+
+
+def test_a_load_that_is_cancelled_ends_its_stream(empty_server: Server) -> None:
+    empty_server.freeze_load(LLAMA)
+    load_id = empty_server.snapshot(LLAMA)["load_id"]
+    stream = _read(empty_server, load_id)
+    assert next(stream)[1] == "model_load_started"
+    empty_server.delete(f"/api/loads/{load_id}")
+    *_, (_, name, payload) = stream
+    assert (name, payload["by"]) == ("model_load_cancelled", "rest")
