@@ -20,7 +20,7 @@ import eventlet.wsgi
 from modelhub import create_app
 from modelhub.errors import ModelhubError
 
-MAX_CONNECTIONS = 10_000  # each watcher holds one
+MAX_CONNECTIONS = 10_000
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 try:
@@ -43,7 +43,10 @@ def serve() -> None:
         logging.getLogger("modelhub").info(
             "Listening at http://%s:%s", f"[{host}]" if ":" in host else host, port
         )
-        eventlet.wsgi.server(listener, app, log_output=False, max_size=MAX_CONNECTIONS)
+        # Small chunks go out at once (server-sent events); each watcher holds a connection of its own.
+        options = {"log_output": False, "minimum_chunk_size": 1, "max_size": MAX_CONNECTIONS}
+        # In a green thread of its own, since it would wait for every open tab before it ends.
+        eventlet.spawn(eventlet.wsgi.server, listener, app, **options).wait()
     except KeyboardInterrupt:
         pass
     except OSError as error:

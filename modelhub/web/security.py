@@ -31,23 +31,24 @@ def init_app(app: Flask) -> None:
     app.config.update(
         SESSION_COOKIE_SAMESITE="Strict", SESSION_COOKIE_NAME="modelhub", WTF_CSRF_TIME_LIMIT=None
     )
-    app.before_request(lambda: _ensure_key(app, settings.data_dir))
+    _set_key(app, settings.data_dir / "secret_key")
     csrf.init_app(app)
     app.after_request(_add_headers)
 
 
-def _ensure_key(app: Flask, data_dir: Path) -> None:
-    """The key that signs the session: made once, kept in the data folder for its owner only."""
-    if app.secret_key is None:
-        path = data_dir / "secret_key"
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            pass
-        else:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_hex(32))
+def _set_key(app: Flask, path: Path) -> None:
+    """The key that signs the session, kept in the data folder for its owner only."""
+    try:
         app.secret_key = path.read_text()
+    except FileNotFoundError:
+        app.secret_key = secrets.token_hex(32)
+        app.extensions["modelhub"].at_start.append(lambda: _keep_key(path, str(app.secret_key)))
+
+
+def _keep_key(path: Path, key: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(key)
 
 
 def _add_headers(response: Response) -> Response:

@@ -120,14 +120,14 @@ def test_cancel_is_told_in_every_tab(server: Server, open_page: OpenPage) -> Non
 
 def test_a_failure_is_told_with_reason_and_hint_and_retried(server: Server, open_page: OpenPage) -> None:
     page = wait_live(open_page("/"))
-    page.get_by_label("Load a model by its id").fill("nobody/nothing")
+    page.get_by_label("Load a model by its id").fill("nobody/asked-for-here")
     page.keyboard.press("Enter")
-    row = page.locator('[data-model="nobody/nothing"]')
+    row = page.locator('[data-model="nobody/asked-for-here"]')
     expect(row).to_have_attribute("data-state", "failed")
-    error = server.snapshot("nobody/nothing")["error"]
+    error = server.snapshot("nobody/asked-for-here")["error"]
     expect(row.locator("[data-say=headline]")).to_have_text(error["message"])
     expect(row.locator("[data-say=line]")).to_have_text(error["hint"])
-    first = server.snapshot("nobody/nothing")["load_id"]
+    first = server.snapshot("nobody/asked-for-here")["load_id"]
     row.get_by_role("button", name="Retry").click()
     cancel = row.locator("[data-do=cancel]")
     expect(cancel).not_to_have_attribute("formaction", f"/loads/{first}/cancel")  # it is another load now

@@ -54,12 +54,6 @@ def copy_of(made: Path, tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def minilm_dir() -> Path:
-    """The published MiniLM; fails where its package is not installed."""
-    return models.minilm()
-
-
-@pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     """A hub on loopback that serves ``tmp_path/hub/org/name``."""
     with HubServer(tmp_path / "hub") as server:
