@@ -83,7 +83,7 @@ def test_failures_have_one_shape(server: Server) -> None:
 def test_a_form_of_another_site_starts_nothing(server: Server) -> None:
     answer = requests.post(f"{server.url}/api/loads", data={"model": VIT}, timeout=5)
     assert answer.status_code == 422
-    assert server.snapshot(VIT)["state"] in ("absent", "ready")
+    assert server.snapshot(VIT)["state"] not in ("queued", "loading")
 
 
 def test_what_is_nowhere_fails_in_words(empty_server: Server) -> None:
