@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import torch
 from huggingface_hub.utils.tqdm import disable_progress_bars
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 from transformers.models.auto.configuration_auto import model_type_to_module_name
 from transformers.utils import logging as transformers_logging
 
@@ -33,6 +34,7 @@ def warm(model_types: Iterable[str] = ()) -> None:
     """
     for name in _NEEDED:
         importlib.import_module(name)
+    get_checkpoint_conversion_mapping("llama")  # compiles its patterns once, for all types
     for model_type in model_types:
         module = model_type_to_module_name(model_type)
         for part in ("configuration", "modeling"):

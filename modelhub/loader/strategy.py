@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import transformers
+from transformers import initialization
 from transformers.models.auto import modeling_auto
 from transformers.monkey_patching import patch_output_recorders
 from transformers.utils.generic import ContextManagers
@@ -194,7 +195,8 @@ def _build_skeleton(
     config = copy.deepcopy(config)
     config._attn_implementation = attention
     config.dtype = dtype
-    with ContextManagers(model_class.get_init_context(dtype, False, False, None)):
+    contexts = model_class.get_init_context(dtype, False, False, None)
+    with ContextManagers([*contexts, initialization.no_init_weights()]):
         model = model_class(config, **extra)
         patch_output_recorders(model)
     return model
