@@ -103,18 +103,18 @@ FAILURES: dict[str, Failure] = {
     "hub_unreachable": Failure(
         503,
         "{id} is not complete on this machine, and the Hugging Face hub cannot be reached.",
-        "Check the network, then press Retry: what was fetched is kept.",
+        "Check the network, then load it again: what was fetched is kept.",
     ),
     "gated": Failure(
         403,
         "{id} is gated or private, and this machine's token does not open it.",
-        "Accept the model's terms on its hub page, run 'hf auth login', then press Retry.",
+        "Accept the model's terms on its hub page, run 'hf auth login', then load it again.",
     ),
-    "hub_error": Failure(502, "The hub answered with an error for {id}: {why}", "Press Retry in a while."),
+    "hub_error": Failure(502, "The hub answered with an error for {id}: {why}", "Load it again in a while."),
     "disk_full": Failure(
         507,
         "The disk is full: {id} needs {needed} more, {free} are free.",
-        "Free some space, then press Retry.",
+        "Free some space, then load it again.",
     ),
     # The machine
     "no_memory": Failure(
@@ -138,10 +138,12 @@ FAILURES: dict[str, Failure] = {
     "killed": Failure(
         500,
         "The process of {id} was killed from outside ({signal}).",
-        "Most often the system was short of memory. Free some, then press Retry.",
+        "Most often the system was short of memory. Free some, then load it again.",
     ),
     "crashed": Failure(
-        500, "The process of {id} ended unexpectedly ({status}).", "The server's log says more. Press Retry."
+        500,
+        "The process of {id} ended unexpectedly ({status}).",
+        "The server's log says more. Load it again.",
     ),
     "worker_unavailable": Failure(
         503,

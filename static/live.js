@@ -8,7 +8,7 @@ export function read(page) {
   return JSON.parse(page.getElementById("data").textContent);
 }
 
-// Words: as modelhub/words.py and modelhub/web/phrases.py have them.
+// Words: as modelhub/words.py and modelhub/phrases.py have them.
 
 function fixed(value, digits) { // as Python rounds: a tie goes to the even digit
   if (digits) return (value * 4 % 4 === 1 ? value - 0.05 : value).toFixed(1);

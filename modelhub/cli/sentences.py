@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelhub import words
+from modelhub import phrases, words
 from modelhub.checkpoints import TOTAL_STEPS
-from modelhub.web import phrases
 
 _WHOLE: dict[str, Any] = {
     **dict.fromkeys(("load_id", "step", "message", "done", "size", "unit", "rate", "detail", "progress")),

@@ -10,9 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from modelhub import words
+from modelhub import phrases, words
 from modelhub.cli import sentences
-from modelhub.web import phrases
 
 COLOURS = {"ready": "green", "loading": "cyan", "queued": "cyan", "unloading": "cyan", "failed": "red"}
 COLOURS |= {"interrupted": "red", "cancelled": "yellow"}

@@ -6,11 +6,11 @@ from flask import Blueprint, Flask, Response, current_app, redirect, render_temp
 from flask_wtf.csrf import CSRFError
 from werkzeug.wrappers import Response as BaseResponse
 
-from modelhub import words
+from modelhub import phrases, words
 from modelhub.checkpoints import STEPS
 from modelhub.errors import ModelhubError
 from modelhub.hub import Hub
-from modelhub.web import failures, phrases
+from modelhub.web import failures
 
 _ATTENTION = ("loading", "unloading", "queued", "failed", "cancelled", "ready", "absent")
 blueprint = Blueprint("dashboard", __name__)

@@ -1,4 +1,4 @@
-"""A snapshot in words, for the pages. static/live.js says the same of later events, as a test makes sure."""
+"""A snapshot in words, for pages and terminal. static/live.js says the same, as a test makes sure."""
 
 from __future__ import annotations
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from modelhub import words
+from modelhub import phrases, words
 from modelhub.errors import ModelhubError
 from modelhub.progress.log import absent
-from modelhub.web import phrases
 from tests.server import ROOT
 
 # fmt: off
