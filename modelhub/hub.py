@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -60,12 +61,19 @@ class Hub:
     def start(self) -> None:
         """Open the journal, warm the zygote up, load the boot list. Done once; called again it does nothing.
 
-        Raises ModelhubError ``already_running`` when another server uses the data folder.
+        Raises ModelhubError ``already_running`` when another server uses the data folder, ``bad_setting``
+        when the folder cannot be used.
         """
         with self._lock:
             if self._journal is not None:
                 return
-            self._journal = Journal(self.settings.data_dir)
+            try:
+                self._journal = Journal(self.settings.data_dir)
+            except (OSError, sqlite3.Error) as error:
+                folder = repr(str(self.settings.data_dir))
+                raise ModelhubError(
+                    "bad_setting", setting="MODELHUB_DATA_DIR", value=folder, why=f"{error}."
+                ) from error
         for do in self.at_start:
             do()
         self._journal.interrupt()
@@ -186,9 +194,14 @@ class Hub:
 
     def predict(self, model_id: str, inputs: Any, parameters: dict[str, Any]) -> bytes:
         """Run one prediction in the model's process; answers JSON text as the API sends it."""
-        worker = self._ready_load(model_id).worker
-        assert worker is not None  # noqa: S101 - a ready load has one
-        ok, body = worker.predict(model_id, inputs, parameters)
+        load = self._ready_load(model_id)
+        assert load.worker is not None  # noqa: S101 - a ready load has one
+        try:
+            ok, body = load.worker.predict(model_id, inputs, parameters)
+        except ModelhubError:
+            if load.unloaded_by is None:
+                raise
+            raise _wrong_state(model_id, "absent", "It was unloaded meanwhile.", "Load it again.") from None
         if not ok:
             raise ModelhubError.from_json(body)
         return body
@@ -267,17 +280,24 @@ class Hub:
         if load.state == "cancelled":
             if not self.adapter.is_open(load.model_id):
                 self.adapter.queued(load.model_id, load.load_id, 1)
-            payload = self.adapter.cancelled(load.model_id, load.cancelled_by or load.by)
+            self.adapter.cancelled(load.model_id, load.cancelled_by or load.by, self._keeper(load))
         elif failure is not None:
-            payload = self.adapter.failed(load.model_id, failure)
+            self.adapter.failed(load.model_id, failure, self._keeper(load))
         else:
             if load.worker is not None:
                 load.reserved_bytes = load.worker.mapped_bytes
-            payload = self.adapter.completed(load.model_id, facts)
-        state = "interrupted" if self._closing else load.state
-        kept = {name: payload.get(name) for name in ("bytes", "device", "dtype", "error", "steps")}
-        self._record(load, state=state, ended_at=time.time(), seconds=payload["elapsed"], **kept)
+            self.adapter.completed(load.model_id, facts, self._keeper(load))
         load.ended.set()
+
+    def _keeper(self, load: Load) -> Callable[[dict[str, Any]], None]:
+        """Writes the end of a load into the journal."""
+
+        def keep(payload: dict[str, Any]) -> None:
+            state = "interrupted" if self._closing else load.state
+            kept = {name: payload.get(name) for name in ("bytes", "device", "dtype", "error", "steps")}
+            self._record(load, state=state, ended_at=time.time(), seconds=payload["elapsed"], **kept)
+
+        return keep
 
     def _leave(self, load: Load) -> None:
         """The process of a ready model has ended, asked to or not: tell it, with the receipt."""
@@ -293,8 +313,11 @@ class Hub:
             return
         with self._lock:
             load.state = "absent" if error is None else "failed"
-        load.receipt = self.adapter.unloaded(load.model_id, load.load_id, receipt, error)
-        self._record(load, state="unloaded", error=load.receipt["error"])
+
+        def keep(payload: dict[str, Any]) -> None:
+            self._record(load, state="unloaded", error=payload["error"])
+
+        load.receipt = self.adapter.unloaded(load.model_id, load.load_id, receipt, error, keep)
 
     def _admit(self, load: Load, need_bytes: int) -> None:
         """Reserve memory for a load; raises ``no_memory`` with the numbers.

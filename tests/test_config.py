@@ -8,7 +8,7 @@ import pytest
 
 from modelhub.config import read_settings
 from modelhub.errors import ModelhubError
-from tests.server import ROOT
+from tests.server import ROOT, free_port
 
 
 def test_defaults() -> None:
@@ -55,6 +55,23 @@ def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:
         read_settings(environ={f"MODELHUB_{name}": value})
     assert caught.value.code == "bad_setting"
     assert f"MODELHUB_{name}" in caught.value.message
+
+
+def test_a_data_folder_that_cannot_be_used_stops_the_start_in_words(tmp_path: Path) -> None:
+    (tmp_path / "history.sqlite3").write_text("this is no database" * 100)
+    environ = {"MODELHUB_DATA_DIR": str(tmp_path), "MODELHUB_PORT": str(free_port()), "PATH": "/usr/bin:/bin"}
+    ended = subprocess.run(
+        [sys.executable, "wsgi.py"],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "MODELHUB_DATA_DIR" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_bad_value_stops_the_start_with_a_message_and_no_traceback(tmp_path: Path) -> None:

@@ -22,6 +22,11 @@ from modelhub.progress.tracker import Tracker
 log = logging.getLogger(__name__)
 DASHBOARD_ROOM = "dashboard"
 Emit = Callable[[str, dict[str, Any], list[str]], None]
+Keep = Callable[[dict[str, Any]], None]
+
+
+def _keep_nothing(payload: dict[str, Any]) -> None:
+    """For ends that nobody writes down."""
 
 
 def room_of(model_id: str) -> str:
@@ -125,8 +130,11 @@ class ProgressAdapter:
         for state in states:
             self._publish("model_load_progress", model_id, load.load_id, "loading", state)
 
-    def completed(self, model_id: str, facts: dict[str, Any]) -> dict[str, Any]:
-        """The load ended well; ``facts`` are those of the loaded model."""
+    def completed(self, model_id: str, facts: dict[str, Any], keep: Keep = _keep_nothing) -> dict[str, Any]:
+        """The load ended well; ``facts`` are those of the loaded model.
+
+        ``keep``, here and below, gets the payload before anybody else: who asks at the news finds it kept.
+        """
         state = self._final_state(model_id)
         ready = {"progress": 1.0, "percent": 100, "eta": None, "stalled_for": None, "detail": None}
         return self._end(
@@ -135,19 +143,19 @@ class ProgressAdapter:
             "ready",
             {**state, **ready},
             {**facts, "seconds": state.get("elapsed")},
+            keep,
         )
 
-    def failed(self, model_id: str, error: ModelhubError) -> dict[str, Any]:
+    def failed(self, model_id: str, error: ModelhubError, keep: Keep = _keep_nothing) -> dict[str, Any]:
         """The load failed."""
         state = self._final_state(model_id)
         words = {**error.to_dict(), "step": state.get("step")}
-        return self._end("model_load_failed", model_id, "failed", {**state, "error": words})
+        return self._end("model_load_failed", model_id, "failed", {**state, "error": words}, {}, keep)
 
-    def cancelled(self, model_id: str, by: str) -> dict[str, Any]:
+    def cancelled(self, model_id: str, by: str, keep: Keep = _keep_nothing) -> dict[str, Any]:
         """The load was cancelled; ``by`` says by whom."""
-        return self._end(
-            "model_load_cancelled", model_id, "cancelled", self._final_state(model_id), {"by": by}
-        )
+        state = self._final_state(model_id)
+        return self._end("model_load_cancelled", model_id, "cancelled", state, {"by": by}, keep)
 
     def unloading(self, model_id: str) -> None:
         """The model is about to leave memory: the state changes, no event of its own is told."""
@@ -155,14 +163,19 @@ class ProgressAdapter:
         model_log.snapshot = {**model_log.snapshot, "state": "unloading"}
 
     def unloaded(
-        self, model_id: str, load_id: str, receipt: dict[str, Any], error: ModelhubError | None = None
+        self,
+        model_id: str,
+        load_id: str,
+        receipt: dict[str, Any],
+        error: ModelhubError | None = None,
+        keep: Keep = _keep_nothing,
     ) -> dict[str, Any]:
         """The model has left memory; with ``error`` where its process ended by itself."""
         changes: dict[str, Any] = {}
         if error is not None:
             changes["error"] = {**error.to_dict(), "step": None}
         state = "absent" if error is None else "failed"
-        return self._publish("model_unloaded", model_id, load_id, state, changes, receipt)
+        return self._publish("model_unloaded", model_id, load_id, state, changes, receipt, keep)
 
     def _running(self, model_id: str) -> tuple[_OpenLoad, Tracker]:
         load = self._open.get(model_id)
@@ -187,10 +200,11 @@ class ProgressAdapter:
         model_id: str,
         state: str,
         changes: dict[str, Any],
-        extras: dict[str, Any] | None = None,
+        extras: dict[str, Any],
+        keep: Keep,
     ) -> dict[str, Any]:
         load = self._open.pop(model_id)
-        return self._publish(name, model_id, load.load_id, state, changes, extras)
+        return self._publish(name, model_id, load.load_id, state, changes, extras, keep)
 
     def _publish(
         self,
@@ -200,6 +214,7 @@ class ProgressAdapter:
         state: str,
         changes: dict[str, Any],
         extras: dict[str, Any] | None = None,
+        keep: Keep = _keep_nothing,
     ) -> dict[str, Any]:
         """Build an event over the absent state, keep it as the snapshot, emit it. Never raises."""
         model_log = self.log_of(model_id)
@@ -211,6 +226,7 @@ class ProgressAdapter:
             self._reject(f"{name} of {model_id}", error)
             bad = set(error.messages) if isinstance(error.messages, dict) else set()
             payload |= {key: value for key, value in (extras or {}).items() if key not in bad}
+        keep(payload)
         model_log.append(name, payload)
         try:
             self._emit(name, payload, [room_of(model_id), DASHBOARD_ROOM])

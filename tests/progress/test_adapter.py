@@ -143,6 +143,15 @@ def test_a_snapshot_is_as_of_now(told: Told) -> None:
     assert told.adapter.snapshot("org/never")["state"] == "absent"
 
 
+def test_an_end_is_kept_before_it_is_told(told: Told) -> None:
+    told.run_to("org/a")
+    kept: list[tuple[str, int]] = []
+    before = len(told.events)
+    told.adapter.completed("org/a", FACTS, lambda payload: kept.append((payload["state"], len(told.events))))
+    assert kept == [("ready", before)]
+    assert len(told.events) == before + 1
+
+
 def test_seq_goes_on_over_loads_of_one_model(told: Told) -> None:
     told.run_to("org/a")
     told.adapter.completed("org/a", FACTS)

@@ -154,6 +154,20 @@ def test_a_process_that_dies_under_a_prediction_is_an_answer(empty_server: Serve
     assert _code(box[0]) == (500, "killed")
 
 
+def test_an_unload_under_a_prediction_is_said_as_such(empty_server: Server) -> None:
+    empty_server.load(LLAMA)
+    (worker,) = empty_server.workers()
+    worker.suspend()
+    box: list[requests.Response] = []
+    body = {"model": LLAMA, "inputs": "x"}
+    asking = threading.Thread(target=lambda: box.append(empty_server.post("/api/predictions", body)))
+    asking.start()
+    wait_until(lambda: empty_server.get("/livez").ok)
+    assert empty_server.delete(f"/api/models/{LLAMA}").ok
+    asking.join(10)
+    assert _code(box[0]) == (409, "wrong_state")
+
+
 def test_the_published_minilm_knows_what_is_alike(empty_server: Server) -> None:
     ready = empty_server.load("published/minilm")
     assert ready["state"] == "ready", ready["error"]
