@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 SEED = 20261123
 VOCABULARY = 259  # 256 bytes and three special tokens
 BYTES_PER_PARAMETER = 2  # bfloat16
+MAKING = ".making-"  # begins the name of a folder in which one is being made
+LOCK = ".lock"  # a file in there, locked as long as its maker lives
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +46,11 @@ DEMOS: dict[str, Demo] = {
         Demo("demo/random-2gb", layers=20, hidden=2048, intermediate=5632, heads=16, shards=4),
     )
 }
+
+
+def sweep(demo_dir: Path) -> None:
+    """Remove what makers that are gone have left half-made: their locks went with them."""
+    for leftover in demo_dir.glob(f"*/{MAKING}*"):
+        with suppress(OSError), open(leftover / LOCK, "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(leftover, ignore_errors=True)

@@ -15,6 +15,7 @@ from modelhub import memory, words
 from modelhub.catalogue import Catalogue
 from modelhub.checkpoints import LoadSpec, checkpoint
 from modelhub.config import Settings
+from modelhub.demos import sweep
 from modelhub.errors import ModelhubError
 from modelhub.history import Journal
 from modelhub.identifiers import parse_model_id
@@ -74,6 +75,7 @@ class Hub:
                 raise ModelhubError(
                     "bad_setting", setting="MODELHUB_DATA_DIR", value=folder, why=f"{error}."
                 ) from error
+        sweep(self.settings.demo_dir)
         for do in self.at_start:
             do()
         self._journal.interrupt()
@@ -226,6 +228,7 @@ class Hub:
             self._leave(load)
         elif load.worker is not None:
             load.worker.close()
+            sweep(self.settings.demo_dir)
         load.reserved_bytes = 0
         self._release(load)
         load.gone.set()

@@ -99,6 +99,17 @@ def test_a_cancel_in_mid_load_ends_within_a_second_and_nothing_follows(
     assert names[-1] == "model_load_cancelled"
 
 
+def test_a_demo_cancelled_half_made_leaves_nothing_on_the_disk(empty_server: Server, watch: Watch) -> None:
+    watcher = watch(empty_server)
+    watcher.subscribe("demo/random-0.5gb")
+    load_id = empty_server.request_load("demo/random-0.5gb")["load_id"]
+    watcher.wait_until(lambda events: events and events[-1][1]["step"] == 3 and events[-1][1]["done"])
+    folder = empty_server.data_dir / "demo" / "demo"
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".making-random-0.5gb")]
+    assert empty_server.delete(f"/api/loads/{load_id}").json()["state"] == "cancelled"
+    wait_until(lambda: not any("0.5gb" in path.name for path in folder.iterdir()), 5)
+
+
 def test_a_loader_that_is_killed_is_told_in_words_within_a_second(empty_server: Server, watch: Watch) -> None:
     watcher = watch(empty_server)
     watcher.subscribe(LLAMA)

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,15 +19,13 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 
 from modelhub import words
 from modelhub.checkpoints import Checkpoint, checkpoint
-from modelhub.demos import SEED, VOCABULARY, Demo
+from modelhub.demos import LOCK, MAKING, SEED, VOCABULARY, Demo, sweep
 from modelhub.errors import ModelhubError
 from modelhub.loader import background
 from modelhub.loader.inspection import CONFIG, INDEX, WEIGHTS, Files
 
 POSITIONS = 2048
 _SPECIALS = ("<|begin|>", "<|end|>", "<|pad|>")
-_MAKING = ".making-"
-_LOCK = ".lock"
 _SPREAD = 0.02
 _SPARE_BYTES = 10**7
 _README = """# {model_id}
@@ -60,6 +58,7 @@ class DemoMaker:
 
     def __init__(self, demo: Demo, demo_dir: Path) -> None:
         self._demo = demo
+        self._demo_dir = demo_dir
         self._final = demo_dir / demo.model_id
         self._making = self._final
         self._lock: int | None = None
@@ -68,11 +67,11 @@ class DemoMaker:
         """Write what is small; raises ``disk_full`` where the weights would not fit."""
         yield checkpoint(1, detail="making a demo model on this machine")
         self._final.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(self._final.parent)
+        sweep(self._demo_dir)
         self._check_disk()
-        self._making = Path(tempfile.mkdtemp(prefix=f"{_MAKING}{self._final.name}-", dir=self._final.parent))
+        self._making = Path(tempfile.mkdtemp(prefix=f"{MAKING}{self._final.name}-", dir=self._final.parent))
         self._making.chmod(0o755)
-        self._lock = os.open(self._making / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+        self._lock = os.open(self._making / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         _config(self._demo).save_pretrained(self._making)
         GenerationConfig(bos_token_id=256, eos_token_id=257, pad_token_id=258).save_pretrained(self._making)
@@ -114,21 +113,13 @@ class DemoMaker:
             raise ModelhubError("disk_full", id=name, needed=words.size(needed), free=words.size(free))
 
     def _move(self) -> None:
-        (self._making / _LOCK).unlink()
+        (self._making / LOCK).unlink()
         try:
             self._making.rename(self._final)
         except OSError:
             if not is_made(self._final):
                 raise
         # else: another server made the same one meanwhile; ours goes away in close()
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what processes that are gone have left half-made: their locks went with them."""
-    for leftover in folder.glob(f"{_MAKING}*"):
-        with suppress(OSError), open(leftover / _LOCK, "rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _config(demo: Demo) -> Any:
