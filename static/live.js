@@ -305,6 +305,6 @@ export async function follow({ request, answered, unknown, news }) {
   socket.onAny((name, s) => {
     const verdict = take(s);
     if (verdict === "missed") ask();
-    if (verdict === "unknown") unknown();
+    if (verdict === "unknown") unknown(s);
   });
 }

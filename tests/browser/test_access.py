@@ -36,6 +36,7 @@ def test_everything_by_keyboard(server: Server, open_page: OpenPage) -> None:
     page.keyboard.press("Enter")
     expect(model(page)).to_have_attribute("data-state", "ready")
     expect(page.get_by_role("button", name="Unload")).to_be_focused()
+    page.wait_for_timeout(500)  # sooner, it would be the second half of a double press
     page.keyboard.press("Space")
     expect(model(page)).to_have_attribute("data-state", "absent")
 

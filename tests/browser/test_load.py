@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.server import Server
 
@@ -132,6 +132,21 @@ def test_a_failure_is_told_with_reason_and_hint_and_retried(server: Server, open
     cancel = row.locator("[data-do=cancel]")
     expect(cancel).not_to_have_attribute("formaction", f"/loads/{first}/cancel")  # it is another load now
     expect(row).to_have_attribute("data-state", "failed")
+
+
+def test_news_of_a_model_whose_row_is_still_on_its_way_is_not_lost(server: Server, open_page: OpenPage) -> None:
+    frozen = server.freeze_load("tiny/llama")
+    page = wait_live(open_page("/"))
+
+    def hold_back(route: Route) -> None:  # the page says "queued", and comes when that is no longer so
+        stale = route.fetch()
+        frozen.resume()
+        server.wait_state("nobody/late", ("failed",))
+        route.fulfill(response=stale)
+
+    page.route(f"{server.url}/", hold_back)
+    server.request_load("nobody/late")
+    expect(page.locator('[data-model="nobody/late"]')).to_have_attribute("data-state", "failed")
 
 
 def test_what_cannot_be_loaded_is_refused_in_words(open_page: OpenPage) -> None:
