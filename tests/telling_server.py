@@ -1,7 +1,8 @@
-"""The server with a teller in it: ``python -m tests.telling_server``, for tests and benchmarks of the fan-out.
+"""The server with a teller in it, for the fan-out's tests and benchmark: ``python -m tests.telling_server``.
 
 GET /tell tells the events of made-up loads through the adapter and the emit of the real server: ``events`` of
-progress per load, ``interval`` seconds apart, for ``loads`` loads or ``seconds`` seconds; answers what was told.
+progress per load, ``interval`` seconds apart, for ``loads`` loads or ``seconds`` seconds; with ``drain`` the
+next event waits until no client's queue holds the one before. Answers what was told.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ import resource
 import time
 from typing import Any
 
-import wsgi  # patches first of all
 from flask import jsonify, request
 
+import wsgi  # patches first of all
 from modelhub.checkpoints import describe_step
 from modelhub.errors import ModelhubError
 from modelhub.progress.adapter import ProgressAdapter
 
 SIZE = 10**9
+socketio = wsgi.app.extensions["socketio"]
 
 
 class Teller:
@@ -31,15 +33,16 @@ class Teller:
         self.adapter = ProgressAdapter(self._emit, clock=lambda: self.now)
 
     def _emit(self, name: str, payload: dict[str, Any], rooms: list[str]) -> None:
-        wsgi.app.extensions["socketio"].emit(name, payload, to=rooms)
+        socketio.emit(name, payload, to=rooms)
         self.told.append((payload["seq"], name, payload["load_id"], payload["step"]))
 
-    def load(self, events: int, interval: float, deadline: float = float("inf")) -> None:
+    def load(self, events: int, interval: float, deadline: float, drain: bool) -> None:
         """One load with ``events`` of progress in nine steps; ends completed or failed, in turns."""
         self.loads += 1
         load_id = f"load{self.loads}"
         self.adapter.queued(self.model_id, load_id, 1)
         self.adapter.started(self.model_id, load_id, SIZE)
+        waiting = [client.queue.queue for client in _clients()]
         began = time.monotonic()
         for number in range(events):
             step = 1 + 9 * number // events
@@ -49,7 +52,9 @@ class Teller:
                 detail=str(time.monotonic_ns()),
             )
             late = began + (number + 1) * interval - time.monotonic()
-            wsgi.app.extensions["socketio"].sleep(max(0.0, late))
+            socketio.sleep(max(0.0, late))
+            while drain and any(waiting):
+                socketio.sleep(0.0005)
             if time.monotonic() > deadline:
                 break
         if self.loads % 2:
@@ -70,7 +75,7 @@ def tell() -> Any:
     cpu, began = _cpu_s(), time.monotonic()
     deadline = began + float(request.args.get("seconds", "inf"))
     for _ in range(int(request.args.get("loads", 10**9))):
-        teller.load(events, float(request.args.get("interval", 0)), deadline)
+        teller.load(events, float(request.args.get("interval", 0)), deadline, "drain" in request.args)
         if time.monotonic() > deadline:
             break
     spent = {"cpu_s": _cpu_s() - cpu, "wall_s": time.monotonic() - began}
@@ -79,9 +84,12 @@ def tell() -> Any:
 
 @wsgi.app.get("/waiting")
 def waiting() -> Any:
-    """How many packets wait for each connected client, and the bytes of the web process."""
-    clients = wsgi.app.extensions["socketio"].server.eio.sockets.values()
-    return jsonify(waiting=[client.queue.qsize() for client in clients if not client.closed])
+    """How many packets wait for each connected client."""
+    return jsonify([client.queue.qsize() for client in _clients()])
+
+
+def _clients() -> list[Any]:
+    return [client for client in socketio.server.eio.sockets.values() if not client.closed]
 
 
 def _cpu_s() -> float:
