@@ -1,4 +1,4 @@
-// The dashboard: a row per model, those that need attention first.
+// The dashboard.
 
 import { add, data, describe, follow, fresh, read, snapshots, take } from "./live.js";
 
@@ -33,11 +33,15 @@ function title() {
 }
 
 let adopting = null;
-function adopt() {
+const later = new Map();
+function adopt(s) {
+  later.set(s.id, s);
   adopting ??= fresh().then((page) => {
     adopting = null;
     if (!page) return;
     place(page, read(page));
+    for (const s of later.values()) take(s, true);
+    later.clear();
     sort();
     title();
   });
@@ -48,7 +52,7 @@ title();
 follow({
   request: {},
   answered({ models }) {
-    if (models.filter((model) => take(model.snapshot, true) === "unknown").length) adopt();
+    for (const { snapshot: s } of models) if (take(s, true) === "unknown") adopt(s);
   },
   unknown: adopt,
   news(s, isNewState) {

@@ -1,4 +1,4 @@
-// What every page shares: snapshots by the epoch and seq rule, in words, on the page, and the connection.
+// What every page shares: words, bars, buttons, the connection.
 
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
 export const data = read(globalThis.document); // the page's snapshots, and the words for what they name
