@@ -10,7 +10,18 @@ import time
 import zlib
 from typing import Any
 
-_PING, _PONG = b"2", b"3"
+_PING, _PONG, _NOOP = b"2", b"3", b"6"
+_TERMINAL = ("model_load_completed", "model_load_failed", "model_load_cancelled")
+
+
+def must_arrive(told: list[list[Any]]) -> set[int]:
+    """The events that may never be left out: all but progress, and the first and last of each step."""
+    kept = {seq for seq, name, _, _ in told if name != "model_load_progress"}
+    ends: dict[tuple[str, int], list[int]] = {}
+    for seq, name, load_id, step in told:
+        if name == "model_load_progress":
+            ends.setdefault((load_id, step), []).append(seq)
+    return kept.union(*({seqs[0], seqs[-1]} for seqs in ends.values()))
 
 
 class RawWatcher:
@@ -24,6 +35,7 @@ class RawWatcher:
         self.sock.connect(("127.0.0.1", port))
         self._data = b""
         self._inbox: list[bytes] = []
+        self.noops = 0  # each tells that a frame before it was sent in parts
         self._inflater = zlib.decompressobj(-15)
         key = base64.b64encode(os.urandom(16)).decode()
         offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n" if deflate else ""
@@ -51,7 +63,7 @@ class RawWatcher:
         return dict(json.loads(message[3:])[0])
 
     def next(self) -> bytes:
-        """The next message, pings aside; waits for it."""
+        """The next message, pings and the like aside; waits for it."""
         while not self._inbox:
             self._inbox += self.feed(self._more())
         return self._inbox.pop(0)
@@ -63,11 +75,13 @@ class RawWatcher:
         name, payload = json.loads(message[2:])
         return name, payload
 
-    def read_until(self, seq: int) -> list[tuple[str, dict[str, Any]]]:
-        """The events up to the one numbered ``seq``."""
-        events = [self.next_event()]
-        while events[-1][1]["seq"] < seq:
+    def read_loads(self, loads: int = 1) -> list[tuple[str, dict[str, Any]]]:
+        """The events up to the end of a load, or of several in a row."""
+        events = []
+        for _ in range(loads):
             events.append(self.next_event())
+            while events[-1][0] not in _TERMINAL:
+                events.append(self.next_event())
         return events
 
     def send(self, text: bytes) -> None:
@@ -84,6 +98,8 @@ class RawWatcher:
             assert head in (0x81, 0xC1, 0x88), f"not the start of a frame: {data[at : at + 20]!r}"
             if size == 126:
                 size, start = int.from_bytes(data[at + 2 : at + 4], "big"), at + 4
+            elif size == 127:
+                size, start = int.from_bytes(data[at + 2 : at + 10], "big"), at + 10
             if len(data) < start + size:
                 break
             message, at = data[start : start + size], start + size
@@ -91,6 +107,8 @@ class RawWatcher:
                 message = self._inflater.decompress(message + b"\0\0\xff\xff")
             if message == _PING:
                 self.send(_PONG)
+            elif message == _NOOP:
+                self.noops += 1
             else:
                 messages.append(message)
         self._data = data[at:]

@@ -2,7 +2,8 @@
 
 GET /tell tells the events of made-up loads through the adapter and the emit of the real server: ``events`` of
 progress per load, ``interval`` seconds apart, for ``loads`` loads or ``seconds`` seconds; with ``drain`` the
-next event waits until no client's queue holds the one before. Answers what was told.
+next event waits until no client's queue holds the one before; ``pad`` makes each larger by so many bytes.
+Answers what was told.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ class Teller:
         self.now = 0.0
         self.told: list[tuple[int, str, str, int | None]] = []
         self.loads = 0
+        self.pad = ""
         self.adapter = ProgressAdapter(self._emit, clock=lambda: self.now)
 
     def _emit(self, name: str, payload: dict[str, Any], rooms: list[str]) -> None:
-        socketio.emit(name, payload, to=rooms)
+        socketio.emit(name, payload | ({"pad": self.pad} if self.pad else {}), to=rooms)
         self.told.append((payload["seq"], name, payload["load_id"], payload["step"]))
 
     def load(self, events: int, interval: float, deadline: float, drain: bool) -> None:
@@ -72,10 +74,12 @@ def tell() -> Any:
     model_id, events = request.args["id"], int(request.args["events"])
     teller = tellers.setdefault(model_id, Teller(model_id))
     teller.told.clear()
+    teller.pad = "x" * int(request.args.get("pad", 0))
+    interval = float(request.args.get("interval", 0))
     cpu, began = _cpu_s(), time.monotonic()
     deadline = began + float(request.args.get("seconds", "inf"))
     for _ in range(int(request.args.get("loads", 10**9))):
-        teller.load(events, float(request.args.get("interval", 0)), deadline, "drain" in request.args)
+        teller.load(events, interval, deadline, "drain" in request.args)
         if time.monotonic() > deadline:
             break
     spent = {"cpu_s": _cpu_s() - cpu, "wall_s": time.monotonic() - began}

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.rawsocket import must_arrive
 from tests.server import ROOT, Server
 
 MODEL = "demo/random-0.1gb"
@@ -87,16 +88,6 @@ class Crowd:
             assert process.stdin is not None
             process.stdin.close()
             process.wait(30)
-
-
-def must_arrive(told: list[list[Any]]) -> set[int]:
-    """The events that may never be left out: all but progress, and the first and last of each step."""
-    kept = {seq for seq, name, _, _ in told if name != "model_load_progress"}
-    ends: dict[tuple[str, int], list[int]] = {}
-    for seq, name, load_id, step in told:
-        if name == "model_load_progress":
-            ends.setdefault((load_id, step), []).append(seq)
-    return kept.union(*({seqs[0], seqs[-1]} for seqs in ends.values()))
 
 
 def measure(server: Server, count: int, deflate: bool) -> dict[str, float]:
