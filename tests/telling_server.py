@@ -12,9 +12,11 @@ import resource
 import time
 from typing import Any
 
+import wsgi  # patches first of all
+
+# isort: split
 from flask import jsonify, request
 
-import wsgi  # patches first of all
 from modelhub.checkpoints import describe_step
 from modelhub.errors import ModelhubError
 from modelhub.progress.adapter import ProgressAdapter

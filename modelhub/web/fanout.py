@@ -1,13 +1,13 @@
 """Fan-out: one event to all watchers of its rooms, as one encoded frame written to every ready WebSocket.
 
-Stock python-socketio wakes a writer per client and frames the event once for each. Here a client that has
-nothing waiting gets the shared frame at once, from the thread that emits. Everybody else (busy, polling, in an
-upgrade) is told through its stock queue, in which progress that still waits gives way to newer progress of the
-same step, and which drops a client that lets it grow past a bound.
+Stock python-socketio wakes a writer per client and frames the event for each. Here a client that has
+nothing waiting gets the shared frame at once, from the thread that emits. Who is busy, polls or upgrades is
+told through its stock queue, in which progress that waits gives way to newer progress of the same step; who
+lets it grow past a bound is dropped.
 
-The seams: a client manager (``SocketIO(client_manager=...)``), and engineio's hooks for the queue and the
-WebSocket of its async mode. What is leant on behind them is checked at the start and at each connection; where
-it is not as expected, the stock emit does the work.
+The seams: a client manager (``SocketIO(client_manager=...)``), and engineio's hooks for the queue and
+WebSocket of its async mode. What is leant on behind them is checked at the start and at each connection;
+where it is not as expected, the stock emit does the work.
 """
 
 from __future__ import annotations
@@ -67,25 +67,16 @@ class Fanout(Manager):
             client.queue.client = client
         return super().pre_connect(eio_sid, namespace)
 
-    def emit(
-        self,
-        event: str,
-        data: Any,
-        namespace: str,
-        room: Any = None,
-        skip_sid: Any = None,
-        callback: Any = None,
-        to: Any = None,
-        **kwargs: Any,
-    ) -> None:
+    def emit(self, event: str, data: Any, namespace: str, room: Any = None, **options: Any) -> None:
         """Tell ``event`` to all in the rooms; what is no event of a model goes the stock way."""
-        if not self.active or callback or skip_sid or not isinstance(data, dict) or "seq" not in data:
-            super().emit(event, data, namespace, room, skip_sid, callback, to, **kwargs)
+        special = options.get("callback") or options.get("skip_sid")
+        if not self.active or special or not isinstance(data, dict) or "seq" not in data:
+            super().emit(event, data, namespace, room, **options)
             return
         encoded = self.server.packet_class(EVENT, namespace=namespace, data=[event, data]).encode()
         news = _News(encoded, self._supersedes(event, data))
         clients = self.server.eio.sockets
-        for _, eio_sid in self.get_participants(namespace, to or room):
+        for _, eio_sid in self.get_participants(namespace, options.get("to") or room):
             client = clients.get(eio_sid)
             if client is None or client.closed:
                 continue
@@ -98,10 +89,8 @@ class Fanout(Manager):
             return None
         step = (data.get("load_id"), data.get("step"))
         model_id = str(data.get("id"))
-        if self._steps.get(model_id) != step:
-            self._steps[model_id] = step
-            return None
-        return step
+        before, self._steps[model_id] = self._steps.get(model_id), step
+        return step if step == before else None
 
 
 class _News(Packet):
@@ -215,10 +204,10 @@ def text_frame(text: str) -> bytes:
     data = text.encode()
     size = len(data)
     if size < 126:
-        return b"\x81" + size.to_bytes(1, "big") + data
-    if size < 65536:
-        return b"\x81\x7e" + size.to_bytes(2, "big") + data
-    return b"\x81\x7f" + size.to_bytes(8, "big") + data
+        head = bytes((0x81, size))
+    else:
+        head = struct.pack("!BBH", 0x81, 126, size) if size < 65536 else struct.pack("!BBQ", 0x81, 127, size)
+    return head + data
 
 
 def _wired(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
