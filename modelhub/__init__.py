@@ -26,7 +26,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     from modelhub import cli
     from modelhub.config import read_settings
     from modelhub.hub import Hub
-    from modelhub.web import api, dashboard, failures, rooms, security, stream
+    from modelhub.web import api, dashboard, failures, fanout, rooms, security, stream
 
     config = dict(config or {})
     settings = read_settings({name: value for name, value in config.items() if name.startswith("MODELHUB_")})
@@ -39,6 +39,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         max_http_buffer_size=16 * 1024,
         ping_interval=10,
         ping_timeout=10,
+        client_manager=fanout.Fanout() if settings.fanout else None,
     )
 
     def emit(name: str, payload: dict[str, Any], to: list[str]) -> None:

@@ -30,6 +30,7 @@ class Settings:
     stall_seconds: float
     device: str
     dtype: str
+    fanout: bool
 
     @property
     def demo_dir(self) -> Path:
@@ -70,6 +71,7 @@ def read_settings(
         stall_seconds=setting("STALL_SECONDS", 10.0, _seconds),
         device=setting("DEVICE", "auto", _one_of(DEVICES)),
         dtype=setting("DTYPE", "auto", _one_of(DTYPES)),
+        fanout=setting("FANOUT", "on", _on_or_off),
     )
 
 
@@ -129,6 +131,10 @@ def _url(raw: Any) -> str:
     if not text.startswith(("http://", "https://")):
         raise ValueError("It must be an address such as http://127.0.0.1:5000.")
     return text
+
+
+def _on_or_off(raw: Any) -> bool:
+    return _one_of(("on", "off"))(raw) == "on"
 
 
 def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:

@@ -17,6 +17,7 @@ def test_defaults() -> None:
     assert settings.data_dir == Path("/somewhere/modelhub")
     assert settings.models_dir == Path("/somewhere/modelhub/models")
     assert settings.server == "http://127.0.0.1:5000"
+    assert settings.fanout
     assert (settings.device, settings.dtype, settings.stall_seconds, settings.preload) == (
         "auto",
         "auto",
@@ -31,6 +32,7 @@ def test_the_environment_and_over_it_the_config() -> None:
     )
     assert settings.port == 5002
     assert settings.preload == ("gpt2", "org/name")
+    assert not read_settings({"MODELHUB_FANOUT": "off"}, {}).fanout
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,7 @@ def test_the_environment_and_over_it_the_config() -> None:
         ("STALL_SECONDS", "-1"),
         ("DEVICE", "tpu"),
         ("DTYPE", "int8"),
+        ("FANOUT", "maybe"),
         ("PRELOAD", "../x"),
         ("SERVER", "localhost"),
         ("HOST", "a b"),

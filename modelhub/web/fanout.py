@@ -1,0 +1,264 @@
+"""Fan-out: one event to all watchers of its rooms, as one encoded frame written to every ready WebSocket.
+
+Stock python-socketio wakes a writer per client and frames the event for each. Here a client that has
+nothing waiting gets the shared frame at once, from the thread that emits. Who is busy, polls or upgrades is
+told through its stock queue, in which progress that waits gives way to newer progress of the same step; who
+lets it grow past a bound is dropped.
+
+The seams: a client manager (``SocketIO(client_manager=...)``), and engineio's hooks for the queue and
+WebSocket of its async mode. What is leant on behind them is checked at the start and at each connection;
+where it is not as expected, the stock emit does the work.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from engineio.packet import MESSAGE, NOOP, Packet
+from engineio.socket import Socket as Client
+from socketio import Manager
+from socketio.packet import EVENT
+
+log = logging.getLogger(__name__)
+MOST_WAITING = 256  # packets; a load has about 25 that may not be left out
+_PROGRESS = "model_load_progress"
+_UNSENT_BYTES = 16 * 1024  # kept small in the kernel, so that a slow reader gets news, not a backlog
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Fanout(Manager):
+    """Emits by fan-out; in threading mode, or over libraries not as expected, as the stock manager."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.active = False
+        self._steps: dict[str, tuple[Any, Any]] = {}  # model id -> load and step last told
+
+    def set_server(self, server: Any) -> None:
+        """Called by python-socketio with its server, before the first connection: take the seams."""
+        super().set_server(server)
+        if server.eio.async_mode == "threading":  # clients are written to from many threads there
+            return
+        try:
+            hooks = _checked_hooks(server)
+        except Exception as error:
+            log.warning("Events are told by the stock emit: the libraries are not as expected: %s", error)
+            return
+        stock_queue, stock_websocket = hooks["queue"], hooks["websocket"]
+
+        def queue(*args: Any, **kwargs: Any) -> Outbox:
+            return Outbox(stock_queue(*args, **kwargs))
+
+        def websocket(handler: Callable[[Any], Any], eio: Any) -> Callable[..., Any]:
+            return _without_compression(stock_websocket(_wired(handler), eio))
+
+        server.eio._async = {**hooks, "queue": queue, "websocket": websocket}
+        self.active = True
+
+    def pre_connect(self, eio_sid: str, namespace: str) -> Any:
+        """A client has sent CONNECT: from now on its queue may drop it."""
+        client = self.server.eio.sockets.get(eio_sid)
+        if self.active and client is not None:
+            client.queue.client = client
+        return super().pre_connect(eio_sid, namespace)
+
+    def emit(self, event: str, data: Any, namespace: str, room: Any = None, **options: Any) -> None:
+        """Tell ``event`` to all in the rooms; what is no event of a model goes the stock way."""
+        special = options.get("callback") or options.get("skip_sid")
+        if not self.active or special or not isinstance(data, dict) or "seq" not in data:
+            super().emit(event, data, namespace, room, **options)
+            return
+        encoded = self.server.packet_class(EVENT, namespace=namespace, data=[event, data]).encode()
+        news = _News(encoded, self._supersedes(event, data))
+        clients = self.server.eio.sockets
+        for _, eio_sid in self.get_participants(namespace, options.get("to") or room):
+            client = clients.get(eio_sid)
+            if client is None or client.closed:
+                continue
+            if not (client.upgraded and client.queue.write_now(news.frame)):
+                self.server.eio.send_packet(eio_sid, news)
+
+    def _supersedes(self, event: str, data: dict[str, Any]) -> tuple[Any, Any] | None:
+        """What may be left out once this is told: progress in the same step, but for its first."""
+        if event != _PROGRESS:
+            return None
+        step = (data.get("load_id"), data.get("step"))
+        model_id = str(data.get("id"))
+        before, self._steps[model_id] = self._steps.get(model_id), step
+        return step if step == before else None
+
+
+class _News(Packet):
+    """An event's packet for all who are told it; ``supersedes`` is None where it may not be left out."""
+
+    def __init__(self, encoded: str, supersedes: tuple[Any, Any] | None) -> None:
+        super().__init__(MESSAGE, encoded)
+        self.supersedes = supersedes
+        self.frame = text_frame(self.encode())
+
+
+class Outbox:
+    """A client's queue: engineio's own, which knows when it is safe to write past it.
+
+    Green threads switch only where one of them waits, so what is checked here holds until it is used.
+    """
+
+    def __init__(self, stock: Any) -> None:
+        self._stock = stock
+        self._waiting: deque[Any] = stock.queue
+        self._all_sent = False  # whoever takes from the queue has sent what it took, and waits for more
+        self.wire: Wire | None = None
+        self.client: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stock, name)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Take the next packet; only who has sent all that it took before waits here."""
+        self._all_sent = block
+        try:
+            return self._stock.get(block, timeout)
+        finally:
+            self._all_sent = False
+
+    def put(self, packet: Any, *args: Any, **kwargs: Any) -> None:
+        """Add a packet behind the others; progress that it makes out of date leaves."""
+        superseded = getattr(packet, "supersedes", None)
+        old = None
+        if superseded is not None:
+            old = next((p for p in self._waiting if getattr(p, "supersedes", None) == superseded), None)
+        self._stock.put(packet, *args, **kwargs)
+        if old is not None:
+            self._waiting.remove(old)
+            self._stock.task_done()
+        if len(self._waiting) > MOST_WAITING and self.client is not None:
+            self._drop(self.client)
+
+    def write_now(self, frame: bytes) -> bool:
+        """Write a frame past the queue, if all before it is sent; answers whether it is on its way."""
+        wire = self.wire
+        if wire is None or self._waiting or not self._all_sent or not wire.write(frame):
+            return False
+        if wire.rest:
+            self.put(Packet(NOOP))  # makes the writer send the rest of the frame, and this behind it
+        return True
+
+    def _drop(self, client: Any) -> None:
+        log.warning("A client was dropped: %d packets waited for it.", len(self._waiting))
+        self.client = None
+        self._waiting.clear()
+        if self.wire is not None:
+            self.wire.cut()
+        client.close(wait=False, abort=True, reason=client.server.reason.TRANSPORT_ERROR)
+
+
+class Wire:
+    """Stands before a WebSocket's green socket, through which all its frames go, each in one ``sendall``."""
+
+    def __init__(self, green: Any) -> None:
+        self._green = green
+        self._raw_send: Callable[[bytes], int] = green.fd.send
+        self._sending = False
+        self.rest = b""  # of a frame of which a part is sent
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._green, name)
+
+    def sendall(self, data: bytes, *args: Any) -> None:
+        """Send the rest of what was begun, then ``data``; the green thread may wait."""
+        self._sending = True
+        try:
+            rest, self.rest = self.rest, b""
+            self._green.sendall(rest + data, *args)
+        finally:
+            self._sending = False
+
+    def write(self, frame: bytes) -> bool:
+        """Write a frame without waiting; answers False where nothing of it could be sent."""
+        if self._sending or self.rest:
+            return False
+        try:
+            sent = self._raw_send(frame)
+        except OSError:  # full, or gone: the stock way finds out which
+            return False
+        if sent < len(frame):
+            self.rest = frame[sent:]
+        return True
+
+    def cut(self) -> None:
+        """End the connection and forget what the kernel holds for it; wakes whoever waits at it."""
+        try:
+            self._green.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self._green.shutdown(socket.SHUT_RDWR)
+        except OSError as error:
+            log.debug("Was cut already: %s", error)
+
+
+def text_frame(text: str) -> bytes:
+    """A WebSocket text frame as servers send them: final, not masked, not compressed (RFC 6455, 5.2)."""
+    data = text.encode()
+    size = len(data)
+    if size < 126:
+        head = bytes((0x81, size))
+    else:
+        head = struct.pack("!BBH", 0x81, 126, size) if size < 65536 else struct.pack("!BBQ", 0x81, 127, size)
+    return head + data
+
+
+def _wired(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The handler of a client's WebSocket, with a Wire before its socket where that is possible."""
+
+    def handle(ws: Any) -> Any:
+        try:
+            outbox: Any = handler.__self__.queue  # type: ignore[attr-defined]
+            raw = ws.socket.fd
+            if (
+                ws.version not in (8, 13) or raw.gettimeout() != 0
+            ):  # else old frames, or a send that blocks all
+                raise LookupError(f"version {ws.version}, time-out {raw.gettimeout()}")
+            if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+            ws.socket = outbox.wire = Wire(ws.socket)
+        except Exception as error:
+            log.warning("A WebSocket is told the stock way, as its socket is not as expected: %s", error)
+        return handler(ws)
+
+    return handle
+
+
+def _without_compression(application: Callable[..., Any]) -> Callable[..., Any]:
+    """No permessage-deflate: it keeps 90 kB a client and compresses the same event for each of them."""
+
+    def handshake(environ: dict[str, Any], start_response: Any) -> Any:
+        environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
+        return application(environ, start_response)
+
+    return handshake
+
+
+def _checked_hooks(server: Any) -> dict[str, Any]:
+    """engineio's hooks, if it and its queue do what is expected of them here; raises if not."""
+    hooks: dict[str, Any] = server.eio._async
+    trial, first, second = hooks["queue"](), Packet(MESSAGE, "1"), Packet(MESSAGE, "2")
+    trial.put(first)
+    trial.put(second)
+    trial.queue.remove(first)
+    trial.task_done()
+    taken = trial.get(True, 1)
+    trial.task_done()
+    checks = {
+        "the queue": isinstance(trial.queue, deque) and taken is second and not trial.queue,
+        "the packets": first.encode() == "41" and Packet(NOOP).encode() == "6",
+        "the writer": {"get", "queue", "task_done"} <= set(Client.poll.__code__.co_names),
+        "the WebSocket hook": callable(hooks["websocket"]) and callable(Client._websocket_handler),
+        "the clients": isinstance(server.eio.sockets, dict) and callable(server.eio.send_packet),
+    }
+    wrong = [name for name, right in checks.items() if not right]
+    if wrong:
+        raise LookupError(", ".join(wrong))
+    return hooks
