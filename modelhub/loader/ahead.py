@@ -38,7 +38,7 @@ class ReadAhead:
         if self._reader is None or self.weights != tuple(weights):
             self.close()
             self.weights = tuple(weights)
-            self._reader = Reader(files, weights)
+            self._reader = Reader(files, weights, limit=memory.free_bytes())
             self._reader.start()
         return self._reader
 

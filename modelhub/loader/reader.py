@@ -1,21 +1,23 @@
-"""Reads weight files into the page cache, several pieces at once, and counts every byte that is there."""
+"""Brings weight files into the page cache, several pieces at once, and counts every byte that is there."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from modelhub.loader.background import Cancel
 from modelhub.loader.inspection import Files, WeightFile, opened
 from modelhub.loader.pagecache import PageCache
+from modelhub.loader.populate import Window
 
 THREADS = 4
-PIECE_BYTES = 16 * 2**20
+SPAN_BYTES = 64 * 2**20  # read by one thread in order, so that the kernel reads ahead in it
+PIECE_BYTES = 8 * 2**20
 
 
-class _Piece(NamedTuple):
+class _Span(NamedTuple):
     weight: WeightFile
     offset: int
     length: int
@@ -25,12 +27,14 @@ class Reader:
     """Reads ``weights`` in the background; from_pretrained then only maps what is in memory.
 
     ``done`` counts a byte only once it is in memory, ``size`` is the sum of the file sizes, headers
-    included. Pieces that the kernel has in memory already are counted without reading them again. It may be
+    included. Pieces that the kernel has in memory already are counted without reading them again. At most
+    ``limit`` bytes are read: more than memory holds would only push out what was read first. It may be
     started as soon as the files are known, also beside other work.
     """
 
-    def __init__(self, files: Files, weights: Sequence[WeightFile]) -> None:
+    def __init__(self, files: Files, weights: Sequence[WeightFile], limit: int | None = None) -> None:
         self.size = sum(weight.size for weight in weights)
+        self.limit = self.size if limit is None else min(limit, self.size)
         self.done = 0
         self.read = 0
         self.current: str | None = None
@@ -39,14 +43,10 @@ class Reader:
         self._cache = PageCache()
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._pieces = iter(
-            _Piece(weight, offset, min(PIECE_BYTES, weight.size - offset))
-            for weight in weights
-            for offset in range(0, weight.size, PIECE_BYTES)
-        )
+        self._spans = _spans(weights, self.limit)
         self._threads = [
             threading.Thread(target=self._run, name=f"modelhub-read-{number}", daemon=True)
-            for number in range(min(THREADS, -(-self.size // PIECE_BYTES)))
+            for number in range(min(THREADS, -(-self.limit // SPAN_BYTES)))
         ]
 
     def start(self) -> None:
@@ -55,7 +55,7 @@ class Reader:
             thread.start()
 
     def stop(self) -> None:
-        """End the reading within one piece of 16 MiB per thread."""
+        """End the reading within one piece of 8 MiB per thread."""
         self._stop.set()
         for thread in self._threads:
             if thread.ident is not None:
@@ -71,34 +71,45 @@ class Reader:
             raise self.error
 
     def _run(self) -> None:
-        buffer: bytearray | None = None
         try:
             while not self._stop.is_set():
                 with self._lock:
-                    piece = next(self._pieces, None)
-                if piece is None:
+                    span = next(self._spans, None)
+                if span is None:
                     return
-                buffer = self._bring(piece, buffer)
+                self._bring(span)
         except BaseException as error:
             self.error = error
             self._stop.set()
 
-    def _bring(self, piece: _Piece, buffer: bytearray | None) -> bytearray | None:
-        with opened(self._files, piece.weight.name) as (descriptor, _):
-            cached = self._cache.is_cached(descriptor, piece.offset, piece.length)
-            if not cached:
-                buffer = buffer or bytearray(PIECE_BYTES)
-                self._read(descriptor, piece, memoryview(buffer))
-        with self._lock:
-            self.done += piece.length
-            self.read += 0 if cached else piece.length
-            self.current = piece.weight.name
-        return buffer
+    def _bring(self, span: _Span) -> None:
+        name, end = span.weight.name, span.offset + span.length
+        with opened(self._files, name) as (descriptor, _), Window(descriptor, span.weight.size) as window:
+            for offset in range(span.offset, end, PIECE_BYTES):
+                if self._stop.is_set():
+                    return
+                length = min(PIECE_BYTES, end - offset)
+                cached = self._cache.is_cached(descriptor, offset, length)
+                if not cached and not window.bring(offset, length):
+                    self._read(descriptor, name, offset, length)
+                with self._lock:
+                    self.done += length
+                    self.read += 0 if cached else length
+                    self.current = name
 
-    def _read(self, descriptor: int, piece: _Piece, buffer: memoryview) -> None:
-        position = 0
-        while position < piece.length:
-            count = os.preadv(descriptor, [buffer[position : piece.length]], piece.offset + position)
+    def _read(self, descriptor: int, name: str, offset: int, length: int) -> None:
+        buffer, position = memoryview(bytearray(length)), 0
+        while position < length:
+            count = os.preadv(descriptor, [buffer[position:]], offset + position)
             if count == 0:
-                raise self._files.corrupt(piece.weight.name, "it became shorter while it was read")
+                raise self._files.corrupt(name, "it became shorter while it was read")
             position += count
+
+
+def _spans(weights: Sequence[WeightFile], limit: int) -> Iterator[_Span]:
+    for weight in weights:
+        for offset in range(0, weight.size, SPAN_BYTES):
+            length = min(SPAN_BYTES, weight.size - offset, limit)
+            if length:
+                yield _Span(weight, offset, length)
+            limit -= length

@@ -89,6 +89,8 @@ def load_weights(
 
 def _detail(reader: Reader, tensors: Sequence[_Ticks]) -> str | None:
     ticks = tensors[0] if tensors else None
+    if reader.done == reader.limit < reader.size:
+        return "the rest stays on disk: it is more than memory holds"
     if reader.done < reader.size or ticks is None or not ticks.total:
         return reader.current
     return f"tensor {ticks.count} of {ticks.total}"

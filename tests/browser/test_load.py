@@ -134,7 +134,9 @@ def test_a_failure_is_told_with_reason_and_hint_and_retried(server: Server, open
     expect(row).to_have_attribute("data-state", "failed")
 
 
-def test_news_of_a_model_whose_row_is_still_on_its_way_is_not_lost(server: Server, open_page: OpenPage) -> None:
+def test_news_of_a_model_whose_row_is_still_on_its_way_is_not_lost(
+    server: Server, open_page: OpenPage
+) -> None:
     frozen = server.freeze_load("tiny/llama")
     page = wait_live(open_page("/"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 from pathlib import Path
@@ -13,6 +14,7 @@ from modelhub.loader import reader as room
 from modelhub.loader.background import Cancel, Cancelled
 from modelhub.loader.inspection import Files, WeightFile, read_weight_files
 from modelhub.loader.pagecache import PageCache
+from modelhub.loader.populate import Window
 from modelhub.loader.reader import Reader
 from tests import models
 
@@ -31,6 +33,15 @@ def _drop(weights: tuple[WeightFile, ...]) -> None:
         with weight.path.open("rb") as file:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _cached(weights: tuple[WeightFile, ...]) -> int:
+    """Bytes of these files in the page cache, in whole pages."""
+    cache, pages = PageCache(), 0
+    for weight in weights:
+        with weight.path.open("rb") as file:
+            pages += cache.cached_pages(file.fileno(), 0, weight.size) or 0
+    return pages * mmap.PAGESIZE
 
 
 def test_a_cold_file_is_read_and_a_warm_one_only_counted(
@@ -72,6 +83,50 @@ def test_small_pieces_add_up(
     reader.start()
     reader.wait(Cancel())
     assert reader.done == reader.size
+
+
+def test_what_cannot_be_brought_through_a_mapping_is_read(
+    weights: tuple[Files, tuple[WeightFile, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("mmap.MADV_HUGEPAGE")
+    files, found = weights
+    _drop(found)
+    reader = Reader(files, found)
+    reader.start()
+    reader.wait(Cancel())
+    assert (reader.done, reader.read) == (reader.size, reader.size)
+    assert _cached(found) >= reader.size
+
+
+def test_no_more_is_read_than_memory_holds(
+    weights: tuple[Files, tuple[WeightFile, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "PIECE_BYTES", 4096)
+    files, found = weights
+    _drop(found)
+    limit = found[0].size + 4096
+    reader = Reader(files, found, limit)
+    reader.start()
+    reader.wait(Cancel())
+    assert reader.done == limit < reader.size
+    assert _cached(found[2:]) == 0
+
+
+def test_a_window_brings_bytes_and_says_where_it_cannot(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(bytes(range(256)) * 4096)
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        with Window(file.fileno(), size) as window:
+            assert window.bring(0, size // 2)
+            assert PageCache().is_cached(file.fileno(), 0, size // 2)
+            os.truncate(path, 4096)
+            assert not window.bring(size // 2, size // 2), "past the end of the file"
+        assert not window.bring(0, 4096), "closed"
+        with Window(file.fileno(), size) as longer_than_the_file:
+            assert not longer_than_the_file.bring(0, 4096)
 
 
 def test_a_file_that_shrinks_is_damaged(weights: tuple[Files, tuple[WeightFile, ...]]) -> None:
