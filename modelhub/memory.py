@@ -8,10 +8,11 @@ from typing import NamedTuple
 import psutil
 
 _UNLIMITED = 1 << 60
+_RSS = ("RssAnon", "RssFile", "RssShmem")
 
 
 class ProcessMemory(NamedTuple):
-    """What a process holds, in bytes: ``total`` (proportional share) and of that ``mapped`` from files."""
+    """What a process holds, in bytes: ``total``, and of that ``mapped`` from files."""
 
     total: int
     mapped: int
@@ -29,6 +30,20 @@ def process_memory(pid: int) -> ProcessMemory:
         return ProcessMemory(psutil.Process(pid).memory_info().rss, 0)
     except psutil.Error:
         return ProcessMemory(0, 0)
+
+
+def resident() -> ProcessMemory:
+    """What this process has in memory, what it shares with others counted in full.
+
+    Told at once, where the proportional share takes the kernel 20 ms for each GB mapped.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        pairs = (line.split(":") for line in lines)
+        sizes = {name: int(rest.split()[0]) * 1024 for name, rest in pairs if name in _RSS}
+        return ProcessMemory(sum(sizes.values()), sizes["RssFile"])
+    except (OSError, KeyError, ValueError, IndexError):
+        return ProcessMemory(psutil.Process().memory_info().rss, 0)
 
 
 def free_bytes(proc: Path = Path("/proc/self")) -> int:

@@ -94,7 +94,7 @@ def facts(snapshot: dict[str, Any]) -> list[tuple[str, str]]:
         ("Data type", snapshot.get("dtype")),
         ("Device", snapshot.get("device")),
         ("Weights", words.size(snapshot.get("bytes"))),
-        ("Memory of its process", words.size(snapshot.get("memory"))),
+        ("Memory it took", words.size(snapshot.get("memory"))),
         ("Loaded in", words.duration(snapshot.get("seconds"))),
         ("From", SOURCES.get(snapshot.get("source", ""), snapshot.get("source"))),
         ("Revision", snapshot.get("revision")),

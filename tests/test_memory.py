@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 
@@ -71,3 +72,14 @@ def test_a_process_and_one_that_is_gone() -> None:
     assert own.total > 10_000_000
     assert 0 <= own.mapped <= own.total
     assert memory.process_memory(2**22 + 1) == (0, 0)
+
+
+def test_what_is_resident_grows_with_what_is_mapped(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(bytes(50_000_000))
+    before = memory.resident()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+        assert sum(mapped[:: mmap.PAGESIZE]) == 0
+        after = memory.resident()
+        assert 45_000_000 < after.mapped - before.mapped < 60_000_000
+        assert after.total - before.total > 45_000_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import closing
 
+from modelhub import memory
 from modelhub.checkpoints import Checkpoint, LoadSpec, checkpoint
 from modelhub.loader import finishing, source
 from modelhub.loader.ahead import ReadAhead
@@ -43,6 +44,7 @@ def load(
 def _nine_steps(
     spec: LoadSpec, origin: Origin, ahead: ReadAhead, admit: Callable[[int], None]
 ) -> Generator[Checkpoint, None, LoadedModel]:
+    before = memory.resident().total
     files = yield from origin.bring_config()
     if origin.complete:
         ahead.begin(files)
@@ -75,4 +77,4 @@ def _nine_steps(
 
     yield checkpoint(9)
     yield from finishing.try_out(spec, assembled.model, processor)
-    return finishing.describe(origin, plan, assembled, weights, processor)
+    return finishing.describe(origin, plan, assembled, weights, processor, before)

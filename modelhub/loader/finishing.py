@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -63,9 +62,14 @@ def try_out(spec: LoadSpec, model: Any, processor: Any) -> Generator[Checkpoint,
 
 
 def describe(
-    origin: Origin, plan: Plan, assembled: Assembled, weights: Sequence[WeightFile], processor: Any
+    origin: Origin,
+    plan: Plan,
+    assembled: Assembled,
+    weights: Sequence[WeightFile],
+    processor: Any,
+    memory_before: int,
 ) -> LoadedModel:
-    """The loaded model with its facts; memory is measured here, after the forward pass."""
+    """The loaded model with its facts; the memory it took is measured here, after the forward pass."""
     model = assembled.model
     facts = {
         "device": str(plan.device),
@@ -78,7 +82,7 @@ def describe(
         "revision": origin.revision,
         "source": origin.kind,
         "attention": plan.attention,
-        "memory": memory.process_memory(os.getpid()).total,
+        "memory": max(0, memory.resident().total - memory_before),
         "unused_tensors": len(assembled.unexpected),
     }
     return LoadedModel(model, processor, plan.task, facts)

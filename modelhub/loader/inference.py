@@ -43,7 +43,7 @@ class LoadedModel:
     """The result of a load.
 
     ``facts``: device, dtype, parameters (count), bytes (of the weight files), architecture, task, files
-    (count of weight files), revision, source (folder, cache, hub or demo), memory (bytes of this process),
+    (count of weight files), revision, source (folder, cache, hub or demo), memory (bytes the load took),
     attention, unused_tensors (count).
     """
 

@@ -13,14 +13,13 @@ from modelhub.loader.pagecache import PageCache
 from modelhub.loader.populate import Window
 
 THREADS = 4
-SPAN_BYTES = 64 * 2**20  # read by one thread in order, so that the kernel reads ahead in it
 PIECE_BYTES = 8 * 2**20
+SPAN_PIECES = 8  # read by one thread in order, so that the kernel reads ahead in it
 
 
 class _Span(NamedTuple):
     weight: WeightFile
-    offset: int
-    length: int
+    pieces: tuple[tuple[int, int, bool], ...]  # offset, length, whether it was in memory before all reading
 
 
 class Reader:
@@ -43,10 +42,10 @@ class Reader:
         self._cache = PageCache()
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._spans = _spans(weights, self.limit)
+        self._spans = self._cut(weights)
         self._threads = [
             threading.Thread(target=self._run, name=f"modelhub-read-{number}", daemon=True)
-            for number in range(min(THREADS, -(-self.limit // SPAN_BYTES)))
+            for number in range(min(THREADS, -(-self.limit // PIECE_BYTES)))
         ]
 
     def start(self) -> None:
@@ -83,13 +82,11 @@ class Reader:
             self._stop.set()
 
     def _bring(self, span: _Span) -> None:
-        name, end = span.weight.name, span.offset + span.length
+        name = span.weight.name
         with opened(self._files, name) as (descriptor, _), Window(descriptor, span.weight.size) as window:
-            for offset in range(span.offset, end, PIECE_BYTES):
+            for offset, length, cached in span.pieces:
                 if self._stop.is_set():
                     return
-                length = min(PIECE_BYTES, end - offset)
-                cached = self._cache.is_cached(descriptor, offset, length)
                 if not cached and not window.bring(offset, length):
                     self._read(descriptor, name, offset, length)
                 with self._lock:
@@ -105,11 +102,16 @@ class Reader:
                 raise self._files.corrupt(name, "it became shorter while it was read")
             position += count
 
-
-def _spans(weights: Sequence[WeightFile], limit: int) -> Iterator[_Span]:
-    for weight in weights:
-        for offset in range(0, weight.size, SPAN_BYTES):
-            length = min(SPAN_BYTES, weight.size - offset, limit)
-            if length:
-                yield _Span(weight, offset, length)
-            limit -= length
+    def _cut(self, weights: Sequence[WeightFile]) -> Iterator[_Span]:
+        """The spans of all files. What is in memory is asked before a file is read: later, the kernel would
+        also name pages that it has only begun to read ahead."""
+        left = self.limit
+        for weight in weights:
+            size = min(weight.size, left)
+            left -= size
+            offsets = range(0, size, PIECE_BYTES)
+            with opened(self._files, weight.name) as (descriptor, _):
+                pieces = [(offset, min(PIECE_BYTES, size - offset)) for offset in offsets]
+                known = [(*piece, self._cache.is_cached(descriptor, *piece)) for piece in pieces]
+            for first in range(0, len(known), SPAN_PIECES):
+                yield _Span(weight, tuple(known[first : first + SPAN_PIECES]))

@@ -54,6 +54,7 @@ def _load(
         if refusal is not None:
             raise ModelhubError.from_dict(refusal)
 
+    before = memory.resident().mapped
     checkpoints = loader.load(spec, admit)
     try:
         while True:
@@ -69,7 +70,7 @@ def _load(
             log.exception("Loading %s failed", spec.model_id)
         channel.send({"type": "failed", "error": failure.to_dict()})
         return None
-    mapped = memory.process_memory(os.getpid()).mapped
+    mapped = max(0, memory.resident().mapped - before)
     channel.send({"type": "loaded", "facts": model.facts, "mapped": mapped})
     return model
 

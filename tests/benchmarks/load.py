@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from modelhub.loader.pagecache import PageCache
+from tests.resident import resident_bytes
 from tests.server import ROOT, TERMINAL, Server, Watcher
 
 MODELS = ("demo/random-0.1gb", "demo/random-0.5gb", "demo/random-2gb")
@@ -90,15 +90,8 @@ class Contest:
             self.overclaim = max(self.overclaim, share)
 
     def cached(self) -> int:
-        """Bytes of the weights that are in the page cache."""
-        cache, total = PageCache(), 0
-        for path in self._weights:
-            descriptor = os.open(path, os.O_RDONLY)
-            total += (cache.cached_pages(descriptor, 0, path.stat().st_size) or 0) * os.sysconf(
-                "SC_PAGE_SIZE"
-            )
-            os.close(descriptor)
-        return total
+        """Bytes of the weights that are in memory."""
+        return sum(resident_bytes(path) for path in self._weights)
 
     def _ask(self, what: str) -> float:
         assert self._peer.stdin is not None

@@ -1,0 +1,22 @@
+"""What of a file is really in memory, asked in another way than modelhub does."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from pathlib import Path
+
+import numpy
+
+_mincore = ctypes.CDLL(None, use_errno=True).mincore
+_mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
+
+
+def resident_bytes(path: Path) -> int:
+    """Bytes of the file in memory, in whole pages; a page that is still being read does not count."""
+    size = path.stat().st_size
+    with path.open("rb") as file, mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ) as mapped:
+        pages = numpy.empty(-(-size // mmap.PAGESIZE), dtype=numpy.uint8)
+        address = numpy.frombuffer(mapped, dtype=numpy.uint8, count=1).ctypes.data
+        assert _mincore(address, size, pages.ctypes.data) == 0
+    return int((pages & 1).sum()) * mmap.PAGESIZE
