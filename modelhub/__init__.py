@@ -43,7 +43,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     )
 
     def emit(name: str, payload: dict[str, Any], to: list[str]) -> None:
-        socketio.emit(name, payload, to=to)
+        rooms.emit_to(socketio, name, payload, to)
 
     hub = app.extensions["modelhub"] = Hub(settings, socketio.start_background_task, emit)
     app.before_request(hub.start)

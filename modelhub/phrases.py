@@ -1,4 +1,4 @@
-"""A snapshot in words, for pages and terminal. static/live.js says the same, as a test makes sure."""
+"""A snapshot in words, for pages and terminal: the one place where they are made."""
 
 from __future__ import annotations
 
@@ -38,6 +38,49 @@ SOURCES = {
     "demo": "made on this machine",
 }
 UNDER_WAY = ("queued", "loading", "unloading")
+_ATTENTION = ("loading", "unloading", "queued", "failed", "interrupted", "cancelled", "ready", "absent")
+
+
+def with_words(snapshot: dict[str, Any]) -> dict[str, Any]:
+    """The snapshot as pages get it: ``said`` has everything that they say of it."""
+    return {**snapshot, "said": tell(snapshot)}
+
+
+def tell(snapshot: dict[str, Any]) -> dict[str, Any]:
+    """What ``describe`` says, and what else a page shows: steps, buttons, its place among the others."""
+    return {
+        **describe(snapshot),
+        "steps": step_states(snapshot),
+        "times": step_times(snapshot),
+        "actions": actions(snapshot),
+        "rank": rank(snapshot),
+        "news": _news(snapshot),
+    }
+
+
+def rank(snapshot: dict[str, Any]) -> int:
+    """Its place by what needs attention: the smaller, the sooner."""
+    return _ATTENTION.index("interrupted" if is_interrupted(snapshot) else snapshot["state"])
+
+
+def is_interrupted(snapshot: dict[str, Any]) -> bool:
+    """Whether the model is absent because the server stopped while it was loading."""
+    return snapshot["state"] == "absent" and bool(snapshot["error"])
+
+
+def actions(snapshot: dict[str, Any]) -> list[str]:
+    """The buttons that make sense now."""
+    state, error = snapshot["state"], snapshot["error"]
+    if state == "failed":
+        return ["retry", "force"] if error and error["code"] == "no_memory" else ["retry"]
+    found = {
+        "absent": "load",
+        "cancelled": "load",
+        "queued": "cancel",
+        "loading": "cancel",
+        "ready": "unload",
+    }
+    return [found[state]] if state in found else []
 
 
 def describe(snapshot: dict[str, Any]) -> dict[str, str]:
@@ -107,6 +150,12 @@ def facts(snapshot: dict[str, Any]) -> list[tuple[str, str]]:
 def moment(seconds: float | None) -> str:
     """``moment(0)`` is ``"1970-01-01 00:00:00 UTC"``; None is an en dash."""
     return "–" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _news(snapshot: dict[str, Any]) -> str:
+    """What is announced: each phase and each state once."""
+    phase = PHASES.get(snapshot["phase"] or "", "") if snapshot["state"] == "loading" else _headline(snapshot)
+    return f"{snapshot['id']}: {phase}" if phase else ""
 
 
 def _percent(snapshot: dict[str, Any]) -> str:

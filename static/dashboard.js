@@ -1,34 +1,32 @@
 // The dashboard.
 
-import { add, data, describe, follow, fresh, read, snapshots, take } from "./live.js";
+import { add, data, follow, fresh, read, snapshots, take } from "./live.js";
 
-const ATTENTION = ["loading", "unloading", "queued", "failed", "cancelled", "ready", "absent"];
 const list = document.getElementById("models");
 
 function place(page, { snapshots: all }) { // a row for every model of `page` that has none here
   const known = new Set(snapshots().map((s) => s.id));
-  const rows = [...page.querySelectorAll("#models > li")];
+  const rows = new Map([...page.querySelectorAll("#models > li")].map((row) => [row.dataset.model, row]));
   for (const s of all.filter(({ id }) => !known.has(id))) {
-    const row = rows.find(({ dataset }) => dataset.model === s.id);
-    if (page !== document) list.append(document.adoptNode(row));
+    const row = rows.get(s.id);
     add(row, s);
+    if (page !== document) put(document.adoptNode(row));
   }
 }
 
-function sort() {
-  const rows = [...list.children];
-  const rank = (row) => ATTENTION.indexOf(row.dataset.state);
-  const name = (row) => row.dataset.model.toLowerCase();
-  const sorted = rows.toSorted((a, b) => rank(a) - rank(b) || (name(a) < name(b) ? -1 : 1));
-  if (sorted.every((row, index) => row === rows[index])) return;
+function put(row) { // in its place among the others: moving one row costs little, sorting all of them a lot
+  const name = ({ dataset }) => dataset.model.toLowerCase();
+  const isBefore = (a, b) => a.dataset.rank - b.dataset.rank || (name(a) < name(b) ? -1 : 1);
+  const next = [...list.children].find((other) => other !== row && isBefore(row, other) < 0) ?? null;
+  if (row.nextElementSibling === next && row.parentElement === list) return;
   const held = document.activeElement;
-  list.append(...sorted);
-  if (list.contains(held)) held.focus();
+  list.insertBefore(row, next);
+  if (row.contains(held)) held.focus();
 }
 
 function title() {
   const loading = snapshots().filter((s) => s.state === "loading");
-  const what = loading.length === 1 ? describe(loading[0]).percent : `${loading.length} loading`;
+  const what = loading.length === 1 && loading[0].said ? loading[0].said.percent : `${loading.length} loading`;
   document.title = `${loading.length ? `${what} · ` : ""}Models · modelhub`;
 }
 
@@ -42,21 +40,20 @@ function adopt(s) {
     place(page, read(page));
     for (const s of later.values()) take(s, true);
     later.clear();
-    sort();
     title();
   });
 }
 
 place(document, data);
-title();
 follow({
-  request: {},
+  request: { words: true },
   answered({ models }) {
     for (const { snapshot: s } of models) if (take(s, true) === "unknown") adopt(s);
+    title();
   },
   unknown: adopt,
   news(s, isNewState) {
-    if (isNewState) sort();
+    if (isNewState) put(document.querySelector(`[data-model="${CSS.escape(s.id)}"]`));
     title();
   },
 });

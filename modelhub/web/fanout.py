@@ -37,7 +37,7 @@ class Fanout(Manager):
     def __init__(self) -> None:
         super().__init__()
         self.active = False
-        self._steps: dict[str, tuple[Any, Any]] = {}  # model id -> load and step last told
+        self._steps: dict[tuple[str, bool], tuple[Any, Any]] = {}  # load and step last told of a model
 
     def set_server(self, server: Any) -> None:
         """Called by python-socketio with its server, before the first connection: take the seams."""
@@ -88,8 +88,8 @@ class Fanout(Manager):
         if event != _PROGRESS:
             return None
         step = (data.get("load_id"), data.get("step"))
-        model_id = str(data.get("id"))
-        before, self._steps[model_id] = self._steps.get(model_id), step
+        told = (str(data.get("id")), "said" in data)  # once as it is, and once with words
+        before, self._steps[told] = self._steps.get(told), step
         return step if step == before else None
 
 
