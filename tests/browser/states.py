@@ -50,7 +50,7 @@ class World:
         for name, make in (models.FOUR | models.MORE).items():
             if name in (READY, UNLOADED, ABSENT, CANCELLED, QUEUED):
                 make(folder / name)
-        models.make_sparse_llama(folder / WEIGHTS, _WORDS_PER_GB)
+        models.make_sparse_llama(folder / WEIGHTS, 2 * _WORDS_PER_GB)
         models.make_sparse_llama(folder / TOO_BIG, 2**34)
         models.make_sparse_llama(self._hub.root / DOWNLOADING, _WORDS_PER_GB // 20)
         self._hub.hold_after["model.safetensors"] = 18_000_000
@@ -116,7 +116,7 @@ def freeze_in_weights(server: Server, model_id: str, share: float = 0.3) -> None
         assert snapshot["state"] == "loading", "it went too fast to be stopped"
         assert snapshot["step"] <= 5, "it went too fast to be stopped"
         worker.resume()
-        time.sleep(0.002 if in_weights else 0.02)
+        time.sleep(0.001 if in_weights else 0.02)
         worker.suspend()
         time.sleep(0.03)  # until the server has what the worker said
 
