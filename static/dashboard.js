@@ -10,20 +10,20 @@ function place(page, { snapshots: all }) { // a row for every model of `page` th
   const rows = [...page.querySelectorAll("#models > li")];
   for (const s of all.filter(({ id }) => !known.has(id))) {
     const row = rows.find(({ dataset }) => dataset.model === s.id);
-    if (page !== document) list.append(document.adoptNode(row));
     add(row, s);
+    if (page !== document) put(document.adoptNode(row));
   }
 }
 
-function sort() {
-  const rows = [...list.children];
-  const rank = (row) => ATTENTION.indexOf(row.dataset.state);
-  const name = (row) => row.dataset.model.toLowerCase();
-  const sorted = rows.toSorted((a, b) => rank(a) - rank(b) || (name(a) < name(b) ? -1 : 1));
-  if (sorted.every((row, index) => row === rows[index])) return;
+function put(row) { // in its place among the others: moving one row costs little, sorting all of them a lot
+  const rank = ({ dataset }) => ATTENTION.indexOf(dataset.state);
+  const name = ({ dataset }) => dataset.model.toLowerCase();
+  const isBefore = (a, b) => rank(a) - rank(b) || (name(a) < name(b) ? -1 : 1);
+  const next = [...list.children].find((other) => other !== row && isBefore(row, other) < 0) ?? null;
+  if (row.nextElementSibling === next) return;
   const held = document.activeElement;
-  list.append(...sorted);
-  if (list.contains(held)) held.focus();
+  list.insertBefore(row, next);
+  if (row.contains(held)) held.focus();
 }
 
 function title() {
@@ -42,7 +42,6 @@ function adopt(s) {
     place(page, read(page));
     for (const s of later.values()) take(s, true);
     later.clear();
-    sort();
     title();
   });
 }
@@ -56,7 +55,7 @@ follow({
   },
   unknown: adopt,
   news(s, isNewState) {
-    if (isNewState) sort();
+    if (isNewState) put(document.querySelector(`[data-model="${CSS.escape(s.id)}"]`));
     title();
   },
 });

@@ -130,9 +130,8 @@ let onNews = () => {};
 
 export const snapshots = () => [...views.values()].map((view) => view.s);
 
-export function add(root, s) {
+export function add(root, s) { // the server has rendered all that it shows so far
   views.set(s.id, { root, s, at: performance.now(), from: s.progress || 0, to: s.progress || 0, began: 0, span: 1 });
-  show(views.get(s.id), true);
   animate();
 }
 
