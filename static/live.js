@@ -254,14 +254,14 @@ async function send(event) {
   if (!trouble && "ask" in form.dataset) form.reset();
 }
 
-// This page as the server would make it now; null when the server does not answer.
+// The page as it would be now, or null.
 export async function fresh() {
   const text = await fetch(location.href).then((answer) => answer.text()).catch(() => null);
   return text && new DOMParser().parseFromString(text, "text/html");
 }
 
-// Follows what `request` subscribes to. `answered` gets what subscribe answers; `unknown` hears of a model that
-// has no place on the page, `news` of every snapshot taken and whether its state is new.
+// `answered` gets what subscribing to `request` answers, `unknown` a snapshot that has no place on the page,
+// `news` every one taken.
 export async function follow({ request, answered, unknown, news }) {
   onNews = news;
   document.addEventListener("submit", send);
