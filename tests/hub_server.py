@@ -190,7 +190,11 @@ class _Handler(BaseHTTPRequestHandler):
         with path.open("rb") as file:
             file.seek(position)
             while piece := file.read(PIECE):
-                self.wfile.write(bytes(len(piece)) if name in hub.wrong else piece)
+                try:
+                    self.wfile.write(bytes(len(piece)) if name in hub.wrong else piece)
+                except ConnectionError:  # who asked has gone
+                    self.close_connection = True
+                    return
                 position += len(piece)
                 if position >= hub.hold_after.get(name, position + 1):
                     hub.holding.set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 
 from modelhub import memory
@@ -15,12 +15,24 @@ from modelhub.loader.failures import explain
 from modelhub.loader.inference import LoadedModel
 from modelhub.loader.inspection import check_folder, read_weight_files, weight_names
 from modelhub.loader.origins import Origin
-from modelhub.loader.preparation import prepare_process, warm
+from modelhub.loader.preparation import import_ahead, prepare_process
 from modelhub.loader.processors import load_processor
 from modelhub.loader.strategy import prepare
 from modelhub.loader.weights import load_weights
 
 __all__ = ["LoadedModel", "explain", "load", "prepare_process", "warm"]
+
+
+def warm(model_types: Iterable[str] = ()) -> None:
+    """Make a process ready to fork others that load: all imported, also for ``model_types``, and rehearsed.
+
+    It has one thread afterwards and has computed nothing in parallel: forking it stays safe.
+    """
+    from modelhub.loader.rehearsal import rehearse
+
+    import_ahead(model_types)
+    prepare_process(threads=1)
+    rehearse()
 
 
 def _admit_everything(need_bytes: int) -> None:

@@ -42,9 +42,7 @@ def assemble_mapped(plan: Plan, files: Files, weights: Sequence[WeightFile], can
         for weight in weights:
             cancel.check()
             state |= load_file(weight.path)
-        model.load_state_dict(state, strict=False, assign=True)
-        for tensor in model.state_dict(keep_vars=True).values():
-            tensor._is_hf_initialized = True
+        _place(model, state)
         _finish(model, plan, files)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         log.info("%s is assembled by from_pretrained: %s", files.model_id, error)
@@ -73,6 +71,21 @@ def _fits(plan: Plan, weights: Sequence[WeightFile]) -> bool:
         if _DTYPES.get(tensor.dtype) != dtype or tuple(tensor.shape) != tuple(places[name].shape):
             return False
     return True
+
+
+def _place(model: Any, state: dict[str, torch.Tensor]) -> None:
+    """Put every tensor in its place; load_state_dict(assign=True) does the same in three times the time."""
+    modules = dict(model.named_modules())
+    tensor: Any
+    for name, tensor in state.items():
+        path, _, leaf = name.rpartition(".")
+        module = modules[path]
+        if leaf in module._parameters:
+            tensor = torch.nn.Parameter(tensor, requires_grad=module._parameters[leaf].requires_grad)
+            module._parameters[leaf] = tensor
+        else:
+            module._buffers[leaf] = tensor
+        tensor._is_hf_initialized = True
 
 
 def _finish(model: Any, plan: Plan, files: Files) -> None:

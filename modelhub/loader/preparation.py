@@ -26,7 +26,7 @@ _NEEDED = (
 )  # fmt: skip
 
 
-def warm(model_types: Iterable[str] = ()) -> None:
+def import_ahead(model_types: Iterable[str] = ()) -> None:
     """Import what a load needs, and the modelling code of ``model_types`` (as config.json names them).
 
     Computes nothing and starts no thread: forking stays safe. A type that transformers does not

@@ -65,7 +65,7 @@ def _contest(
         for _ in range(rounds):
             for one in all_of_them:
                 if cache == "cold":
-                    _drop(folder)
+                    drop(folder)
                 before = contestants.processor_seconds(one.tree) if one.tree else 0.0
                 seconds[one.name].append(one.run())
                 if one.tree:
@@ -106,7 +106,7 @@ def _memory(all_of_them: list[Contestant], folder: Path, weights: list[Path], ca
     for one in all_of_them:
         if one.tree and one.name != "floor":
             if cache == "cold":
-                _drop(folder)
+                drop(folder)
             with contestants.peak_memory(one.tree) as held:
                 one.run()
             found[one.name] = round((held[1] - held[0] - size) / 1e6, 1)

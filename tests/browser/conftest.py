@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.server import ROOT, Server
+from tests.browser.chromium import launch
+from tests.server import Server
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-FLAGS += ["--no-first-run"]
 expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One browser for all tests; each page has a context of its own."""
-    path = shutil.which("chromium")
-    assert path is not None, "The browser tests need chromium: apt-get install chromium"
-    client = ROOT / "static" / "node_modules" / "socket.io-client"
-    assert client.is_dir(), "The pages need their client: npm ci --prefix static"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = launch(playwright)
         yield browser
         browser.close()
 

@@ -1,0 +1,74 @@
+"""What telling costs: ``python -m tests.benchmarks.progress [--rounds N] [--data DIR] [--model ID]``.
+
+The same load on two servers, in turn: one tells ten watchers of the model how it goes, the other tells nobody.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from pathlib import Path
+
+from tests.benchmarks.load import drop
+from tests.server import Server, Watcher
+
+WATCHERS = 10
+
+
+def main() -> None:
+    """Run it, print a table and a JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--data", type=Path, help="where the demo models are made and kept")
+    parser.add_argument("--model", default="demo/random-2gb")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        data = options.data or Path(folder) / "data"
+        telling, silent = Server(data), Server(Path(folder) / "silent", MODELS_DIR=data / "demo")
+        silent.command = ["-m", "tests.benchmarks.silent_server"]
+        try:
+            telling.start().wait_warm().load(options.model, timeout_s=300)
+            telling.delete(f"/api/models/{options.model}")
+            silent.start().wait_warm()
+            watchers = [Watcher(telling.url) for _ in range(WATCHERS)]
+            for watcher in watchers:
+                watcher.subscribe(options.model)
+            rows = [
+                _measure(telling, silent, options.model, cache, options.rounds) for cache in ("warm", "cold")
+            ]
+            for watcher in watchers:
+                watcher.close()
+        finally:
+            for server in (telling, silent):
+                if server.process is not None:
+                    server.stop()
+    print(f"{options.model}, medians of {options.rounds} interleaved rounds, in seconds")
+    for row in rows:
+        print(
+            f"{row['cache']:<6}{row['telling']:>8.3f} told to {WATCHERS}{row['silent']:>8.3f} told to nobody"
+        )
+        print(f"      telling costs {row['cost']:.1%}")
+    print(json.dumps(rows))
+
+
+def _measure(
+    telling: Server, silent: Server, model_id: str, cache: str, rounds: int
+) -> dict[str, float | str]:
+    servers = {"telling": telling, "silent": silent}
+    seconds: dict[str, list[float]] = {name: [] for name in servers}
+    for number in range(rounds):
+        for name in sorted(servers, reverse=bool(number % 2)):
+            if cache == "cold":
+                drop(telling.data_dir / "demo" / model_id)
+            ended = servers[name].load(model_id)
+            assert ended["state"] == "ready", ended["error"]
+            seconds[name].append(ended["seconds"])
+            servers[name].delete(f"/api/models/{model_id}")
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    return {"cache": cache, **medians, "cost": round(medians["telling"] / medians["silent"] - 1, 4)}
+
+
+if __name__ == "__main__":
+    main()
