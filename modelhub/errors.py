@@ -26,6 +26,7 @@ FAILURES: dict[str, Failure] = {
     "invalid_request": Failure(
         422, "The request is not valid: {why}", "Correct what is named and send it again."
     ),
+    "some_refused": Failure(422, "Some of the models were refused.", "The others were asked for."),
     "form_expired": Failure(
         400, "The page that this came from is out of date.", "Reload the page and press the button again."
     ),

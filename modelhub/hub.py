@@ -19,6 +19,7 @@ from modelhub.demos import sweep
 from modelhub.errors import ModelhubError
 from modelhub.history import Journal
 from modelhub.identifiers import parse_model_id
+from modelhub.ledger import Holding, Ledger, draw_up
 from modelhub.progress.adapter import Emit, ProgressAdapter
 from modelhub.queueing import ACTIVE, Load, LoadQueue
 from modelhub.workers.launcher import Launcher
@@ -42,6 +43,7 @@ class Hub:
         self._lock = threading.RLock()
         self._queue = LoadQueue(settings.max_concurrent_loads)
         self._loads: dict[str, Load] = {}  # model id -> its latest load in this run
+        self._interrupted: dict[str, dict[str, Any]] = {}  # model id -> why its load of an earlier run ended
         self.at_start: list[Callable[[], None]] = []  # what else is to be done once the data folder is ours
         self._journal: Journal | None = None
         self._closing = False
@@ -79,6 +81,10 @@ class Hub:
         for do in self.at_start:
             do()
         self._journal.interrupt()
+        newest = {row["model_id"]: row for row in reversed(self._journal.loads(limit=1000))}
+        self._interrupted = {
+            model_id: row["error"] for model_id, row in newest.items() if row["state"] == "interrupted"
+        }
         self.launcher.start()
         for model_id in self.settings.preload:
             self.request(model_id, by="preload")
@@ -88,6 +94,7 @@ class Hub:
         with self._lock:
             self._closing = True
             journal = self._journal
+        self.adapter.stopping(ModelhubError("shutting_down"))
         self.launcher.close()
         if journal is not None:
             journal.interrupt()
@@ -97,23 +104,38 @@ class Hub:
 
     def models(self) -> list[dict[str, Any]]:
         """Every model that is here or was asked for, by id."""
-        ids = sorted({*self._catalogue.entries(), *self.adapter.known()}, key=str.lower)
-        return [self._model_resource(model_id) for model_id in ids]
+        known = {*self._catalogue.entries(), *self.adapter.known(), *self._interrupted}
+        ledger = self.ledger()
+        return [self._model_resource(model_id, ledger) for model_id in sorted(known, key=str.lower)]
 
     def model(self, model_id: str) -> dict[str, Any]:
         """One model; raises ``unknown_model`` where nothing is known of it."""
         if not self.knows(model_id):
             raise ModelhubError("unknown_model", id=model_id)
-        return self._model_resource(model_id)
+        return self._model_resource(model_id, self.ledger())
+
+    def ledger(self) -> Ledger:
+        """Whose the memory is, and what a new load may take."""
+        return draw_up(
+            Holding(load.state, self.snapshot(load.model_id).get("memory"), load.reserved_bytes)
+            for load in list(self._loads.values())
+        )
 
     def knows(self, model_id: str) -> bool:
         """Whether the model is here or was asked for; raises ``invalid_id``."""
         parse_model_id(model_id)
-        return self.adapter.knows(model_id) or self._catalogue.find(model_id) is not None
+        is_told = self.adapter.knows(model_id) or model_id in self._interrupted
+        return is_told or self._catalogue.find(model_id) is not None
 
     def snapshot(self, model_id: str) -> dict[str, Any]:
-        """The full state of a model: the payload of its latest event, as of now."""
-        return self.adapter.snapshot(model_id)
+        """The full state of a model: the payload of its latest event, as of now.
+
+        One that was loading when an earlier run of the server ended is absent, with that as its ``error``.
+        """
+        snapshot = self.adapter.snapshot(model_id)
+        if snapshot["seq"] == 0 and model_id in self._interrupted:
+            snapshot["error"] = self._interrupted[model_id]
+        return snapshot
 
     def load(self, load_id: str) -> dict[str, Any]:
         """One load of this run or an earlier one; raises ``unknown_load``."""
@@ -364,13 +386,15 @@ class Hub:
             raise _wrong_state(model_id, state, "It is not in memory.", "Load it first.")
         return load
 
-    def _model_resource(self, model_id: str) -> dict[str, Any]:
+    def _model_resource(self, model_id: str, ledger: Ledger) -> dict[str, Any]:
         entry = self._catalogue.find(model_id)
         snapshot = self.snapshot(model_id)
+        is_here = snapshot["state"] in ("loading", "ready", "unloading")
         return {
             "id": model_id,
             "source": entry.source if entry else "hub",
             "size_bytes": entry.size_bytes if entry else None,
+            "fits": None if is_here or entry is None else ledger.fits(entry.size_bytes),
             "random_weights": entry is not None and entry.source == "demo",
             "state": snapshot["state"],
             "snapshot": snapshot,

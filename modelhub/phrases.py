@@ -7,6 +7,8 @@ from typing import Any
 
 from modelhub import words
 from modelhub.checkpoints import TOTAL_STEPS
+from modelhub.demos import DEMOS
+from modelhub.ledger import Ledger
 
 STATES = {
     "absent": "Not loaded",
@@ -38,6 +40,8 @@ SOURCES = {
     "demo": "made on this machine",
 }
 UNDER_WAY = ("queued", "loading", "unloading")
+_FETCH_STEP = 3
+_DISK_STEPS = (2, 3, 4, 5)  # processor, cache, headers, weights
 _ATTENTION = ("loading", "unloading", "queued", "failed", "interrupted", "cancelled", "ready", "absent")
 
 
@@ -93,7 +97,7 @@ def describe(snapshot: dict[str, Any]) -> dict[str, str]:
     step = f"Step {snapshot['step']} of {TOTAL_STEPS}" if snapshot["step"] and active else ""
     spoken = (percent, step, snapshot["message"] if active else "", counted, left)
     return {
-        "state": STATES[snapshot["state"]],
+        "state": STATES["interrupted" if is_interrupted(snapshot) else snapshot["state"]],
         "headline": _headline(snapshot),
         "percent": percent,
         "step": step,
@@ -147,6 +151,39 @@ def facts(snapshot: dict[str, Any]) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in rows if value not in (None, "", "unknown")]
 
 
+def need(need_bytes: int | None, free_bytes: int) -> str:
+    """``"needs 1.2 GB, fits"``, or ``"needs 141 GB, 9.4 GB free: does not fit"``; empty where not known."""
+    if need_bytes is None:
+        return ""
+    told = f"needs {words.size(need_bytes)}"
+    return (
+        f"{told}, fits"
+        if need_bytes <= free_bytes
+        else f"{told}, {words.size(free_bytes)} free: does not fit"
+    )
+
+
+def memory(ledger: Ledger) -> list[tuple[str, float, str]]:
+    """The parts of the memory, as (kind, share of the whole, words); what is nothing is left out."""
+    names = {
+        "models": _count(ledger.ready, "model"),
+        "loads": f"{_count(ledger.loading, 'load')} under way",
+        "other": "other programs",
+        "free": "free",
+    }
+    parts = ((kind, getattr(ledger, kind), name) for kind, name in names.items())
+    whole = max(ledger.total, 1)
+    return [
+        (kind, size / whole, f"{words.size(size)} {name}")
+        for kind, size, name in parts
+        if size or kind == "free"
+    ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def moment(seconds: float | None) -> str:
     """``moment(0)`` is ``"1970-01-01 00:00:00 UTC"``; None is an en dash."""
     return "–" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -170,8 +207,10 @@ def _headline(snapshot: dict[str, Any]) -> str:
         return f"Number {position} in line" if position and position > 1 else "Next in line"
     if state == "loading":
         return snapshot["message"] or "Starting"
+    if snapshot["error"]:
+        return str(snapshot["error"]["message"])
     if state == "failed":
-        return str(snapshot["error"]["message"]) if snapshot["error"] else "The load failed."
+        return "The load failed."
     if state == "cancelled":
         return f"Cancelled {ASKERS.get(snapshot.get('by') or '', '')}".strip()
     return {"ready": "Ready to use", "unloading": "Leaving memory"}.get(state, "Not in memory")
@@ -181,8 +220,8 @@ def _line(snapshot: dict[str, Any]) -> str:
     state = snapshot["state"]
     if state == "queued":
         return "It starts by itself when its turn comes."
-    if state == "failed":
-        return str(snapshot["error"]["hint"]) if snapshot["error"] else ""
+    if snapshot["error"]:
+        return str(snapshot["error"]["hint"])
     if state == "cancelled":
         if not snapshot["step"]:
             return "It had not begun."
@@ -200,5 +239,15 @@ def _line(snapshot: dict[str, Any]) -> str:
 def _stalled(snapshot: dict[str, Any]) -> str:
     if snapshot["stalled_for"] is None or snapshot["state"] != "loading":
         return ""
-    silent = words.duration(snapshot["stalled_for"])
-    return f"Nothing new for {silent}. It may be a slow disk or network; the load goes on."
+    return f"Nothing new for {words.duration(snapshot['stalled_for'])}. {_cause(snapshot)} The load goes on."
+
+
+def _cause(snapshot: dict[str, Any]) -> str:
+    """What is likely slow at the step where nothing moves."""
+    step, is_demo = snapshot["step"], snapshot.get("id") in DEMOS
+    fetches = step == _FETCH_STEP and snapshot["unit"] == "bytes" and not is_demo
+    if fetches or "hub" in (snapshot["detail"] or ""):
+        return "It is fetching: most likely the network or the hub is slow."
+    if step in _DISK_STEPS:
+        return "It is at its files: most likely the disk is slow."
+    return "It is computing: most likely the processor is busy."

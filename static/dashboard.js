@@ -1,6 +1,6 @@
 // The dashboard.
 
-import { add, data, follow, fresh, read, snapshots, take } from "./live.js";
+import { add, data, follow, fresh, read, refresh, snapshots, take, write } from "./live.js";
 
 const list = document.getElementById("models");
 
@@ -40,11 +40,30 @@ function adopt(s) {
     place(page, read(page));
     for (const s of later.values()) take(s, true);
     later.clear();
+    filter();
     title();
   });
 }
 
+const search = document.getElementById("q");
+function filter() {
+  const wanted = search.value.trim().toLowerCase();
+  let count = 0;
+  for (const row of list.children) {
+    row.hidden = !row.dataset.model.toLowerCase().includes(wanted);
+    count += !row.hidden;
+  }
+  write(document.getElementById("found"), wanted && `${count} of ${list.children.length} models`);
+}
+
+search.addEventListener("input", () => {
+  filter();
+  const wanted = search.value.trim();
+  history.replaceState(null, "", wanted ? `?q=${encodeURIComponent(wanted)}` : "/");
+});
+
 place(document, data);
+filter();
 follow({
   request: { words: true },
   answered({ models }) {
@@ -52,7 +71,8 @@ follow({
     title();
   },
   unknown: adopt,
-  news(s, isNewState) {
+  news(s, isNewState, before) {
+    if (isNewState || (s.step === 5 && before.step < 5)) refresh(); // by step 5, its need is reserved
     if (isNewState) put(document.querySelector(`[data-model="${CSS.escape(s.id)}"]`));
     title();
   },

@@ -82,7 +82,7 @@ def _now(snapshot: dict[str, Any]) -> str:
     if snapshot["state"] == "ready":
         memory = snapshot.get("memory")
         return "" if memory is None else f"{words.size(memory)} of memory"
-    if snapshot["state"] == "failed":
+    if snapshot["error"]:
         return sentences.failure(snapshot)
     return "" if snapshot["state"] == "absent" else sentences.headline(snapshot)
 

@@ -177,6 +177,13 @@ class ProgressAdapter:
         state = "absent" if error is None else "failed"
         return self._publish("model_unloaded", model_id, load_id, state, changes, receipt, keep)
 
+    def stopping(self, error: ModelhubError) -> None:
+        """Tell everybody that the server is about to end."""
+        try:
+            self._emit("server_stopping", {"epoch": self.epoch, **error.to_dict()}, [])
+        except Exception as failure:
+            log.warning("That the server stops could not be told: %s", failure)
+
     def _running(self, model_id: str) -> tuple[_OpenLoad, Tracker]:
         load = self._open.get(model_id)
         if load is None or load.tracker is None:

@@ -71,6 +71,10 @@ class ModelResource(Schema):
     id = String()
     source = String(validate=validate.OneOf(SOURCES))
     size_bytes = Integer(allow_none=True)
+    fits = Boolean(
+        allow_none=True,
+        metadata={"description": "Whether its weights fit into free memory; null if unknown, or in memory."},
+    )
     random_weights = Boolean()
     state = String(validate=validate.OneOf(STATES))
     snapshot = Nested(EventSchema)
@@ -80,6 +84,16 @@ class ModelList(Schema):
     """Models by id."""
 
     models = List(Nested(ModelResource))
+
+
+class MemoryResource(Schema):
+    """Whose the memory is, in bytes; ``free`` is what a new load may take."""
+
+    total = Integer()
+    models = Integer()
+    loading = Integer(metadata={"description": "Of loads under way, once they have said what they need."})
+    other = Integer()
+    free = Integer()
 
 
 class PredictionRequest(Schema):
@@ -192,6 +206,13 @@ def get_model(model_id: str) -> dict[str, Any]:
 def unload_model(model_id: str) -> dict[str, Any]:
     """Unload a model; answers with the receipt: memory before, after and freed, in bytes."""
     return _hub().unload(model_id, by=_asker())
+
+
+@blueprint.get("/api/memory")
+@blueprint.response(200, MemoryResource)
+def get_memory() -> dict[str, Any]:
+    """Whose the memory is: models, loads under way, other programs; and what is free."""
+    return _hub().ledger()._asdict()
 
 
 @blueprint.post("/api/predictions")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask, Response, current_app, redirect, render_template, request, url_for
+import re
+
+from flask import Blueprint, Flask, Response, current_app, flash, redirect, render_template, request, url_for
 from flask_wtf.csrf import CSRFError
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -30,6 +32,8 @@ def init_app(app: Flask) -> None:
         facts=phrases.facts,
         actions=phrases.actions,
         rank=phrases.rank,
+        need=phrases.need,
+        memory=phrases.memory,
     )
     app.jinja_env.globals.update(
         STEPS=STEPS,
@@ -51,9 +55,10 @@ def _never_stale(response: Response) -> Response:
 
 @blueprint.get("/")
 def index() -> str:
-    """Every model, first those that need attention."""
+    """Every model, first those that need attention; ``?q=`` hides those whose id does not have it."""
     models = sorted(_hub().models(), key=lambda model: phrases.rank(model["snapshot"]))
-    return render_template("dashboard.html", models=models)
+    search = request.args.get("q", "").strip()
+    return render_template("dashboard.html", models=models, ledger=_hub().ledger(), search=search)
 
 
 @blueprint.get("/models/<path:model_id>")
@@ -76,10 +81,30 @@ def docs() -> str:
 
 @blueprint.post("/loads")
 def start_load() -> BaseResponse:
-    """Load a model; goes on to its page."""
-    model_id = request.form.get("model", "").strip()
-    _hub().request(model_id, by="page", force="force" in request.form)
-    return _to_model(model_id)
+    """Load a model, and go on to its page; or several, and go on to the dashboard, which tells the bad ones."""
+    ids = list(dict.fromkeys(re.split(r"[\s,]+", request.form.get("model", "").strip(" ,\t\r\n"))))
+    force = "force" in request.form
+    if len(ids) == 1:
+        _hub().request(ids[0], by="page", force=force)
+        return _to_model(ids[0])
+    refused = [error for model_id in ids if (error := _refusal(model_id, force)) is not None]
+    if refused and failures.wants_json():
+        some = ModelhubError("some_refused")
+        some.message = "\n".join(f"{error.message} {error.hint}" for error in refused)
+        some.hint = "" if len(refused) == len(ids) else f"\n{some.hint}"
+        raise some
+    for error in refused:
+        flash(f"{error.message} {error.hint}")
+    return redirect(url_for("dashboard.index"), 303)
+
+
+def _refusal(model_id: str, force: bool) -> ModelhubError | None:
+    """Ask for a load; answers why it was refused, if it was."""
+    try:
+        _hub().request(model_id, by="page", force=force)
+    except ModelhubError as error:
+        return error
+    return None
 
 
 @blueprint.post("/loads/<load_id>/cancel")

@@ -25,7 +25,7 @@ def init_app(app: Flask) -> None:
 
 def answer(error: ModelhubError) -> Response:
     """The response that tells ``error``: JSON below /api and to scripts, a page elsewhere."""
-    if _wants_json():
+    if wants_json():
         response = jsonify({"error": error.to_dict()})
     else:
         response = Response(render_template("error.html", error=error), mimetype="text/html")
@@ -40,7 +40,8 @@ def _refuse_host(_: SecurityError) -> Response:
     return Response("This server does not answer to that host name.\n", status=400, mimetype="text/plain")
 
 
-def _wants_json() -> bool:
+def wants_json() -> bool:
+    """Whether the request is answered with JSON rather than a page."""
     is_api = request.path.startswith("/api/") or request.path in ("/livez", "/readyz", "/openapi.json")
     return is_api or request.accept_mimetypes.best == "application/json"  # so does the script of a page
 

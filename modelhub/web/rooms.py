@@ -20,7 +20,10 @@ _PAGES = "page:"
 
 
 def emit_to(socketio: SocketIO, name: str, payload: dict[str, Any], rooms: list[str]) -> None:
-    """Tell an event in ``rooms``, and with words to the pages that follow them."""
+    """Tell an event in ``rooms``, and with words to the pages that follow them; without rooms, to everybody."""
+    if not rooms:
+        socketio.emit(name, payload)
+        return
     socketio.emit(name, payload, to=rooms)
     socketio.emit(name, phrases.with_words(payload), to=[_PAGES + room for room in rooms])
 
