@@ -155,29 +155,22 @@ def need(need_bytes: int | None, free_bytes: int) -> str:
     """``"needs 1.2 GB, fits"``, or ``"needs 141 GB, 9.4 GB free: does not fit"``; empty where not known."""
     if need_bytes is None:
         return ""
-    told = f"needs {words.size(need_bytes)}"
-    return (
-        f"{told}, fits"
-        if need_bytes <= free_bytes
-        else f"{told}, {words.size(free_bytes)} free: does not fit"
-    )
+    fits = "fits" if need_bytes <= free_bytes else f"{words.size(free_bytes)} free: does not fit"
+    return f"needs {words.size(need_bytes)}, {fits}"
 
 
 def memory(ledger: Ledger) -> list[tuple[str, float, str]]:
     """The parts of the memory, as (kind, share of the whole, words); what is nothing is left out."""
     names = {
-        "models": _count(ledger.ready, "model"),
-        "loads": f"{_count(ledger.loading, 'load')} under way",
+        "models": _count(ledger.model_count, "model"),
+        "loading": f"{_count(ledger.load_count, 'load')} under way",
         "other": "other programs",
         "free": "free",
     }
-    parts = ((kind, getattr(ledger, kind), name) for kind, name in names.items())
+    sizes = {kind: getattr(ledger, kind) for kind in names}
+    shown = {kind: size for kind, size in sizes.items() if size or kind == "free"}
     whole = max(ledger.total, 1)
-    return [
-        (kind, size / whole, f"{words.size(size)} {name}")
-        for kind, size, name in parts
-        if size or kind == "free"
-    ]
+    return [(kind, size / whole, f"{words.size(size)} {names[kind]}") for kind, size in shown.items()]
 
 
 def _count(number: int, noun: str) -> str:

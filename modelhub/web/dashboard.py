@@ -81,7 +81,7 @@ def docs() -> str:
 
 @blueprint.post("/loads")
 def start_load() -> BaseResponse:
-    """Load a model, and go on to its page; or several, and go on to the dashboard, which tells the bad ones."""
+    """Load a model and go on to its page; or several, and to the dashboard, which tells the bad ones."""
     ids = list(dict.fromkeys(re.split(r"[\s,]+", request.form.get("model", "").strip(" ,\t\r\n"))))
     force = "force" in request.form
     if len(ids) == 1:

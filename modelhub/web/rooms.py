@@ -20,7 +20,7 @@ _PAGES = "page:"
 
 
 def emit_to(socketio: SocketIO, name: str, payload: dict[str, Any], rooms: list[str]) -> None:
-    """Tell an event in ``rooms``, and with words to the pages that follow them; without rooms, to everybody."""
+    """Tell an event in ``rooms``, and with words to their pages; without rooms, to everybody."""
     if not rooms:
         socketio.emit(name, payload)
         return
