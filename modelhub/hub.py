@@ -21,6 +21,7 @@ from modelhub.history import Journal
 from modelhub.identifiers import parse_model_id
 from modelhub.ledger import Holding, Ledger, draw_up
 from modelhub.progress.adapter import Emit, ProgressAdapter
+from modelhub.progress.trace import Trace
 from modelhub.queueing import ACTIVE, Load, LoadQueue
 from modelhub.workers.launcher import Launcher
 
@@ -113,6 +114,10 @@ class Hub:
         if not self.knows(model_id):
             raise ModelhubError("unknown_model", id=model_id)
         return self._model_resource(model_id, self.ledger())
+
+    def trace(self, model_id: str) -> Trace:
+        """What is kept of the model's latest load: its story, and its rate over time."""
+        return self.adapter.trace(model_id)
 
     def ledger(self) -> Ledger:
         """Whose the memory is, and what a new load may take."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,6 +41,8 @@ SOURCES = {
     "demo": "made on this machine",
 }
 UNDER_WAY = ("queued", "loading", "unloading")
+_UNVERSIONED = ("folder", "demo")
+_LOCAL = "none: files of this machine"
 _FETCH_STEP = 3
 _DISK_STEPS = (2, 3, 4, 5)  # processor, cache, headers, weights
 _ATTENTION = ("loading", "unloading", "queued", "failed", "interrupted", "cancelled", "ready", "absent")
@@ -57,19 +60,22 @@ def tell(snapshot: dict[str, Any]) -> dict[str, Any]:
         "steps": step_states(snapshot),
         "times": step_times(snapshot),
         "actions": actions(snapshot),
+        "kind": kind(snapshot),
         "rank": rank(snapshot),
         "news": _news(snapshot),
+        "entry": entry(snapshot),
     }
 
 
 def rank(snapshot: dict[str, Any]) -> int:
     """Its place by what needs attention: the smaller, the sooner."""
-    return _ATTENTION.index("interrupted" if is_interrupted(snapshot) else snapshot["state"])
+    return _ATTENTION.index(kind(snapshot))
 
 
-def is_interrupted(snapshot: dict[str, Any]) -> bool:
-    """Whether the model is absent because the server stopped while it was loading."""
-    return snapshot["state"] == "absent" and bool(snapshot["error"])
+def kind(snapshot: dict[str, Any]) -> str:
+    """Its state; ``interrupted`` where it is absent because the server stopped while it was loading."""
+    state: str = snapshot["state"]
+    return "interrupted" if state == "absent" and snapshot["error"] else state
 
 
 def actions(snapshot: dict[str, Any]) -> list[str]:
@@ -97,7 +103,7 @@ def describe(snapshot: dict[str, Any]) -> dict[str, str]:
     step = f"Step {snapshot['step']} of {TOTAL_STEPS}" if snapshot["step"] and active else ""
     spoken = (percent, step, snapshot["message"] if active else "", counted, left)
     return {
-        "state": STATES["interrupted" if is_interrupted(snapshot) else snapshot["state"]],
+        "state": STATES[kind(snapshot)],
         "headline": _headline(snapshot),
         "percent": percent,
         "step": step,
@@ -134,6 +140,7 @@ def step_times(snapshot: dict[str, Any]) -> list[str]:
 
 def facts(snapshot: dict[str, Any]) -> list[tuple[str, str]]:
     """What is known of a ready model, as pairs of name and words."""
+    is_unversioned = snapshot.get("source") in _UNVERSIONED
     rows = (
         ("Architecture", snapshot.get("architecture")),
         ("Task", snapshot.get("task")),
@@ -144,8 +151,11 @@ def facts(snapshot: dict[str, Any]) -> list[tuple[str, str]]:
         ("Memory it took", words.size(snapshot.get("memory"))),
         ("Loaded in", words.duration(snapshot.get("seconds"))),
         ("From", SOURCES.get(snapshot.get("source", ""), snapshot.get("source"))),
-        ("Revision", snapshot.get("revision")),
-        ("Files", snapshot.get("files")),
+        (
+            "Revision",
+            _LOCAL if is_unversioned else snapshot.get("revision"),
+        ),
+        ("Weight files", snapshot.get("files")),
         ("Tensors left out", snapshot.get("unused_tensors") or None),
     )
     return [(name, str(value)) for name, value in rows if value not in (None, "", "unknown")]
@@ -162,9 +172,9 @@ def need(need_bytes: int | None, free_bytes: int) -> str:
 def memory(ledger: Ledger) -> list[tuple[str, float, str]]:
     """The parts of the memory, as (kind, share of the whole, words); what is nothing is left out."""
     names = {
-        "models": _count(ledger.model_count, "model"),
-        "loading": f"{_count(ledger.load_count, 'load')} under way",
-        "other": "other programs",
+        "models": f"in {_count(ledger.model_count, 'model')}",
+        "loading": f"for {_count(ledger.load_count, 'load')} under way",
+        "other": "in other programs",
         "free": "free",
     }
     sizes = {kind: getattr(ledger, kind) for kind in names}
@@ -175,6 +185,29 @@ def memory(ledger: Ledger) -> list[tuple[str, float, str]]:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def entry(snapshot: dict[str, Any]) -> str:
+    """The snapshot as a line of the log: the same words until something new happens."""
+    if snapshot["state"] == "loading":
+        if snapshot["stalled_for"] is not None:
+            return f"Stalled. {_cause(snapshot)}"
+        told = f"Step {snapshot['step']} of {TOTAL_STEPS}: {snapshot['message']}"
+        return f"{told} {snapshot['detail']}" if snapshot["detail"] else told
+    if snapshot["state"] == "absent":
+        return _line(snapshot)
+    return f"{_headline(snapshot).removesuffix('.')}. {_line(snapshot)}".strip()
+
+
+def throughput(rates: Sequence[tuple[float, float | None]]) -> str:
+    """The highest rate of a load, in words."""
+    known = [rate for _, rate in rates if rate is not None]
+    return words.rate(max(known)) if known else ""
+
+
+def last_time(seconds: float | None) -> str:
+    """``"last time 1.4 s"``; empty where there was none."""
+    return "" if seconds is None else f"last time {words.duration(seconds)}"
 
 
 def moment(seconds: float | None) -> str:

@@ -80,8 +80,8 @@ function say(root, { said }) {
   root.toggleAttribute("data-stalled", Boolean(said.stalled));
 }
 
-function sayStep(root, { state, load_id, said }) {
-  root.dataset.state = state;
+function sayStep(root, { load_id, said }) {
+  root.dataset.state = said.kind;
   root.dataset.rank = said.rank;
   for (const place of root.querySelectorAll("[data-step]")) {
     const index = place.dataset.step - 1;

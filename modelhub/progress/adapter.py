@@ -17,6 +17,7 @@ from modelhub.checkpoints import Checkpoint
 from modelhub.errors import ModelhubError
 from modelhub.progress.log import ModelLog, absent
 from modelhub.progress.schemas import check_checkpoint, check_event
+from modelhub.progress.trace import Trace
 from modelhub.progress.tracker import Tracker
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,10 @@ class ProgressAdapter:
     def log_of(self, model_id: str) -> ModelLog:
         """The model's log of events, made on first use."""
         return self._logs.setdefault(model_id, ModelLog(model_id, self.epoch))
+
+    def trace(self, model_id: str) -> Trace:
+        """What is kept of the model's latest load for who comes late."""
+        return self._logs[model_id].trace if model_id in self._logs else Trace()
 
     def is_open(self, model_id: str) -> bool:
         """Whether a load of the model has been told of and has not ended."""

@@ -7,11 +7,22 @@ from collections import deque
 from typing import Any, NamedTuple
 
 from modelhub.checkpoints import TOTAL_STEPS
+from modelhub.progress.trace import Trace
 
 _KEPT_EVENTS = 256
 _NOT_KNOWN = (
     *("load_id", "step", "phase", "message", "percent", "done", "size", "unit", "rate", "detail"),
-    *("progress", "elapsed", "eta", "eta_low", "eta_high", "stalled_for", "error", "queue_position"),
+    *(
+        "progress",
+        "elapsed",
+        "eta",
+        "eta_low",
+        "eta_high",
+        "stalled_for",
+        "error",
+        "queue_position",
+        "shares",
+    ),
 )
 
 
@@ -29,6 +40,7 @@ class ModelLog:
     def __init__(self, model_id: str, epoch: str) -> None:
         self.snapshot: dict[str, Any] = absent(model_id, epoch)
         self.events: deque[Event] = deque(maxlen=_KEPT_EVENTS)
+        self.trace = Trace()  # of the latest load
         self._news = threading.Condition()
 
     def append(self, name: str, payload: dict[str, Any]) -> None:
@@ -36,6 +48,9 @@ class ModelLog:
         with self._news:
             self.snapshot = payload
             self.events.append(Event(payload["seq"], name, payload))
+            if payload["load_id"] != self.trace.load_id:
+                self.trace = Trace(payload["load_id"])
+            self.trace.add(payload)
             self._news.notify_all()
 
     def after(self, seq: int, timeout_s: float) -> list[Event]:

@@ -32,6 +32,12 @@ def expected_seconds(
     return _FIXED_S[step - 1] + more.get(step, 0.0)
 
 
+def expected_shares(model_bytes: int | None, fetch_bytes: int = 0) -> list[float]:
+    """The share of the whole time that each step is expected to take."""
+    seconds = [expected_seconds(step, model_bytes, fetch_bytes) for step in range(1, TOTAL_STEPS + 1)]
+    return [round(one / sum(seconds), 4) for one in seconds]
+
+
 def expected_after(step: int, model_bytes: int | None) -> float:
     """Seconds that all steps behind ``step`` are expected to take together."""
     return sum(expected_seconds(later, model_bytes) for later in range(step + 1, TOTAL_STEPS + 1))

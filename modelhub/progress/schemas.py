@@ -66,6 +66,13 @@ class EventSchema(Schema):
     stalled_for = Float(required=True, allow_none=True, validate=_not_negative)
     error = Nested(ErrorSchema, required=True, allow_none=True)
     steps = List(Float(allow_none=True), required=True, validate=validate.Length(equal=TOTAL_STEPS))
+    shares = List(
+        Float(),
+        required=True,
+        allow_none=True,
+        validate=validate.Length(equal=TOTAL_STEPS),
+        metadata={"description": "The share of the bar that each step takes, by the time it is expected to."},
+    )
     queue_position = Integer(required=True, allow_none=True, validate=validate.Range(min=1))
     seconds = Float()
     bytes = Integer()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from itertools import accumulate, pairwise
 from typing import Any
 
 from modelhub.checkpoints import TOTAL_STEPS, Checkpoint, describe_step
@@ -87,8 +88,10 @@ class Tracker:
         here = self._expected_here(checkpoint, rate)
         part = self._part_done(checkpoint, now, here)
         later = pace.expected_after(checkpoint.step, self._model_bytes)
-        before = sum(self._expected(step) for step in range(1, checkpoint.step))
-        self._progress = max(self._progress, min(_MOST, (before + here * part) / (before + here + later)))
+        passed = [self._expected(step) for step in range(1, checkpoint.step)]
+        before = sum(passed)
+        reached = (before + here * part) / (before + here + later)
+        self._progress = max(self._progress, min(_MOST, reached))
         remaining = here * (1 - part) + later
         return {
             "step": checkpoint.step,
@@ -102,6 +105,7 @@ class Tracker:
             "rate": None if rate is None else round(rate, 1),
             "detail": checkpoint.detail,
             "progress": round(self._progress, 4),
+            "shares": self._shares([*passed, here], reached),
             "elapsed": round(elapsed, 3),
             "eta": None if is_stalled else self._time_left(checkpoint, rate, remaining),
             "eta_low": None,
@@ -109,6 +113,20 @@ class Tracker:
             "stalled_for": round(stalled, 1) if is_stalled else None,
             "steps": [None if s is None else round(s, 4) for s in self._durations],
         }
+
+    def _shares(self, so_far: list[float], reached: float) -> list[float]:
+        """How much of the bar each step takes, by the time expected of it; the sum is 1.
+
+        ``reached`` may lag behind the progress that was told, which never goes back: the steps up to it are
+        then drawn wider by as much, so that the bar ends inside the running step.
+        """
+        behind = range(len(so_far) + 1, TOTAL_STEPS + 1)
+        expected = [*so_far, *(pace.expected_seconds(step, self._model_bytes) for step in behind)]
+        edges = [edge / sum(expected) for edge in accumulate(expected, initial=0.0)]
+        if 0 < reached < 1:
+            left, right = self._progress / reached, (1 - self._progress) / (1 - reached)
+            edges = [edge * left if edge <= reached else 1 - (1 - edge) * right for edge in edges]
+        return [round(end - begin, 4) for begin, end in pairwise(edges)]
 
     def _begin_step(self, checkpoint: Checkpoint, now: float) -> None:
         if self._current is not None:

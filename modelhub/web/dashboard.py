@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, flash, redirect, render_template, request, url_for
 from flask_wtf.csrf import CSRFError
 from werkzeug.wrappers import Response as BaseResponse
 
-from modelhub import phrases, words
-from modelhub.checkpoints import STEPS
+from modelhub import drawing, phrases, words
+from modelhub.checkpoints import STEPS, TOTAL_STEPS
 from modelhub.errors import ModelhubError
 from modelhub.hub import Hub
+from modelhub.progress import pace
 from modelhub.web import failures
 
 blueprint = Blueprint("dashboard", __name__)
@@ -32,7 +34,12 @@ def init_app(app: Flask) -> None:
         facts=phrases.facts,
         actions=phrases.actions,
         rank=phrases.rank,
+        kind=phrases.kind,
         need=phrases.need,
+        entry=phrases.entry,
+        spark=drawing.spark,
+        throughput=phrases.throughput,
+        last_time=phrases.last_time,
         memory=phrases.memory,
     )
     app.jinja_env.globals.update(
@@ -70,7 +77,22 @@ def model(model_id: str) -> str | tuple[str, int]:
         if error.code != "unknown_model":
             raise
         return render_template("error.html", error=error, model_id=model_id), error.status
-    return render_template("model.html", model=found, loads=_hub().loads(model_id, limit=20))
+    return _model_page(found)
+
+
+def _model_page(model: dict[str, Any], **more: Any) -> str:
+    snapshot, loads = model["snapshot"], _hub().loads(model["id"], limit=20)
+    past = (load for load in loads if load["state"] in ("ready", "unloaded") and load["steps"])
+    last = next((load for load in past if load["load_id"] != snapshot["load_id"]), None)
+    return render_template(
+        "model.html",
+        model=model,
+        loads=loads,
+        last=last["steps"] if last is not None else [None] * TOTAL_STEPS,
+        segments=drawing.segments(snapshot["shares"] or pace.expected_shares(model["size_bytes"])),
+        trace=_hub().trace(model["id"]),
+        **more,
+    )
 
 
 @blueprint.get("/docs")

@@ -182,7 +182,8 @@ def test_a_lost_connection_is_said_and_made_good(
     expect(say(page, "elapsed")).to_have_text(still)
     own.start()
     wait_live(page)
-    expect(model(page)).to_have_attribute("data-state", "absent")
+    expect(model(page)).to_have_attribute("data-state", "interrupted")
+    expect(say(page, "headline")).to_have_text("The server stopped while tiny/llama was loading.")
     expect(page.locator("#past tbody tr").first).to_contain_text("Interrupted")
     frozen.wait(10)
 
