@@ -70,6 +70,27 @@ function tellStory({ said }, isNewLoad) {
   log.append(line);
 }
 
+async function tryOut(event) { // the answer as the page would have it, without leaving the page
+  const form = event.target;
+  if (!form.closest("#try")) return;
+  event.preventDefault();
+  const { submitter } = event;
+  const body = new FormData(form, submitter);
+  const old = document.getElementById("answer");
+  submitter.setAttribute("aria-busy", "true");
+  let answer = null;
+  let trouble = "The server does not answer. Is it running?";
+  try {
+    const text = await (await fetch(form.action, { method: "POST", body, headers: { Accept: "text/html" } })).text();
+    const page = new DOMParser().parseFromString(text, "text/html");
+    answer = page.getElementById("answer");
+    trouble = page.querySelector("main")?.innerText ?? text;
+  } catch { /* said below */ }
+  submitter.removeAttribute("aria-busy");
+  old.replaceChildren(...(answer ? document.adoptNode(answer).childNodes : [trouble]));
+}
+
+root.addEventListener("submit", tryOut);
 add(root, first);
 localTimes();
 follow({

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -9,7 +10,7 @@ from flask import Blueprint, Flask, Response, current_app, flash, redirect, rend
 from flask_wtf.csrf import CSRFError
 from werkzeug.wrappers import Response as BaseResponse
 
-from modelhub import drawing, phrases, words
+from modelhub import answers, drawing, phrases, trials, words
 from modelhub.checkpoints import STEPS, TOTAL_STEPS
 from modelhub.errors import ModelhubError
 from modelhub.hub import Hub
@@ -91,6 +92,7 @@ def _model_page(model: dict[str, Any], **more: Any) -> str:
         last=last["steps"] if last is not None else [None] * TOTAL_STEPS,
         segments=drawing.segments(snapshot["shares"] or pace.expected_shares(model["size_bytes"])),
         trace=_hub().trace(model["id"]),
+        form=trials.form_of(snapshot.get("task")) if snapshot["state"] == "ready" else None,
         **more,
     )
 
@@ -140,6 +142,27 @@ def unload_model(model_id: str) -> BaseResponse:
     """Let a ready model leave memory."""
     _hub().unload(model_id, by="page")
     return _to_model(model_id)
+
+
+@blueprint.post("/models/<path:model_id>/try")
+def try_model(model_id: str) -> tuple[str, int]:
+    """Run a prediction on what the page's form holds; answers the page with what came of it."""
+    found = _hub().model(model_id)
+    given, second = request.form.get("text", ""), request.form.get("second", "")
+    try:
+        prediction = _hub().predict(model_id, *_trial_inputs(found["snapshot"].get("task"), given, second))
+    except ModelhubError as error:
+        return _model_page(found, given=given, second=second, trouble=error), error.status
+    answer = answers.read(json.loads(prediction))
+    return _model_page(found, given=given, second=second, answer=answer), 200
+
+
+def _trial_inputs(task: str | None, text: str, second: str) -> tuple[Any, dict[str, Any]]:
+    if trials.form_of(task) is None:
+        return text, {}  # the model's process says why that cannot be
+    file = request.files.get("file")
+    data = (file.read(), file.mimetype) if file is not None else (b"", "")
+    return trials.inputs_of(str(task), text, second, data)
 
 
 def _to_model(model_id: str) -> BaseResponse:
