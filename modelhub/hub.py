@@ -20,6 +20,7 @@ from modelhub.errors import ModelhubError
 from modelhub.history import Journal
 from modelhub.identifiers import parse_model_id
 from modelhub.ledger import Holding, Ledger, draw_up
+from modelhub.planner import Planner
 from modelhub.progress.adapter import Emit, ProgressAdapter
 from modelhub.progress.trace import Trace
 from modelhub.queueing import ACTIVE, Load, LoadQueue
@@ -39,6 +40,7 @@ class Hub:
         self.settings = settings
         self._catalogue = Catalogue(settings.models_dir)
         self.launcher = Launcher(self._catalogue.model_types)
+        self._planner = Planner(self._catalogue, self.launcher)
         self.adapter = ProgressAdapter(emit, settings.stall_seconds)
         self._spawn = spawn
         self._lock = threading.RLock()
@@ -155,6 +157,13 @@ class Hub:
     def loads(self, model_id: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
         """The newest loads first, of one model or of all."""
         return [self._load_resource(row) for row in self.journal.loads(model_id, limit)]
+
+    def plan(self, model_id: str) -> dict[str, Any]:
+        """What a load would bring and need, without starting it; raises as the load itself would."""
+        plan = self._planner.plan(self._spec(model_id))
+        ledger = self.ledger()
+        fits = ledger.fits(plan["size_bytes"])
+        return {"id": model_id, **plan, "free_bytes": ledger.free, "fits": fits}
 
     def readiness(self) -> dict[str, Any]:
         """Whether new loads start at once and the boot list is loaded, and how far that is."""
@@ -275,6 +284,7 @@ class Hub:
     def _follow(self, load: Load) -> dict[str, Any]:
         """Have a worker load the model and tell each checkpoint; answers the facts of the loaded model."""
         load.state = "loading"
+        self._planner.forget(load.model_id)
         self._record(load, state="loading", started_at=time.time())
         entry = self._catalogue.find(load.model_id)
         wait_s = self.launcher.expected_wait_s()
@@ -284,7 +294,9 @@ class Hub:
             self.adapter.emit_progress(load.model_id, *checkpoint(1, detail=detail))
         with self._lock:
             load.worker = self.launcher.worker()
-        checkpoints = load.worker.load(self._spec(load), lambda need: self._admit(load, need))
+        checkpoints = load.worker.load(
+            self._spec(load.model_id, load.force), lambda need: self._admit(load, need)
+        )
         while True:
             if load.cancelled_by is not None:
                 return {}
@@ -364,12 +376,10 @@ class Hub:
                 )
             load.reserved_bytes = need_bytes
 
-    def _spec(self, load: Load) -> LoadSpec:
+    def _spec(self, model_id: str, force: bool = False) -> LoadSpec:
         settings = self.settings
         folders = {"models_dir": str(settings.models_dir), "demo_dir": str(settings.demo_dir)}
-        return LoadSpec(
-            load.model_id, **folders, device=settings.device, dtype=settings.dtype, force=load.force
-        )
+        return LoadSpec(model_id, **folders, device=settings.device, dtype=settings.dtype, force=force)
 
     def _release(self, load: Load) -> None:
         with self._lock:

@@ -199,6 +199,19 @@ def entry(snapshot: dict[str, Any]) -> str:
     return f"{_headline(snapshot).removesuffix('.')}. {_line(snapshot)}".strip()
 
 
+def plan(plan: dict[str, Any]) -> str:
+    """What a load would bring: ``"Hugging Face hub: 2.2 GB in 12 files to fetch; needs 2.2 GB, fits."``."""
+    where = SOURCES[plan["source"]]
+    left, size = plan["fetch_bytes"], words.size(plan["size_bytes"])
+    if plan["source"] == "demo":
+        what = f"{size} of random weights, nothing to fetch"
+    elif not plan["fetch_files"]:
+        what = f"{_count(plan['files'], 'file')}, nothing to fetch"
+    else:
+        what = f"{words.size(left)} in {_count(plan['fetch_files'], 'file')} to fetch"
+    return f"{where[0].upper()}{where[1:]}: {what}; {need(plan['size_bytes'], plan['free_bytes'])}."
+
+
 def throughput(rates: Sequence[tuple[float, float | None]]) -> str:
     """The highest rate of a load, in words."""
     known = [rate for _, rate in rates if rate is not None]

@@ -2,6 +2,7 @@
 
 import { add, data, follow, fresh, read, refresh, snapshots, take, write } from "./live.js";
 
+const PLANNED = 5; // so many of several ids are looked up
 const list = document.getElementById("models");
 
 function place(page, { snapshots: all }) { // a row for every model of `page` that has none here
@@ -61,6 +62,32 @@ search.addEventListener("input", () => {
   const wanted = search.value.trim();
   history.replaceState(null, "", wanted ? `?q=${encodeURIComponent(wanted)}` : "/");
 });
+
+const ask = document.getElementById("ask");
+const plan = document.getElementById("plan");
+const idsOf = (text) => [...new Set(text.split(/[\s,]+/).filter(Boolean))];
+let asking = 0;
+
+async function planOf(id) { // what loading it would fetch, in words
+  const answer = await fetch(`/api/plans/${encodeURI(id)}`).then((response) => response.json()).catch(() => null);
+  if (!answer) return "The server does not answer. Is it running?";
+  return answer.error ? `${answer.error.message} ${answer.error.hint}` : `${id}: ${answer.said}`;
+}
+
+function preview() {
+  clearTimeout(asking);
+  const text = ask.value;
+  const ids = idsOf(text);
+  write(plan, ids.length ? "Looking for it…" : "");
+  if (!ids.length) return;
+  asking = setTimeout(async () => {
+    const lines = await Promise.all(ids.slice(0, PLANNED).map(planOf));
+    if (ask.value === text) write(plan, lines.join("\n"));
+  }, 400);
+}
+
+ask.addEventListener("input", preview);
+ask.form.addEventListener("reset", () => setTimeout(preview));
 
 place(document, data);
 filter();

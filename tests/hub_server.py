@@ -125,10 +125,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer_api(self, rest: str) -> None:
         tree = "/tree/" in rest
         repo, _, revision = rest.partition("/tree/" if tree else "/revision/")
+        if rest.endswith("/auth-check"):
+            self._refuse(403, "GatedRepo")
+            return
         if not self._may(repo, revision or "main"):
             return
         rows = [self._describe(name, path, tree) for name, path in self.hub.files(repo).items()]
         info = {"_id": "0", "id": repo, "sha": self.hub.commit(repo), "tags": [], "siblings": rows}
+        info["gated"] = "manual" if repo in self.hub.gated else False
         self._send_json(rows if tree else info)
 
     def _describe(self, name: str, path: Path, tree: bool) -> dict[str, Any]:

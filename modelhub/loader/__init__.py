@@ -15,12 +15,13 @@ from modelhub.loader.failures import explain
 from modelhub.loader.inference import LoadedModel
 from modelhub.loader.inspection import check_folder, read_weight_files, weight_names
 from modelhub.loader.origins import Origin
+from modelhub.loader.planning import plan
 from modelhub.loader.preparation import import_ahead, prepare_process
 from modelhub.loader.processors import load_processor
 from modelhub.loader.strategy import prepare
 from modelhub.loader.weights import load_weights
 
-__all__ = ["LoadedModel", "explain", "load", "prepare_process", "warm"]
+__all__ = ["LoadedModel", "explain", "load", "plan", "prepare_process", "warm"]
 
 
 def warm(model_types: Iterable[str] = ()) -> None:

@@ -39,19 +39,19 @@ class Here:
     def __init__(self, kind: str, files: Files, revision: str | None = None) -> None:
         self.kind = kind
         self.revision = revision
-        self._files = files
+        self.files = files
 
     def bring_config(self) -> Generator[Checkpoint, None, Files]:
         yield from ()
-        return self._files
+        return self.files
 
     def bring_processor(self) -> Generator[Checkpoint, None, Files]:
         yield from ()
-        return self._files
+        return self.files
 
     def bring_weights(self) -> Generator[Checkpoint, None, Files]:
         yield from ()
-        return self._files
+        return self.files
 
     def close(self) -> None:
         """Nothing to put away."""

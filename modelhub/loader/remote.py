@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from huggingface_hub import HfApi, constants, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import RemoteEntryNotFoundError
@@ -23,6 +25,7 @@ from modelhub.loader.inspection import (
     MAX_CONFIG_BYTES,
     MAX_INDEX_BYTES,
     MAX_TOKENIZER_BYTES,
+    WEIGHTS,
     Files,
     weight_names,
 )
@@ -32,6 +35,8 @@ FILES_AT_ONCE = 4
 SMALL_FILES_AT_ONCE = 8
 MAX_SMALL_FILES = 100
 _TIMEOUT_S = 10
+_SURVEY_TIMEOUT_S = 5
+_SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 _SMALL = (".json", ".txt", ".model", ".jinja", ".tiktoken", ".spm", ".bpe")
 
 
@@ -47,10 +52,19 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a repository has at one commit."""
+    """What a repository has at one commit; ``gated``: whether it is opened to some only."""
 
     commit: str
     entries: dict[str, Entry]
+    gated: bool = False
+
+
+class Survey(NamedTuple):
+    """What a load would need of a repository; ``here`` has the bytes that are on disk already, by name."""
+
+    small: list[Entry]
+    weights: list[Entry]
+    here: dict[str, int]
 
 
 class Remote:
@@ -121,6 +135,31 @@ class Remote:
     def close(self) -> None:
         """Nothing to put away: what was fetched is kept for the next time."""
 
+    def survey(self) -> Survey:
+        """What a load would need; asks the hub for its list of files only. Raises as the three above."""
+        try:
+            self._listing = self._list(self._id.revision, _SURVEY_TIMEOUT_S)
+            if self._listing.gated:
+                HfApi(endpoint=constants.ENDPOINT).auth_check(self._id.repo)
+        except Exception as error:
+            raise self._explained(error) from error
+        self.revision = self._listing.commit
+        if CONFIG not in self._listing.entries:
+            raise ModelhubError("no_config", id=self._name)
+        files = cache.files_of(self._id, self._name, self._listing.commit)
+        weights = [self._listing.entries[name] for name in self._expected_weights(files)]
+        small = self._small_entries()
+        here = {entry.name: entry.size for entry in small if (files.folder / entry.name).exists()}
+        here |= {entry.name: bytes_here(self._transfer(files, entry.name)) for entry in weights}
+        return Survey(small, weights, here)
+
+    def _expected_weights(self, files: Files) -> list[str]:
+        """The weight files; before the index is here, those that are called as the parts of a whole are."""
+        names = frozenset(self._listing.entries)
+        if WEIGHTS in names or INDEX not in names or (files.folder / INDEX).exists():
+            return [name for name in weight_names(files, names) if name in names]
+        return sorted(filter(_SHARD.fullmatch, names))
+
     def _find(self) -> None:
         try:
             self._listing = self._list(self._id.revision)
@@ -137,9 +176,9 @@ class Remote:
             raise self._explained(error) from error
         self.revision = self._listing.commit
 
-    def _list(self, revision: str | None) -> Listing:
+    def _list(self, revision: str | None, timeout_s: float = _TIMEOUT_S) -> Listing:
         api = HfApi(endpoint=constants.ENDPOINT)
-        info = api.model_info(self._id.repo, revision=revision, files_metadata=True, timeout=_TIMEOUT_S)
+        info = api.model_info(self._id.repo, revision=revision, files_metadata=True, timeout=timeout_s)
         entries = {}
         for sibling in info.siblings or ():
             name, size = sibling.rfilename, sibling.size
@@ -147,7 +186,7 @@ class Remote:
             etag = sha256 or sibling.blob_id
             if "/" not in name and not name.startswith(".") and size is not None and etag and etag.isalnum():
                 entries[name] = Entry(name, size, etag, sha256)
-        return Listing(info.sha or "", entries)
+        return Listing(info.sha or "", entries, bool(info.gated))
 
     def _small_entries(self) -> list[Entry]:
         entries = [

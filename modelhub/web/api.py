@@ -10,6 +10,7 @@ from flask_smorest import Api, Blueprint
 from marshmallow import Schema, validate
 from marshmallow.fields import Boolean, Dict, Float, Integer, List, Nested, Raw, String
 
+from modelhub import phrases
 from modelhub.hub import Hub
 from modelhub.progress.schemas import STATES, ErrorSchema, EventSchema
 from modelhub.web.security import csrf
@@ -84,6 +85,21 @@ class ModelList(Schema):
     """Models by id."""
 
     models = List(Nested(ModelResource))
+
+
+class PlanResource(Schema):
+    """What a load would bring: nothing is fetched to say it, the hub is asked for its list of files only."""
+
+    id = String()
+    source = String(validate=validate.OneOf(SOURCES))
+    revision = String(allow_none=True, metadata={"description": "The commit, where there is one."})
+    files = Integer()
+    size_bytes = Integer(metadata={"description": "Of the weights: what they will take in memory."})
+    fetch_files = Integer(metadata={"description": "How many files are not on this machine yet."})
+    fetch_bytes = Integer()
+    free_bytes = Integer(metadata={"description": "Memory that a new load may take."})
+    fits = Boolean()
+    said = String(metadata={"description": "All of it in words."})
 
 
 class MemoryResource(Schema):
@@ -206,6 +222,14 @@ def get_model(model_id: str) -> dict[str, Any]:
 def unload_model(model_id: str) -> dict[str, Any]:
     """Unload a model; answers with the receipt: memory before, after and freed, in bytes."""
     return _hub().unload(model_id, by=_asker())
+
+
+@blueprint.get("/api/plans/<path:model_id>")
+@blueprint.response(200, PlanResource)
+def get_plan(model_id: str) -> dict[str, Any]:
+    """What loading a model would fetch, from where, and whether it fits; fails as the load would."""
+    plan = _hub().plan(model_id)
+    return {**plan, "said": phrases.plan(plan)}
 
 
 @blueprint.get("/api/memory")

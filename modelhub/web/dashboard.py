@@ -108,6 +108,10 @@ def start_load() -> BaseResponse:
     """Load a model and go on to its page; or several, and to the dashboard, which tells the bad ones."""
     ids = list(dict.fromkeys(re.split(r"[\s,]+", request.form.get("model", "").strip(" ,\t\r\n"))))
     force = "force" in request.form
+    if "preview" in request.form:
+        for model_id in ids:
+            flash(_preview(model_id), "note")
+        return redirect(url_for("dashboard.index"), 303)
     if len(ids) == 1:
         _hub().request(ids[0], by="page", force=force)
         return _to_model(ids[0])
@@ -120,6 +124,14 @@ def start_load() -> BaseResponse:
     for error in refused:
         flash(f"{error.message} {error.hint}")
     return redirect(url_for("dashboard.index"), 303)
+
+
+def _preview(model_id: str) -> str:
+    """What loading the model would fetch, or why that cannot be said."""
+    try:
+        return f"{model_id}: {phrases.plan(_hub().plan(model_id))}"
+    except ModelhubError as error:
+        return f"{error.message} {error.hint}"
 
 
 def _refusal(model_id: str, force: bool) -> ModelhubError | None:

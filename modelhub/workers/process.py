@@ -22,13 +22,17 @@ log = logging.getLogger(__name__)
 
 
 def main(sock: socket.socket) -> None:
-    """Serve one channel: a ``load`` request first, then ``predict`` requests; its end ends the process."""
+    """Serve one channel: ``load``, then ``predict`` requests; or one ``plan``. Its end ends the process."""
     prefer_as_oom_victim()
     loader.prepare_process()
     channel = Channel(sock)
     requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(channel, requests), daemon=True).start()
-    spec = LoadSpec(**requests.get()["spec"])
+    first = requests.get()
+    spec = LoadSpec(**first["spec"])
+    if first["op"] == "plan":
+        _plan(channel, spec)
+        return
     model = _load(channel, requests, spec)
     while model is not None:
         _predict(channel, model, requests.get())
@@ -73,6 +77,13 @@ def _load(
     mapped = max(0, memory.resident().mapped - before)
     channel.send({"type": "loaded", "facts": model.facts, "mapped": mapped})
     return model
+
+
+def _plan(channel: Channel, spec: LoadSpec) -> None:
+    try:
+        channel.send({"type": "plan", "plan": loader.plan(spec)})
+    except Exception as error:
+        channel.send({"type": "failed", "error": loader.explain(error, spec).to_dict()})
 
 
 def _predict(channel: Channel, model: loader.LoadedModel, request: dict[str, Any]) -> None:

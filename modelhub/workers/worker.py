@@ -60,6 +60,23 @@ class Worker:
             elif message["type"] == "failed":
                 raise ModelhubError.from_dict(message["error"])
 
+    def plan(self, spec: LoadSpec, timeout_s: float) -> dict[str, Any]:
+        """What a load of ``spec`` would bring, see ``loader.planning``; the process is of no use afterwards.
+
+        Raises ModelhubError, ``hub_unreachable`` where it took longer than ``timeout_s``.
+        """
+        self._send({"op": "plan", "spec": asdict(spec)}, spec.model_id)
+        try:
+            message = self._channel.receive(timeout_s)
+        except (EOFError, OSError, ValueError):
+            raise self.obituary(spec.model_id) from None
+        if message is None:
+            raise ModelhubError("hub_unreachable", id=spec.model_id)
+        if message["type"] == "failed":
+            raise ModelhubError.from_dict(message["error"])
+        plan: dict[str, Any] = message["plan"]
+        return plan
+
     def serve(self) -> None:
         """Hand out answers to predictions until the process ends; to be run by one thread after ``load``."""
         try:
