@@ -69,7 +69,8 @@ const idsOf = (text) => [...new Set(text.split(/[\s,]+/).filter(Boolean))];
 let asking = 0;
 
 async function planOf(id) { // what loading it would fetch, in words
-  const answer = await fetch(`/api/plans/${encodeURI(id)}`).then((response) => response.json()).catch(() => null);
+  const url = `/api/plans?model=${encodeURIComponent(id)}`;
+  const answer = await fetch(url).then((response) => response.json()).catch(() => null);
   if (!answer) return "The server does not answer. Is it running?";
   return answer.error ? `${answer.error.message} ${answer.error.hint}` : `${id}: ${answer.said}`;
 }

@@ -157,7 +157,9 @@ let wanted = 0;
 export function refresh(after = () => {}) { // the parts that the server alone can say
   clearTimeout(wanted);
   wanted = setTimeout(async () => {
+    const mine = wanted;
     const page = await fresh();
+    if (mine !== wanted) return; // newer parts are on their way
     for (const part of page?.querySelectorAll("[data-fresh]") || []) {
       document.getElementById(part.id)?.replaceWith(document.adoptNode(part));
     }

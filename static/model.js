@@ -76,7 +76,6 @@ async function tryOut(event) { // the answer as the page would have it, without 
   event.preventDefault();
   const { submitter } = event;
   const body = new FormData(form, submitter);
-  const old = document.getElementById("answer");
   submitter.setAttribute("aria-busy", "true");
   let answer = null;
   let trouble = "The server does not answer. Is it running?";
@@ -87,7 +86,7 @@ async function tryOut(event) { // the answer as the page would have it, without 
     trouble = page.querySelector("main")?.innerText ?? text;
   } catch { /* said below */ }
   submitter.removeAttribute("aria-busy");
-  old.replaceChildren(...(answer ? document.adoptNode(answer).childNodes : [trouble]));
+  document.getElementById("answer").replaceChildren(...(answer ? document.adoptNode(answer).childNodes : [trouble]));
 }
 
 root.addEventListener("submit", tryOut);

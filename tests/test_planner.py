@@ -45,7 +45,7 @@ def online(hub: HubServer, models_dir: Path, tmp_path_factory: pytest.TempPathFa
 
 
 def plan(server: Server, model_id: str) -> dict[str, Any]:
-    return dict(server.get(f"/api/plans/{model_id}").json())
+    return dict(server.get("/api/plans", params={"model": model_id}).json())
 
 
 def weight_bytes(hub: HubServer, repo: str) -> int:
@@ -127,13 +127,13 @@ def test_why_it_cannot_be_loaded_is_told_as_the_load_would(
     hub: HubServer, online: Server, model_id: str, status: int, code: str
 ) -> None:
     hub.broken.add("org/broken")
-    answer = online.get(f"/api/plans/{model_id}")
+    answer = online.get("/api/plans", params={"model": model_id})
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
 def test_offline_is_told_at_once(server: Server) -> None:
     began = time.monotonic()
-    answer = server.get("/api/plans/org/not-here")
+    answer = server.get("/api/plans", params={"model": "org/not-here"})
     assert answer.json()["error"]["code"] == "hub_unreachable"
     assert time.monotonic() - began < 5
 

@@ -87,6 +87,12 @@ class ModelList(Schema):
     models = List(Nested(ModelResource))
 
 
+class PlanQuery(Schema):
+    """Of which model."""
+
+    model = String(required=True, metadata={"description": "name, org/name or org/name@revision"})
+
+
 class PlanResource(Schema):
     """What a load would bring: nothing is fetched to say it, the hub is asked for its list of files only."""
 
@@ -224,11 +230,12 @@ def unload_model(model_id: str) -> dict[str, Any]:
     return _hub().unload(model_id, by=_asker())
 
 
-@blueprint.get("/api/plans/<path:model_id>")
+@blueprint.get("/api/plans")
+@blueprint.arguments(PlanQuery, location="query")
 @blueprint.response(200, PlanResource)
-def get_plan(model_id: str) -> dict[str, Any]:
+def get_plan(query: dict[str, Any]) -> dict[str, Any]:
     """What loading a model would fetch, from where, and whether it fits; fails as the load would."""
-    plan = _hub().plan(model_id)
+    plan = _hub().plan(query["model"])
     return {**plan, "said": phrases.plan(plan)}
 
 

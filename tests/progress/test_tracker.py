@@ -128,3 +128,23 @@ def test_steps_have_their_durations() -> None:
 
 def test_a_foreign_message_is_kept() -> None:
     assert Tracker(now=0.0).feed(Checkpoint(1, "Hello"), now=0.0)[0]["message"] == "Hello"
+
+
+def test_the_bar_ends_inside_the_running_step_whatever_comes() -> None:
+    chance = random.Random(11)
+    for _ in range(200):
+        now = 0.0
+        tracker = Tracker(now, chance.choice([None, 10**6, 10**9, 10**11]))
+        for step in range(1, 10):
+            size = chance.randrange(1, 10**10) if step in (3, 5, 7) else None
+            for part in range(4):
+                now += chance.expovariate(1)
+                done = None if size is None else size * part // 3
+                tracker.feed(checkpoint(step, done, size, "bytes" if size else None), now)
+                state = tracker.state(now)
+                shares = state["shares"]
+                assert len(shares) == 9
+                assert min(shares) >= 0
+                assert sum(shares) == pytest.approx(1, abs=0.001)
+                begin, end = sum(shares[: step - 1]), sum(shares[:step])
+                assert begin - 0.001 <= state["progress"] <= end + 0.001

@@ -197,3 +197,103 @@ def test_pages_hold_nothing_that_the_content_policy_forbids(server: Server, visi
 
 def test_pages_are_never_taken_from_a_cache(visitor: Visitor) -> None:
     assert visitor.open("/").headers["Cache-Control"] == "no-store"
+
+
+def test_the_memory_is_shown_with_what_fits(server: Server, visitor: Visitor) -> None:
+    server.load("tiny/llama")
+    html = visitor.open("/").text
+    assert re.search(r'<li class="models">\d+(\.\d)? MB in 1 model</li>', html)
+    assert re.search(r'<li class="free">\d+(\.\d)? GB free</li>', html)
+    widths = [float(width) for width in re.findall(r'<rect class="\w+" x="[\d.]+%" width="([\d.]+)%"', html)]
+    assert sum(widths) == pytest.approx(100, abs=0.1)
+    needs = dict(re.findall(r'id="need-([^"]+)" data-fresh[^>]*>([^<]*)<', html))
+    assert needs["tiny/vit"].endswith(", fits")
+    assert needs["tiny/too-big"].endswith("free: does not fit")
+    memory = server.get("/api/memory").json()
+    assert memory["models"] > 0
+    assert memory["total"] == memory["models"] + memory["loading"] + memory["other"] + memory["free"]
+
+
+def test_a_search_hides_what_it_does_not_find(visitor: Visitor) -> None:
+    html = visitor.open("/?q=TINY").text
+    rows = re.findall(r'<li class="row" data-model="([^"]+)"[^>]*?( hidden)?>', html)
+    assert {name for name, hidden in rows if not hidden} >= {"tiny/llama", "tiny/bert"}
+    assert all(name.startswith("tiny/") != bool(hidden) for name, hidden in rows)
+    assert 'value="TINY"' in html
+    assert "<b>" not in visitor.open("/?q=<b>").text
+
+
+def test_several_ids_are_loaded_and_each_bad_one_is_told(server: Server, visitor: Visitor) -> None:
+    answer = visitor.press("/", "/loads", model=" tiny/llama, ../x  tiny/bert,,a/b/c tiny/llama ")
+    assert answer.url == f"{server.url}/"
+    assert re.findall(r'<li class="alert">(“[^”]+”) is not a model id', answer.text) == ["“../x”", "“a/b/c”"]
+    for model_id in ("tiny/llama", "tiny/bert"):
+        server.wait_state(model_id, ("ready",))
+    assert "is not a model id" not in visitor.open("/").text, "it is told once"
+
+
+def test_a_script_hears_of_each_bad_id_too(visitor: Visitor) -> None:
+    token = re.search(r'name="csrf_token" value="([^"]+)"', visitor.open("/").text)
+    assert token is not None
+    answer = visitor.session.post(
+        f"{visitor.url}/loads",
+        {"csrf_token": token[1], "model": "tiny/vit ../x ../y"},
+        headers={"Accept": "application/json"},
+        timeout=30,
+    )
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (422, "some_refused")
+    assert "“../x”" in error["message"]
+    assert "“../y”" in error["message"]
+    assert "The others were asked for." in error["hint"]
+
+
+def test_what_would_be_fetched_is_told_without_javascript(server: Server, visitor: Visitor) -> None:
+    assert '<noscript><button name="preview" value="1">' in visitor.open("/").text
+    before = server.snapshot("tiny/vit")
+    answer = visitor.press("/", "/loads", model="tiny/vit nobody/has-this", preview="1")
+    assert "tiny/vit: Models folder: 3 files, nothing to fetch; needs 327 kB, fits." in answer.text
+    assert "the Hugging Face hub cannot be reached" in answer.text
+    assert server.snapshot("tiny/vit") == before, "nothing was loaded"
+
+
+def test_the_bar_has_nine_segments_with_number_message_and_mark(server: Server, visitor: Visitor) -> None:
+    frozen = server.freeze_load("tiny/llama")
+    html = visitor.open("/models/tiny/llama").text
+    titles = re.findall(r"<title>(\d) of 9: ([^<]+) (\d+)%</title>", html)
+    assert [(int(number), int(mark)) for number, _, mark in titles] == [
+        (1, 11), (2, 22), (3, 33), (4, 44), (5, 56), (6, 67), (7, 78), (8, 89), (9, 100)
+    ]  # fmt: skip
+    drawn = [float(width) for width in re.findall(r'class="line" x="[\d.]+%" y="17" width="([\d.]+)%"', html)]
+    told = server.snapshot("tiny/llama")["shares"]
+    assert drawn == pytest.approx([100 * share for share in told], abs=1)
+    frozen.resume()
+
+
+def test_steps_are_compared_with_last_time(server: Server, visitor: Visitor) -> None:
+    for _ in range(2):
+        server.load("tiny/bert")
+        server.delete("/api/models/tiny/bert")
+    assert len(re.findall(r">last time \d+\.\d s<", visitor.open("/models/tiny/bert").text)) == 9
+
+
+def test_the_log_tells_the_story_and_is_open_after_a_failure(server: Server, visitor: Visitor) -> None:
+    server.load("tiny/vit")
+    html = visitor.open("/models/tiny/vit").text
+    log = re.findall(r'<span class="what">([^<]+)</span>', html)
+    told = [line for line in log if line.startswith("Step")]
+    assert list(dict.fromkeys(line[:11] for line in told)) == [f"Step {step} of 9" for step in range(1, 10)]
+    assert log[-1].startswith("Ready to use. in ")
+    assert '<details id="story" class="story">' in html
+    server.load("nobody/nothing")
+    assert '<details id="story" class="story" open>' in visitor.open("/models/nobody/nothing").text
+
+
+def test_what_is_loaded_is_told_in_full(server: Server, visitor: Visitor) -> None:
+    server.load("tiny/llama")
+    facts = dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]+)</dd>", visitor.open("/models/tiny/llama").text))
+    assert facts["Architecture"] == "LlamaForCausalLM"
+    assert facts["Data type"] == "bfloat16"
+    assert facts["Weight files"] == "1"
+    assert facts["Revision"] == "none: files of this machine"
+    assert {"Parameters", "Device", "Memory it took"} <= facts.keys()

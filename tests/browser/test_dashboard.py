@@ -1,0 +1,86 @@
+"""The dashboard in a browser: memory, search, preview, several ids at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests import models
+from tests.browser.test_load import wait_live
+from tests.hub_server import HubServer
+from tests.server import Server
+
+OpenPage = Callable[..., Page]
+
+
+def test_the_memory_follows_what_comes_and_goes(server: Server, open_page: OpenPage) -> None:
+    page = wait_live(open_page("/"))
+    expect(page.locator(".legend .models")).to_have_count(0)
+    server.load("tiny/vit")
+    expect(page.locator(".legend .models")).to_have_text(re.compile(r"MB in 1 model$"))
+    server.load("tiny/bert")
+    expect(page.locator(".legend .models")).to_have_text(re.compile(r"MB in 2 models$"))
+    server.unload_all()
+    expect(page.locator(".legend .models")).to_have_count(0)
+
+
+def test_rows_are_filtered_as_one_types(server: Server, open_page: OpenPage) -> None:
+    page = wait_live(open_page("/?q=llama"))
+    shown = page.locator(".row:visible")
+    expect(shown).to_have_count(1)
+    search = page.get_by_label("Search the models by id")
+    search.fill("Tiny/")
+    expect(page.locator("#found")).to_have_text(re.compile(r"^5 of \d+ models$"))
+    expect(page).to_have_url(re.compile(r"\?q=Tiny%2F$"))
+    server.load("published/minilm")  # news of a hidden row leaves it hidden
+    expect(page.locator('[data-model="published/minilm"]')).to_have_attribute("data-state", "ready")
+    expect(page.locator('[data-model="published/minilm"]')).to_be_hidden()
+    search.fill("")
+    expect(page.locator("#found")).to_be_empty()
+    expect(page.locator(".row[hidden]")).to_have_count(0)
+
+
+def test_an_id_is_previewed_before_it_is_loaded(
+    tmp_path: Path, start_server: Callable[..., Server], open_page: OpenPage
+) -> None:
+    models.make_llama(tmp_path / "hub" / "org/there")
+    with HubServer(tmp_path / "hub") as hub:
+        own = start_server({"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0"}).wait_warm()
+        page = wait_live(open_page("/", to=own))
+        field = page.get_by_label("Load a model by its id")
+        field.press_sequentially("org/there")
+        files = len(hub.files("org/there"))
+        told = rf"^org/there: Hugging Face hub: \d+ kB in {files} files to fetch; needs \d+ kB, fits\.$"
+        expect(page.locator("#plan")).to_have_text(re.compile(told))
+        field.fill("org/there, org/not-there ../x")
+        expect(page.locator("#plan")).to_contain_text("No model org/not-there was found")
+        expect(page.locator("#plan")).to_contain_text("“../x” is not a model id.")
+        field.fill("")
+        expect(page.locator("#plan")).to_be_empty()
+        field.fill("org/there")
+        page.keyboard.press("Enter")
+        expect(page.locator('[data-model="org/there"]')).to_have_attribute("data-state", "ready")
+        expect(page.locator("#plan")).to_be_empty()
+
+
+def test_several_models_at_once_and_the_bad_ones_told(server: Server, open_page: OpenPage) -> None:
+    page = wait_live(open_page("/"))
+    page.get_by_label("Load a model by its id").fill("tiny/vit, ../x tiny/bert")
+    page.keyboard.press("Enter")
+    expect(page.locator(".ask [data-alert]")).to_contain_text("“../x” is not a model id.")
+    expect(page.locator(".ask [data-alert]")).to_contain_text("The others were asked for.")
+    for model_id in ("tiny/vit", "tiny/bert"):
+        expect(page.locator(f'[data-model="{model_id}"]')).to_have_attribute("data-state", "ready")
+
+
+def test_who_cancelled_is_told_in_the_row(server: Server, open_page: OpenPage) -> None:
+    frozen = server.freeze_load("tiny/llama")
+    page = wait_live(open_page("/"))
+    server.delete(f"/api/loads/{server.snapshot('tiny/llama')['load_id']}")
+    row = page.locator('[data-model="tiny/llama"]')
+    expect(row.locator("[data-say=headline]")).to_have_text("Cancelled over the API")
+    expect(row.locator("[data-say=headline]")).to_be_visible()
+    frozen.wait(10)

@@ -1,0 +1,137 @@
+"""The page of one model in a browser: segments, sparkline, log, try-it box, the end of the server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+from tests import models
+from tests.browser.states import freeze_in_weights
+from tests.browser.test_load import DEMO, model, wait_live
+from tests.server import Server
+from tests.web.test_trying import picture
+
+OpenPage = Callable[..., Page]
+LARGE = 8_000_000  # words of a sparse model of 2 GB
+PATH = "document.querySelector('#spark path').getAttribute('d')"
+
+# Whether the filled part ends in the segment of the running step, and the segments fill the bar.
+WATCH = """() => {
+  window.seen = [];
+  const look = () => {
+    const bar = document.querySelector("progress");
+    const running = document.querySelector(".segments [data-is=running] .line");
+    const lines = [...document.querySelectorAll(".segments .line")];
+    const sum = lines.reduce((total, line) => total + parseFloat(line.getAttribute("width")), 0);
+    if (running) {
+      const begin = parseFloat(running.getAttribute("x"));
+      const end = begin + parseFloat(running.getAttribute("width"));
+      seen.push([100 * bar.value, begin, end, sum]);
+    }
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
+
+
+def test_the_filled_part_agrees_with_the_segments(server: Server, open_page: OpenPage) -> None:
+    page = wait_live(open_page(f"/models/{DEMO}"))
+    page.evaluate(WATCH)
+    page.get_by_role("button", name="Load").click()
+    expect(model(page)).to_have_attribute("data-state", "ready")
+    seen = page.evaluate("seen")
+    assert len(seen) > 5
+    for value, _, end, total in seen:
+        assert value <= end + 0.5, "the bar is never past the running step"
+        assert abs(total - 100) < 0.5
+
+
+def large_server(start_server: Callable[..., Server], folder: Path, **settings: Any) -> Server:
+    models.make_sparse_llama(folder / "models" / "large/llama", LARGE)
+    return start_server(MODELS_DIR=folder / "models", **settings).wait_warm()
+
+
+def test_the_sparkline_is_there_after_a_reload_in_mid_load(
+    tmp_path: Path, start_server: Callable[..., Server], open_page: OpenPage
+) -> None:
+    own = large_server(start_server, tmp_path)
+    page = wait_live(open_page("/models/large/llama", to=own))
+    freeze_in_weights(own, "large/llama", 0.6)
+    page.wait_for_function(f"{PATH}.includes('L')")
+    kept = page.evaluate(PATH).count("L")
+    page.route("**/*.js", lambda route: route.abort())  # as the server drew it
+    page.reload()
+    assert page.evaluate(PATH).count("L") >= kept
+    expect(page.get_by_role("img", name="Rate since the start, at most")).to_have_count(1)
+    page.unroute("**/*.js")
+    wait_live(open_page("/models/large/llama", to=own))
+    own.unload_all()
+
+
+def test_the_log_grows_as_the_load_goes(server: Server, open_page: OpenPage) -> None:
+    page = wait_live(open_page("/models/tiny/vit"))
+    page.get_by_text("Log of the latest load").click()
+    page.get_by_role("button", name="Load").click()
+    expect(model(page)).to_have_attribute("data-state", "ready")
+    expect(page.locator("#log li").last).to_contain_text("Ready to use.")
+    lines = page.locator("#log .what").all_inner_texts()
+    steps = list(dict.fromkeys(line[:11] for line in lines if line.startswith("Step")))
+    assert steps == [f"Step {step} of 9" for step in range(1, 10)]
+    page.wait_for_timeout(400)  # the server's own log has come
+    assert page.locator("#log .what").all_inner_texts() == lines
+
+
+def test_a_failure_opens_the_log(server: Server, open_page: OpenPage) -> None:
+    server.load("nobody/here")
+    page = wait_live(open_page("/models/nobody/here"))
+    page.evaluate("document.getElementById('story').open = false")
+    page.get_by_role("button", name="Retry").click()
+    expect(page.locator("#story")).to_have_attribute("open", "")
+    error = server.snapshot("nobody/here")["error"]
+    expect(page.locator("#log li").last).to_contain_text(error["hint"])
+
+
+def test_a_prediction_is_run_on_the_page(server: Server, open_page: OpenPage) -> None:
+    page = wait_live(open_page("/models/tiny/bert"))
+    expect(page.locator("#try")).to_contain_text("Once the model is ready")
+    page.get_by_role("button", name="Load").click()
+    page.get_by_label("Text with the model's mask token").fill("a small [MASK]")
+    page.get_by_role("button", name="Run").click()
+    expect(page.locator("#answer tbody tr")).to_have_count(5)
+    page.get_by_label("Text with the model's mask token").fill("nothing is missing")
+    page.get_by_role("button", name="Run").click()
+    expect(page.locator("#answer .alert")).to_contain_text("cannot use these inputs")
+    expect(page).to_have_url(server.url + "/models/tiny/bert")
+
+
+def test_a_file_is_sent_by_the_page(server: Server, open_page: OpenPage) -> None:
+    server.load("tiny/vit")
+    page = wait_live(open_page("/models/tiny/vit"))
+    page.get_by_label("Image").set_input_files(
+        {"name": "a.png", "mimeType": "image/png", "buffer": picture()}
+    )
+    page.get_by_role("button", name="Run").click()
+    expect(page.locator("#answer")).to_contain_text("green")
+
+
+def test_the_end_of_the_server_is_told_before_it_comes(
+    start_server: Callable[..., Server], open_page: OpenPage
+) -> None:
+    own = start_server().wait_warm()
+    page = wait_live(open_page("/models/tiny/llama", to=own))
+    page.evaluate("""() => {
+      window.badges = [];
+      new MutationObserver(() => badges.push(document.getElementById("badge").textContent))
+        .observe(document.getElementById("badge"), { childList: true, characterData: true, subtree: true });
+    }""")
+    ending = threading.Thread(target=own.stop)
+    ending.start()
+    expect(page.locator("#badge")).to_have_text("Server stopped, waiting for it to come back")
+    ending.join()
+    assert page.evaluate("badges")[0] == "The server is shutting down."
+    own.start()
+    wait_live(page)
