@@ -10,6 +10,7 @@ from modelhub import words
 from modelhub.checkpoints import TOTAL_STEPS
 from modelhub.demos import DEMOS
 from modelhub.ledger import Ledger
+from modelhub.progress.trace import lasting_detail
 
 STATES = {
     "absent": "Not loaded",
@@ -193,7 +194,7 @@ def entry(snapshot: dict[str, Any]) -> str:
         if snapshot["stalled_for"] is not None:
             return f"Stalled. {_cause(snapshot)}"
         told = f"Step {snapshot['step']} of {TOTAL_STEPS}: {snapshot['message']}"
-        return f"{told} {snapshot['detail']}" if snapshot["detail"] else told
+        return " ".join(filter(None, (told, lasting_detail(snapshot))))
     if snapshot["state"] == "absent":
         return _line(snapshot)
     return f"{_headline(snapshot).removesuffix('.')}. {_line(snapshot)}".strip()

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+_COUNT = re.compile(r"tensor \d+ of \d+")
 _MOST_LINES = 200
 _MOST_POINTS = 240
+
+
+def lasting_detail(payload: dict[str, Any]) -> str | None:
+    """The detail of an event, if it is more than a count that the next event changes."""
+    detail: str | None = payload["detail"]
+    return None if detail is None or _COUNT.fullmatch(detail) else detail
 
 
 class Trace:
@@ -26,7 +34,8 @@ class Trace:
     def add(self, payload: dict[str, Any]) -> None:
         """Take an event of this load."""
         is_stalled = payload["stalled_for"] is not None
-        now = (payload["state"], payload["queue_position"], payload["step"], payload["detail"], is_stalled)
+        detail = lasting_detail(payload)
+        now = (payload["state"], payload["queue_position"], payload["step"], detail, is_stalled)
         if now != self._last:
             self._last = now
             self.lines.append(payload)

@@ -143,6 +143,22 @@ def _refuse_an_id(world: World, page: Page) -> None:
     expect(page.locator(".ask [data-alert]")).to_be_visible()
 
 
+def _preview(world: World, page: Page) -> None:
+    page.get_by_label("Load a model by its id").fill(f"{ABSENT}, {TOO_BIG}")
+    expect(page.locator("#plan")).to_contain_text("does not fit")
+
+
+def _search(world: World, page: Page) -> None:
+    page.get_by_label("Search the models by id").fill("tiny")
+    expect(page.locator("#found")).not_to_be_empty()
+
+
+def _try_it(world: World, page: Page) -> None:
+    page.get_by_role("button", name="Run").click()
+    expect(page.locator("#answer table")).to_be_visible()
+    page.get_by_text("Log of the latest load").click()
+
+
 def _pull_the_plug(world: World, page: Page) -> None:
     world.fresh.kill()
     expect(page.locator("#badge")).to_have_attribute("data-state", "lost")
@@ -152,11 +168,14 @@ STATES = (
     State("dashboard-empty-hub", lambda world: world.fresh.url),
     State("dashboard-every-state", _busy("/")),
     State("dashboard-refused-id", _busy("/"), _refuse_an_id),
+    State("dashboard-preview", _busy("/"), _preview),
+    State("dashboard-search", _busy("/"), _search),
     State("model-absent", _model(ABSENT)),
     State("model-queued", _model(QUEUED)),
     State("model-loading-weights", _model(WEIGHTS)),
     State("model-downloading", _model(DOWNLOADING)),
     State("model-ready", _model(READY)),
+    State("model-tried", _model(READY), _try_it),
     State("model-failed", _model(FAILED)),
     State("model-no-memory", _model(TOO_BIG)),
     State("model-cancelled", _model(CANCELLED)),

@@ -17,6 +17,8 @@ def test_only_what_is_new_is_a_line() -> None:
     trace = Trace("1")
     for done in range(50):
         trace.add(event(done=done, elapsed=done / 10))
+    for number in range(20):
+        trace.add(event(detail=f"tensor {number} of 20"))
     trace.add(event(detail="part-2"))
     trace.add(event(detail="part-2", stalled_for=10.0))
     trace.add(event(detail="part-2", stalled_for=11.0))
