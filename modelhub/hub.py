@@ -141,7 +141,7 @@ class Hub:
         """
         snapshot = self.adapter.snapshot(model_id)
         if snapshot["seq"] == 0 and model_id in self._interrupted:
-            snapshot["error"] = self._interrupted[model_id]
+            return {**snapshot, "error": self._interrupted[model_id]}
         return snapshot
 
     def load(self, load_id: str) -> dict[str, Any]:

@@ -175,6 +175,49 @@ def test_a_stall_is_said_in_words() -> None:
     assert phrases.describe(loading(stalled_for=12.34))["stalled"].startswith("Nothing new for 12 s.")
 
 
+@pytest.mark.parametrize(
+    ("changes", "likely"),
+    [
+        (
+            {"step": 3, "unit": "bytes", "done": 5, "size": 9, "detail": "model.safetensors"},
+            "the network or the hub",
+        ),
+        ({"step": 1, "detail": "asking the hub"}, "the network or the hub"),
+        ({"step": 2, "unit": "bytes", "done": 5, "size": 9, "detail": "4 files from the hub"}, "the network"),
+        ({"id": "demo/random-2gb", "step": 3, "unit": "bytes", "done": 5, "size": 9}, "the disk is slow"),
+        (
+            {"step": 5, "unit": "bytes", "done": 5, "size": 9, "detail": "model.safetensors"},
+            "the disk is slow",
+        ),
+        ({"step": 9, "detail": "a first forward pass"}, "the processor is busy"),
+    ],
+)
+def test_a_stall_names_its_likely_cause(changes: dict[str, Any], likely: str) -> None:
+    stalled = loading(**{"stalled_for": 12.0, **changes})
+    said = phrases.describe(stalled)["stalled"]
+    assert likely in said
+    assert said.endswith("The load goes on.")
+    assert phrases.entry(stalled).startswith("Stalled. ")
+    assert phrases.entry(stalled) == phrases.entry({**stalled, "stalled_for": 99.0}), "the log tells it once"
+
+
+def test_an_interrupted_load_is_said_with_what_to_do() -> None:
+    error = {**ModelhubError("interrupted", id="a/b").to_dict(), "step": None}
+    said = phrases.tell(snapshot(error=error))
+    assert (said["state"], said["kind"], said["actions"]) == ("Interrupted", "interrupted", ["load"])
+    assert said["headline"] == "The server stopped while a/b was loading."
+    assert said["line"] == "Load it again: what was fetched is kept."
+
+
+def test_a_plan_in_words() -> None:
+    plan = {"source": "hub", "files": 12, "size_bytes": 2_200_000_000, "free_bytes": 10**10}
+    left = {"fetch_files": 2, "fetch_bytes": 1_200_000_000}
+    assert phrases.plan(plan | left) == "Hugging Face hub: 1.2 GB in 2 files to fetch; needs 2.2 GB, fits."
+    none = {"source": "cache", "fetch_files": 0, "fetch_bytes": 0, "free_bytes": 10**9}
+    said = "Hugging Face cache: 12 files, nothing to fetch; needs 2.2 GB, 1.0 GB free: does not fit."
+    assert phrases.plan(plan | none) == said
+
+
 def test_who_cancelled_is_said() -> None:
     said = phrases.describe(snapshot(state="cancelled", by="page", step=5, elapsed=12.5))
     assert said["headline"] == "Cancelled from a page"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import socketio
 
+from modelhub import phrases
 from tests.server import Server, Watcher, check_truth
 
 LLAMA, BERT = "tiny/llama", "tiny/bert"
@@ -71,6 +72,25 @@ def test_the_dashboard_hears_of_every_model_and_a_room_only_of_its_own(
     assert dashboard.of(LLAMA)
     assert not room.of(LLAMA)
     assert both.of(BERT) == dashboard.of(BERT) == room.events, "told once to who is in both rooms"
+
+
+def test_pages_hear_the_same_with_words(empty_server: Server, watch: Watch) -> None:
+    plain, page, dashboard = watch(empty_server), watch(empty_server), watch(empty_server)
+    plain.subscribe(BERT)
+    snapshot = page.client.call("subscribe", {"id": BERT, "words": True}, timeout=5)["snapshot"]
+    assert snapshot == phrases.with_words(empty_server.snapshot(BERT))
+    models = dashboard.client.call("subscribe", {"words": True}, timeout=5)["snapshot"]["models"]
+    assert all("said" in model["snapshot"] for model in models)
+    empty_server.request_load(BERT)
+    for watcher in (plain, page, dashboard):
+        watcher.wait_for("model_load_completed", model_id=BERT)
+    assert not any("said" in payload for _, payload in plain.events)
+    with_words = [(name, phrases.with_words(payload)) for name, payload in plain.events]
+    assert page.of(BERT) == dashboard.of(BERT) == with_words
+    assert page.client.call("unsubscribe", {"id": BERT}, timeout=5) == {"ok": True}
+    empty_server.delete(f"/api/models/{BERT}")
+    dashboard.wait_for("model_unloaded", model_id=BERT)
+    assert "model_unloaded" not in page.names()
 
 
 def test_only_rooms_of_known_models(server: Server, watch: Watch) -> None:
