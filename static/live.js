@@ -114,7 +114,7 @@ export function stepTimes(s) {
   return times.map((t) => (t == null ? "–" : duration(t)));
 }
 
-// An event is old, the next one, or shows that some were missed. What subscribe answers is old or new.
+// Whether an event is old, the next one, or shows that some were missed.
 
 export function judge(last, next, isAnswer = false) {
   if (!last || last.epoch !== next.epoch) return last && !isAnswer ? "missed" : "news";
@@ -155,7 +155,7 @@ export function take(s, isAnswer) {
   return verdict;
 }
 
-// The bar follows the newest progress that the server told, never past it: nothing can deny what it shows.
+// The bar follows the newest progress that was told, never past it.
 function barAt({ from, to, began, span }, now) {
   return from + (to - from) * Math.min(1, (now - began) / span);
 }
