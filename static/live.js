@@ -1,4 +1,4 @@
-// What every page shares: words, bars, buttons, the connection.
+// What every page shares.
 
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
 export const data = read(globalThis.document); // the page's snapshots, and the words for what they name
@@ -8,7 +8,7 @@ export function read(page) {
   return JSON.parse(page.getElementById("data").textContent);
 }
 
-// Words: as modelhub/words.py and modelhub/phrases.py have them.
+// Words as modelhub/words.py and phrases.py have them.
 
 function fixed(value, digits) { // as Python rounds: a tie goes to the even digit
   if (digits) return (value * 4 % 4 === 1 ? value - 0.05 : value).toFixed(1);
@@ -224,7 +224,7 @@ function frame() {
   if (moving.length) animate();
 }
 
-// Buttons: the form goes as it would without a script, only the page stays.
+// The form goes as without a script, only the page stays.
 
 const deaf = new WeakMap(); // form -> until when: a quick second click is not meant for the next button
 
