@@ -114,7 +114,7 @@ def _memory(all_of_them: list[Contestant], folder: Path, weights: list[Path], ca
     return found
 
 
-def _drop(folder: Path) -> None:
+def drop(folder: Path) -> None:
     """Drop the model's files from the page cache."""
     for path in folder.iterdir():
         descriptor = os.open(path, os.O_RDONLY)

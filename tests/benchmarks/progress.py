@@ -1,6 +1,6 @@
 """What telling costs: ``python -m tests.benchmarks.progress [--rounds N] [--data DIR] [--model ID]``.
 
-The same load on two servers, in turn: one tells ten watchers of the model how it goes, the other tells nobody.
+The same load on two servers, in turn: one tells ten watchers of the model how it goes, the other nobody.
 """
 
 from __future__ import annotations
