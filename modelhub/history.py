@@ -45,6 +45,7 @@ _MIGRATIONS = (  # the n-th makes version n of a file that has version n - 1; PR
     ALTER TABLE loads ADD COLUMN memory INTEGER;
     ALTER TABLE loads ADD COLUMN timeline TEXT;
     CREATE INDEX loads_by_time ON loads (requested_at);
+    CREATE INDEX loads_by_state ON loads (state, requested_at);
     """,
 )
 _COLUMNS = (  # all but the timeline, which is long and wanted of one load at a time
@@ -56,7 +57,7 @@ _JSON_COLUMNS = ("error", "steps", "timeline")
 _UNFINISHED = ("queued", "loading")
 _NEWEST_FIRST = "ORDER BY requested_at DESC, rowid DESC LIMIT ? OFFSET ?"
 _BUSY_TIMEOUT_S = 0.2
-FIGURES_OF_NEWEST = 10_000
+FIGURES_OF_NEWEST = 2_000
 
 
 class Journal:
