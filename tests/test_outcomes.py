@@ -9,7 +9,7 @@ import pytest
 
 from modelhub.outcomes import OUTCOMES, Result, figures, mean_rate, outcome_of
 from modelhub.phrases import STATES
-from modelhub.web.api import LOAD_STATES
+from modelhub.web.resources import LOAD_STATES
 
 
 def of(*results: tuple[str, float | None, int | None]) -> list[Result]:
