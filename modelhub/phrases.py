@@ -109,6 +109,11 @@ def moment(seconds: float | None) -> str:
     return "–" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def stamp(seconds: float) -> str:
+    """A moment for machines, as ``<time datetime>`` takes it: ``stamp(0)`` is ``"1970-01-01T00:00:00Z"``."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
 def _percent(snapshot: dict[str, Any]) -> str:
     if snapshot["state"] != "loading" or snapshot["progress"] is None:
         return ""
