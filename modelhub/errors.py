@@ -34,7 +34,9 @@ FAILURES: dict[str, Failure] = {
         "No model {id} was found in the models folder, the Hugging Face cache or on the hub.",
         "Check the spelling of the id. A private model needs a token: run 'hf auth login'.",
     ),
-    "unknown_load": Failure(404, "There is no load {id}.", "Every load there was is at /history."),
+    "unknown_load": Failure(
+        404, "There is no load {id}.", "The history lists every load that there was: /history."
+    ),
     "not_found": Failure(404, "There is nothing at this address.", "See /docs for what there is."),
     "method_not_allowed": Failure(
         405, "This address does not take that method.", "See /docs for what it takes."

@@ -92,10 +92,21 @@ class Hub:
         with self._lock:
             self._closing = True
             journal = self._journal
+            if journal is not None:
+                self._keep_unfinished(journal)
         self.launcher.close()
         if journal is not None:
             journal.interrupt()
             journal.close()
+
+    def _keep_unfinished(self, journal: Journal) -> None:
+        """How far the loads under way had come: their page is to tell it after the restart."""
+        for load in self._loads.values():
+            timeline = self.adapter.timeline(load.load_id, load.model_id)
+            if timeline is not None:
+                snapshot = self.snapshot(load.model_id)
+                values = {"seconds": snapshot["elapsed"], "steps": snapshot["steps"], "timeline": timeline}
+                journal.update(load.load_id, ended_at=time.time(), **values)
 
     # What there is
 

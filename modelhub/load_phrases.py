@@ -9,6 +9,7 @@ from modelhub.checkpoints import TOTAL_STEPS, describe_step
 from modelhub.outcomes import ModelFigures, mean_rate, outcome_of
 from modelhub.phrases import ASKERS, SOURCES, moment
 
+_WORTH_TELLING_S = 0.05
 OUTCOMES = {
     "completed": "Completed",
     "failed": "Failed",
@@ -40,19 +41,21 @@ def ending(load: dict[str, Any], last_step: int | None) -> str:
         while_waiting = "" if last_step or load["started_at"] else " while it waited in line"
         return " ".join(filter(None, ("Cancelled", by))) + f"{while_waiting}{after}{at}."
     if state == "interrupted":
-        return f"The server stopped while it was loading{at}."
+        return f"Interrupted{after}{at}."
     return "It waits in line." if state == "queued" else f"It is loading{at}."
 
 
 def figures(load: dict[str, Any]) -> list[tuple[str, str]]:
-    """What counts most, as pairs of name and words; an en dash where it is not known."""
-    rate = mean_rate(load["bytes"], load["seconds"])
-    return [
-        ("Took", _or_dash(load["seconds"], words.duration)),
-        ("Weights", _or_dash(load["bytes"], words.size)),
-        ("Mean rate", _or_dash(rate, words.rate)),
-        ("Memory it took", _or_dash(load["memory"], words.size)),
-    ]
+    """What counts most and is known, as pairs of name and words."""
+    so_far = (load["snapshot"] or {}).get("elapsed") if load["seconds"] is None else None
+    rows = (
+        ("So far", words.duration(so_far)),
+        ("Took", words.duration(load["seconds"])),
+        ("Weights", words.size(load["bytes"])),
+        ("Mean rate", words.rate(mean_rate(load["bytes"], load["seconds"]))),
+        ("Memory it took", words.size(load["memory"])),
+    )
+    return [(name, value) for name, value in rows if value != "unknown"]
 
 
 def facts(load: dict[str, Any]) -> list[tuple[str, str]]:
@@ -60,7 +63,7 @@ def facts(load: dict[str, Any]) -> list[tuple[str, str]]:
     waited = None if load["started_at"] is None else load["started_at"] - load["requested_at"]
     rows = (
         ("Asked for", f"{moment(load['requested_at'])}, {ASKERS.get(load['by'], load['by'])}"),
-        ("Waited in line", words.fine_duration(waited) if waited is not None else None),
+        ("Waited in line", words.duration(waited) if waited and waited >= _WORTH_TELLING_S else None),
         ("Began", moment(load["started_at"]) if load["started_at"] else None),
         ("Ended", moment(load["ended_at"]) if load["ended_at"] else None),
         ("From", SOURCES.get(load["source"] or "", load["source"])),
@@ -69,7 +72,7 @@ def facts(load: dict[str, Any]) -> list[tuple[str, str]]:
         ("Parameters", words.count(load["parameters"]) if load["parameters"] else None),
         ("Data type", load["dtype"]),
         ("Device", load["device"]),
-        ("Load", load["load_id"]),
+        ("Load id", load["load_id"]),
     )
     return [(name, value) for name, value in rows if value]
 
@@ -79,8 +82,8 @@ def counted(series: dict[str, Any]) -> str:
     began, ended = series["at"][0], series["at"][-1]
     first, last = series["bytes"][0], series["bytes"][-1]
     text = f"Step {series['step']}, {describe_step(series['step']).message.rstrip('.')}: "
-    if ended <= began:
-        return f"{text}{words.size(last)} at {words.fine_duration(ended)}."
+    if last == first:
+        return f"{text}{words.size(last)}, counted at once at {words.fine_duration(began)}."
     rate = words.rate((last - first) / (ended - began))
     span = f"from {words.fine_duration(began)} to {words.fine_duration(ended)}"
     return f"{text}{words.size(first)} to {words.size(last)}, {span}; {rate} on average."

@@ -14,6 +14,7 @@ from modelhub.outcomes import outcome_of
 WIDTH, HEIGHT = 1000, 100  # of the view box that the lines are in
 _MOST_MARKS = 5
 _MOST_LEVELS = 3
+_LEAST_SEEN = 0.005  # of the height: a line below it would lie on the axis
 _NICE_TIMES = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000, 86400)
 _LAST_IS = {"completed": "done", "failed": "failed", "running": "running"}
 
@@ -47,7 +48,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Bytes over time in one step: the points of a polyline, of the area below it, and the same in words."""
+    """Bytes over time in one step: a polyline, the polygon below it, and the same in words."""
 
     points: str
     area: str
@@ -80,12 +81,13 @@ def draw(load: dict[str, Any], timeline: dict[str, Any] | None) -> Drawing | Non
     if total <= 0 or not any(at is not None for at in begins):
         return None
     kept = timeline or {"series": [], "stalls": []}
-    series = [one for one in kept["series"] if one["at"]]
-    most = max((max(one["bytes"]) for one in series), default=0)
+    most = max((one["bytes"][-1] for one in kept["series"]), default=0)
+    series = [one for one in kept["series"] if one["bytes"][-1] > most * _LEAST_SEEN]
+    bars = _bars(load, begins, steps, kept["stalls"], total)
     return Drawing(
-        bars=_bars(load, begins, steps, kept["stalls"], total),
+        bars=bars,
         marks=_marks(total),
-        lines=[_line(one, total, most) for one in series] if most else [],
+        lines=[_line(one, total, most, bars[one["step"] - 1].span) for one in series],
         levels=_levels(most),
         stalls=[_span(stall["at"], stall["seconds"], total) for stall in kept["stalls"]],
         said_stalls=[load_phrases.stall(stall) for stall in kept["stalls"]],
@@ -152,7 +154,7 @@ def _span(at: float, seconds: float, total: float) -> Span:
 
 def _marks(total: float) -> list[Mark]:
     """Marks at round times, the first at 0."""
-    apart = _round_up(total / _MOST_MARKS)
+    apart = max(0.001, _round_up(total / _MOST_MARKS))
     if apart > 1:
         days = 86400.0 * math.ceil(total / _MOST_MARKS / 86400)
         apart = next((float(nice) for nice in _NICE_TIMES if total / nice <= _MOST_MARKS), days)
@@ -181,13 +183,14 @@ def _percent(share: float) -> float:
     return round(100 * share, 3)
 
 
-def _line(series: dict[str, Any], total: float, most: int) -> Line:
+def _line(series: dict[str, Any], total: float, most: int, step: Span | None) -> Line:
+    """The count of a step; what it came to holds until the step ends."""
     places = [
         (round(WIDTH * min(at / total, 1.0), 1), round(HEIGHT * (1 - done / most), 2))
         for at, done in zip(series["at"], series["bytes"], strict=True)
     ]
-    if len(places) == 1:
-        places *= 2  # a line without length, which its round ends make a dot
+    end = WIDTH * (step.x + step.width) / 100 if step is not None else 0.0
+    places.append((max(places[-1][0], round(end, 1)), places[-1][1]))
     points = " ".join(f"{x:g},{y:g}" for x, y in places)
     area = f"{places[0][0]:g},{HEIGHT} {points} {places[-1][0]:g},{HEIGHT}"
     return Line(points, area, load_phrases.counted(series))
