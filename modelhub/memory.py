@@ -21,10 +21,9 @@ class ProcessMemory(NamedTuple):
 def process_memory(pid: int) -> ProcessMemory:
     """The memory of a process: PSS on Linux, else its resident size; zeros for a process that is gone."""
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
-        sizes = {name: int(rest.split()[0]) * 1024 for name, rest in (line.split(":") for line in lines)}
+        sizes = _sizes(f"/proc/{pid}/smaps_rollup")
         return ProcessMemory(sizes["Pss"], sizes.get("Pss_File", 0))
-    except (OSError, KeyError, ValueError, IndexError):
+    except (OSError, KeyError, ValueError):
         pass
     try:
         return ProcessMemory(psutil.Process(pid).memory_info().rss, 0)
@@ -38,12 +37,16 @@ def resident() -> ProcessMemory:
     Told at once, where the proportional share takes the kernel 20 ms for each GB mapped.
     """
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        pairs = (line.split(":") for line in lines)
-        sizes = {name: int(rest.split()[0]) * 1024 for name, rest in pairs if name in _RSS}
-        return ProcessMemory(sum(sizes.values()), sizes["RssFile"])
-    except (OSError, KeyError, ValueError, IndexError):
+        sizes = _sizes("/proc/self/status")
+        return ProcessMemory(sum(sizes[name] for name in _RSS), sizes["RssFile"])
+    except (OSError, KeyError, ValueError):
         return ProcessMemory(psutil.Process().memory_info().rss, 0)
+
+
+def _sizes(path: str) -> dict[str, int]:
+    """What a file of /proc says in lines like ``Pss:  12 kB``, in bytes by name."""
+    pairs = (line.split(":") for line in Path(path).read_text().splitlines() if line.endswith(" kB"))
+    return {name: int(rest.split()[0]) * 1024 for name, rest in pairs}
 
 
 def free_bytes(proc: Path = Path("/proc/self")) -> int:

@@ -1,4 +1,4 @@
-// What every page shares: words, bars, buttons, the connection.
+// What every page shares.
 
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
 export const data = read(globalThis.document); // the page's snapshots, and the words for what they name
@@ -8,7 +8,7 @@ export function read(page) {
   return JSON.parse(page.getElementById("data").textContent);
 }
 
-// Words: as modelhub/words.py and modelhub/phrases.py have them.
+// Words as modelhub/words.py and phrases.py have them.
 
 function fixed(value, digits) { // as Python rounds: a tie goes to the even digit
   if (digits) return (value * 4 % 4 === 1 ? value - 0.05 : value).toFixed(1);
@@ -114,7 +114,7 @@ export function stepTimes(s) {
   return times.map((t) => (t == null ? "–" : duration(t)));
 }
 
-// An event is old, the next one, or shows that some were missed. What subscribe answers is old or new.
+// Whether an event is old, the next one, or shows that some were missed.
 
 export function judge(last, next, isAnswer = false) {
   if (!last || last.epoch !== next.epoch) return last && !isAnswer ? "missed" : "news";
@@ -155,7 +155,7 @@ export function take(s, isAnswer) {
   return verdict;
 }
 
-// The bar follows the newest progress that the server told, never past it: nothing can deny what it shows.
+// The bar follows the newest progress that was told, never past it.
 function barAt({ from, to, began, span }, now) {
   return from + (to - from) * Math.min(1, (now - began) / span);
 }
@@ -224,7 +224,7 @@ function frame() {
   if (moving.length) animate();
 }
 
-// Buttons: the form goes as it would without a script, only the page stays.
+// The form goes as without a script, only the page stays.
 
 const deaf = new WeakMap(); // form -> until when: a quick second click is not meant for the next button
 

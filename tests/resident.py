@@ -1,9 +1,10 @@
-"""What of a file is really in memory, asked in another way than modelhub does."""
+"""What of a file is really in memory, asked in another way than modelhub does; and out of it again."""
 
 from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 from pathlib import Path
 
 import numpy
@@ -20,3 +21,10 @@ def resident_bytes(path: Path) -> int:
         address = numpy.frombuffer(mapped, dtype=numpy.uint8, count=1).ctypes.data
         assert _mincore(address, size, pages.ctypes.data) == 0
     return int((pages & 1).sum()) * mmap.PAGESIZE
+
+
+def drop(path: Path) -> None:
+    """Out of the page cache: written to disk first, since only clean pages can be dropped."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 from modelhub import loader
@@ -23,13 +25,11 @@ def rehearse() -> None:
     """
     try:
         with tempfile.TemporaryDirectory(prefix="modelhub-") as folder:
-            maker = DemoMaker(_TINY, Path(folder))
-            for part in (maker.bring_config, maker.bring_processor, maker.bring_weights):
-                for _ in part():
+            with closing(DemoMaker(_TINY, Path(folder))) as maker:
+                for _ in chain(maker.bring_config(), maker.bring_processor(), maker.bring_weights()):
                     pass
-            maker.close()
-            steps = loader.load(LoadSpec(_TINY.model_id, models_dir=folder, demo_dir=folder, device="cpu"))
-            next(checkpoint for checkpoint in steps if checkpoint.step > _LAST_STEP)
-            steps.close()
+            spec = LoadSpec(_TINY.model_id, models_dir=folder, demo_dir=folder, device="cpu")
+            with closing(loader.load(spec)) as steps:
+                next(checkpoint for checkpoint in steps if checkpoint.step > _LAST_STEP)
     except Exception as error:
         log.warning("The first load will take a little longer: %s", error)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import Any
 
 from tests.benchmarks import contestants, environments
 from tests.benchmarks.contestants import Contestant, Fresh, Modelhub, Process, Serve
+from tests.resident import drop
 from tests.server import Server, Watcher
 
 MODELS = ("demo/random-0.1gb", "demo/random-0.5gb", "demo/random-2gb")
@@ -65,7 +65,7 @@ def _contest(
         for _ in range(rounds):
             for one in all_of_them:
                 if cache == "cold":
-                    drop(folder)
+                    drop_all(folder)
                 before = contestants.processor_seconds(one.tree) if one.tree else 0.0
                 seconds[one.name].append(one.run())
                 if one.tree:
@@ -106,7 +106,7 @@ def _memory(all_of_them: list[Contestant], folder: Path, weights: list[Path], ca
     for one in all_of_them:
         if one.tree and one.name != "floor":
             if cache == "cold":
-                drop(folder)
+                drop_all(folder)
             with contestants.peak_memory(one.tree) as held:
                 one.run()
             found[one.name] = round((held[1] - held[0] - size) / 1e6, 1)
@@ -114,13 +114,10 @@ def _memory(all_of_them: list[Contestant], folder: Path, weights: list[Path], ca
     return found
 
 
-def _drop(folder: Path) -> None:
+def drop_all(folder: Path) -> None:
     """Drop the model's files from the page cache."""
     for path in folder.iterdir():
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(descriptor)
+        drop(path)
 
 
 def _show(rows: list[dict[str, Any]], rounds: int) -> None:

@@ -1,6 +1,6 @@
 """What telling costs: ``python -m tests.benchmarks.progress [--rounds N] [--data DIR] [--model ID]``.
 
-The same load on two servers, in turn: one tells ten watchers of the model how it goes, the other tells nobody.
+The same load on two servers, in turn: one tells ten watchers of the model how it goes, the other nobody.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks.load import drop
+from tests.benchmarks.load import drop_all
 from tests.server import Server, Watcher
 
 WATCHERS = 10
@@ -61,7 +61,7 @@ def _measure(
     for number in range(rounds):
         for name in sorted(servers, reverse=bool(number % 2)):
             if cache == "cold":
-                drop(telling.data_dir / "demo" / model_id)
+                drop_all(telling.data_dir / "demo" / model_id)
             ended = servers[name].load(model_id)
             assert ended["state"] == "ready", ended["error"]
             seconds[name].append(ended["seconds"])

@@ -1,4 +1,4 @@
-"""Debian's chromium, as the browser tests, the gallery and Lighthouse start it."""
+"""Debian's chromium, as the browser tests and the gallery start it."""
 
 from __future__ import annotations
 

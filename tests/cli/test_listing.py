@@ -38,11 +38,12 @@ def test_json_is_what_rest_says(empty_server: Server) -> None:
 
 
 def test_watching_on_a_terminal_shows_a_load_come_and_ends_with_ctrl_c(
-    empty_server: Server, terminal: Callable[..., Terminal]
+    start_server: Callable[..., Server], terminal: Callable[..., Terminal]
 ) -> None:
-    running = terminal(empty_server.environ, "models", "--watch")
+    own = start_server().wait_warm()  # its table fits on the screen
+    running = terminal(own.environ, "models", "--watch")
     running.wait_for("Not loaded")
-    empty_server.request_load(LLAMA)
+    own.request_load(LLAMA)
     running.wait_for(" of memory")
     running.interrupt()
     assert running.wait() == 0

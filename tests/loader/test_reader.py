@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import threading
 from pathlib import Path
@@ -17,6 +16,7 @@ from modelhub.loader.pagecache import PageCache
 from modelhub.loader.populate import Window
 from modelhub.loader.reader import Reader
 from tests import models
+from tests.resident import drop, resident_bytes
 
 
 @pytest.fixture
@@ -28,20 +28,20 @@ def weights(tmp_path: Path) -> tuple[Files, tuple[WeightFile, ...]]:
 
 
 def _drop(weights: tuple[WeightFile, ...]) -> None:
-    """Out of the page cache: written to disk first, since only clean pages can be dropped."""
     for weight in weights:
-        with weight.path.open("rb") as file:
-            os.fsync(file.fileno())
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        drop(weight.path)
 
 
-def _cached(weights: tuple[WeightFile, ...]) -> int:
-    """Bytes of these files in the page cache, in whole pages."""
-    cache, pages = PageCache(), 0
-    for weight in weights:
-        with weight.path.open("rb") as file:
-            pages += cache.cached_pages(file.fileno(), 0, weight.size) or 0
-    return pages * mmap.PAGESIZE
+def _resident(weights: tuple[WeightFile, ...]) -> int:
+    return sum(resident_bytes(weight.path) for weight in weights)
+
+
+def _read(files: Files, weights: tuple[WeightFile, ...], limit: int | None = None) -> Reader:
+    """A reader that has read all it may."""
+    reader = Reader(files, weights, limit)
+    reader.start()
+    reader.wait(Cancel())
+    return reader
 
 
 def test_a_cold_file_is_read_and_a_warm_one_only_counted(
@@ -51,12 +51,8 @@ def test_a_cold_file_is_read_and_a_warm_one_only_counted(
         pytest.skip("this kernel has no cachestat")
     files, found = weights
     _drop(found)
-    cold = Reader(files, found)
-    cold.start()
-    cold.wait(Cancel())
-    warm = Reader(files, found)
-    warm.start()
-    warm.wait(Cancel())
+    cold = _read(files, found)
+    warm = _read(files, found)
     assert cold.size == warm.size == sum(weight.path.stat().st_size for weight in found)
     assert (cold.done, cold.read) == (cold.size, cold.size)
     assert (warm.done, warm.read) == (warm.size, 0)
@@ -67,9 +63,7 @@ def test_without_cachestat_everything_is_read(
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: "some-other")
     files, found = weights
-    reader = Reader(files, found)
-    reader.start()
-    reader.wait(Cancel())
+    reader = _read(files, found)
     assert (reader.done, reader.read) == (reader.size, reader.size)
 
 
@@ -79,9 +73,7 @@ def test_small_pieces_add_up(
     monkeypatch.setattr(room, "PIECE_BYTES", 4096)
     files, found = weights
     _drop(found)
-    reader = Reader(files, found)
-    reader.start()
-    reader.wait(Cancel())
+    reader = _read(files, found)
     assert reader.done == reader.size
 
 
@@ -91,11 +83,9 @@ def test_what_cannot_be_brought_through_a_mapping_is_read(
     monkeypatch.delattr("mmap.MADV_HUGEPAGE")
     files, found = weights
     _drop(found)
-    reader = Reader(files, found)
-    reader.start()
-    reader.wait(Cancel())
+    reader = _read(files, found)
     assert (reader.done, reader.read) == (reader.size, reader.size)
-    assert _cached(found) >= reader.size
+    assert _resident(found) >= reader.size
 
 
 def test_no_more_is_read_than_memory_holds(
@@ -105,20 +95,17 @@ def test_no_more_is_read_than_memory_holds(
     files, found = weights
     _drop(found)
     limit = found[0].size + 4096
-    reader = Reader(files, found, limit)
-    reader.start()
-    reader.wait(Cancel())
+    reader = _read(files, found, limit)
     assert reader.done == limit < reader.size
-    assert _cached(found[2:]) == 0
+    assert _resident(found[2:]) == 0
 
 
 def test_a_window_brings_bytes_and_says_where_it_cannot(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(bytes(range(256)) * 4096)
     size = path.stat().st_size
+    drop(path)
     with path.open("rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         with Window(file.fileno(), size) as window:
             assert window.bring(0, size // 2)
             assert PageCache().is_cached(file.fileno(), 0, size // 2)
@@ -175,6 +162,5 @@ def test_the_page_cache_tells_pages(tmp_path: Path) -> None:
             pytest.skip("this kernel has no cachestat")
         assert cache.cached_pages(file.fileno(), 0, 3 * 4096 + 1) == 4
         assert cache.is_cached(file.fileno(), 4096, 4096)
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        drop(path)
         assert not cache.is_cached(file.fileno(), 4096, 4096)

@@ -1,0 +1,37 @@
+"""The rehearsal does its work, and leaves neither a thread nor a file."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from modelhub.loader import mapped
+from modelhub.loader.rehearsal import rehearse
+
+
+def test_a_rehearsal_loads_the_weights_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    finished: list[str] = []
+    finish = mapped._finish
+    monkeypatch.setattr(
+        mapped, "_finish", lambda *given: (finish(*given), finished.append(type(given[0]).__name__))
+    )
+    before = set(threading.enumerate())
+    rehearse()
+    assert finished == ["LlamaForCausalLM"]
+    assert set(threading.enumerate()) <= before
+    assert list(tmp_path.iterdir()) == []
+    assert caplog.records == []
+
+
+def test_a_rehearsal_that_fails_is_said_and_harms_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not-there"))
+    rehearse()
+    assert "The first load will take a little longer" in caplog.text
