@@ -161,7 +161,15 @@ class Hub:
     # What can be done
 
     def request(self, model_id: str, by: str, force: bool = False) -> tuple[dict[str, Any], bool]:
-        """Load a model, or join the load that runs or is done: (load resource, whether it is a new load)."""
+        """Load a model, or join the load that runs or is done: (load resource, whether it is a new load).
+
+        Answers when the load's first event was told: whoever asks after it finds the model queued or loading.
+        """
+        load, is_new = self._join_or_make(model_id, by, force)
+        load.told.wait(_PATIENCE_S)
+        return self._load_resource(load.row), is_new
+
+    def _join_or_make(self, model_id: str, by: str, force: bool) -> tuple[Load, bool]:
         parse_model_id(model_id)
         journal = self.journal
         with self._lock:
@@ -169,7 +177,7 @@ class Hub:
                 raise ModelhubError("shutting_down")
             current = self._loads.get(model_id)
             if current is not None and current.state in (*ACTIVE, "ready"):
-                return self._load_resource(current.row), False
+                return current, False
             if current is not None and current.state == "unloading":
                 raise _wrong_state(
                     model_id, "unloading", "It leaves memory just now.", "Try again in a moment."
@@ -180,7 +188,7 @@ class Hub:
             journal.add(load.load_id, model_id, by)
             load.row = journal.load(load.load_id) or {"load_id": load.load_id, "model_id": model_id}
         self._spawn(self._run, load)
-        return self._load_resource(load.row), True
+        return load, True
 
     def cancel(self, load_id: str, by: str) -> dict[str, Any]:
         """Cancel a load that waits or runs, and wait until its end was told."""
@@ -263,6 +271,7 @@ class Hub:
             if position is not None and position != told:
                 told = position
                 self.adapter.queued(load.model_id, load.load_id, position)
+                load.told.set()
             load.wake.wait()
             load.wake.clear()
         return load.cancelled_by is None
@@ -274,6 +283,7 @@ class Hub:
         entry = self._catalogue.find(load.model_id)
         wait_s = self.launcher.expected_wait_s()
         self.adapter.started(load.model_id, load.load_id, entry.size_bytes if entry else None, wait_s)
+        load.told.set()
         if wait_s:
             detail = "The server has just started: importing torch and transformers."
             self.adapter.emit_progress(load.model_id, *checkpoint(1, detail=detail))
@@ -312,6 +322,7 @@ class Hub:
             if load.worker is not None:
                 load.reserved_bytes = load.worker.mapped_bytes
             self.adapter.completed(load.model_id, facts, self._keeper(load))
+        load.told.set()
         load.ended.set()
 
     def _keeper(self, load: Load) -> Callable[[dict[str, Any]], None]:

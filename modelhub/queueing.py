@@ -26,6 +26,7 @@ class Load:
     row: dict[str, Any] = field(default_factory=dict)  # as the journal has it
     turn: bool = False
     wake: threading.Event = field(default_factory=threading.Event)
+    told: threading.Event = field(default_factory=threading.Event)  # its first event was told
     ended: threading.Event = field(default_factory=threading.Event)  # its terminal event was told
     gone: threading.Event = field(default_factory=threading.Event)  # its process is gone
     worker: Worker | None = None

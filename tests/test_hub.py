@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import requests
 
+from modelhub.config import read_settings
+from modelhub.hub import Hub
 from tests.server import Server, Watcher, check_truth, wait_until
 
 LLAMA, BERT, VIT, SPEECH = "tiny/llama", "tiny/bert", "tiny/vit", "tiny/wav2vec2"
@@ -44,6 +48,22 @@ def test_a_second_request_joins_and_a_third_finds_it_ready(empty_server: Server)
     again = empty_server.post("/api/loads", {"model": LLAMA})
     assert (again.status_code, again.json()["load_id"]) == (200, first["load_id"])
     assert len(empty_server.workers()) == 1
+
+
+def test_who_asks_after_a_request_sees_it(models_dir: Path, tmp_path: Path) -> None:
+    settings = read_settings({"MODELHUB_DATA_DIR": str(tmp_path), "MODELHUB_MODELS_DIR": str(models_dir)})
+    told: list[str] = []
+
+    def start_late(work: Callable[..., None], *args: Any) -> None:
+        threading.Timer(0.3, work, args).start()
+
+    hub = Hub(settings, start_late, lambda name, payload, rooms: told.append(name))
+    try:
+        load, _ = hub.request(LLAMA, by="rest")
+        assert told
+        assert hub.snapshot(LLAMA)["state"] == load["snapshot"]["state"] == "loading"
+    finally:
+        hub.close()
 
 
 def test_the_rest_wait_in_line_and_know_their_place(empty_server: Server, watch: Watch) -> None:
