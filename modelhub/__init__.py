@@ -26,7 +26,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     from modelhub import cli
     from modelhub.config import read_settings
     from modelhub.hub import Hub
-    from modelhub.web import api, dashboard, failures, fanout, rooms, security, stream
+    from modelhub.web import api, dashboard, failures, fanout, history, rooms, security, stream
 
     config = dict(config or {})
     settings = read_settings({name: value for name, value in config.items() if name.startswith("MODELHUB_")})
@@ -52,6 +52,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     api.init_app(app)
     stream.init_app(app)
     dashboard.init_app(app)
+    history.init_app(app)
     rooms.init_app(app, socketio)
     cli.init_app(app)
     return app

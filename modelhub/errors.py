@@ -35,7 +35,9 @@ FAILURES: dict[str, Failure] = {
         "No model {id} was found in the models folder, the Hugging Face cache or on the hub.",
         "Check the spelling of the id. A private model needs a token: run 'hf auth login'.",
     ),
-    "unknown_load": Failure(404, "There is no load {id}.", "GET /api/loads lists the loads."),
+    "unknown_load": Failure(
+        404, "There is no load {id}.", "The history lists every load that there was: /history."
+    ),
     "not_found": Failure(404, "There is nothing at this address.", "See /docs for what there is."),
     "method_not_allowed": Failure(
         405, "This address does not take that method.", "See /docs for what it takes."
@@ -166,6 +168,11 @@ FAILURES: dict[str, Failure] = {
         500,
         "Another modelhub server uses this data folder.",
         "Stop it, or give this one a folder of its own with MODELHUB_DATA_DIR.",
+    ),
+    "newer_journal": Failure(
+        500,
+        "The journal of loads in the data folder was written by a newer modelhub.",
+        "Update modelhub, or give this one a folder of its own with MODELHUB_DATA_DIR.",
     ),
     "server_unreachable": Failure(
         503,

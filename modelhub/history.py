@@ -13,30 +13,51 @@ from pathlib import Path
 from typing import Any
 
 from modelhub.errors import ModelhubError
+from modelhub.outcomes import OUTCOMES, ModelFigures, Result, figures
 
 log = logging.getLogger(__name__)
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS loads (
-    load_id TEXT PRIMARY KEY,
-    model_id TEXT NOT NULL,
-    state TEXT NOT NULL,
-    by TEXT NOT NULL,
-    requested_at REAL NOT NULL,
-    started_at REAL,
-    ended_at REAL,
-    seconds REAL,
-    bytes INTEGER,
-    device TEXT,
-    dtype TEXT,
-    error TEXT,
-    steps TEXT
-);
-CREATE INDEX IF NOT EXISTS loads_by_model ON loads (model_id, requested_at);
-"""
-_JSON_COLUMNS = ("error", "steps")
+_MIGRATIONS = (  # the n-th makes version n of a file that has version n - 1; PRAGMA user_version keeps it
+    """
+    CREATE TABLE IF NOT EXISTS loads (
+        load_id TEXT PRIMARY KEY,
+        model_id TEXT NOT NULL,
+        state TEXT NOT NULL,
+        by TEXT NOT NULL,
+        requested_at REAL NOT NULL,
+        started_at REAL,
+        ended_at REAL,
+        seconds REAL,
+        bytes INTEGER,
+        device TEXT,
+        dtype TEXT,
+        error TEXT,
+        steps TEXT
+    );
+    CREATE INDEX IF NOT EXISTS loads_by_model ON loads (model_id, requested_at);
+    """,
+    """
+    ALTER TABLE loads ADD COLUMN ended_by TEXT;
+    ALTER TABLE loads ADD COLUMN source TEXT;
+    ALTER TABLE loads ADD COLUMN revision TEXT;
+    ALTER TABLE loads ADD COLUMN architecture TEXT;
+    ALTER TABLE loads ADD COLUMN parameters INTEGER;
+    ALTER TABLE loads ADD COLUMN memory INTEGER;
+    ALTER TABLE loads ADD COLUMN timeline TEXT;
+    CREATE INDEX loads_by_time ON loads (requested_at);
+    CREATE INDEX loads_by_state ON loads (state, requested_at);
+    """,
+)
+_COLUMNS = (  # all but the timeline, which is long and wanted of one load at a time
+    *("load_id", "model_id", "state", "by", "ended_by", "requested_at", "started_at", "ended_at", "seconds"),
+    *("bytes", "memory", "device", "dtype", "source", "revision", "architecture", "parameters"),
+    *("error", "steps"),
+)
+_JSON_COLUMNS = ("error", "steps", "timeline")
 _UNFINISHED = ("queued", "loading")
+_NEWEST_FIRST = "ORDER BY requested_at DESC, rowid DESC LIMIT ? OFFSET ?"
 _BUSY_TIMEOUT_S = 0.2
+FIGURES_OF_NEWEST = 2_000
 
 
 class Journal:
@@ -58,7 +79,11 @@ class Journal:
         self._database.row_factory = sqlite3.Row
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=NORMAL")
-        self._database.executescript(_SCHEMA)
+        try:
+            _migrate(self._database)
+        except BaseException:
+            self.close()
+            raise
 
     def add(self, load_id: str, model_id: str, by: str) -> None:
         """A load was asked for."""
@@ -68,7 +93,7 @@ class Journal:
         )
 
     def update(self, load_id: str, **values: Any) -> None:
-        """Set columns of a load; ``error`` (a dict) and ``steps`` (a list of seconds) are kept as JSON."""
+        """Set columns of a load; ``error``, ``steps`` and ``timeline`` are kept as JSON."""
         for name in _JSON_COLUMNS:
             if name in values and values[name] is not None:
                 values[name] = json.dumps(values[name])
@@ -89,13 +114,28 @@ class Journal:
         rows = self._read("WHERE load_id = ?", (load_id,))
         return rows[0] if rows else None
 
-    def loads(self, model_id: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
-        """The newest loads first, of one model or of all."""
-        if model_id is None:
-            return self._read("ORDER BY requested_at DESC, rowid DESC LIMIT ?", (limit,))
-        return self._read(
-            "WHERE model_id = ? ORDER BY requested_at DESC, rowid DESC LIMIT ?", (model_id, limit)
-        )
+    def loads(
+        self, model_id: str | None = None, outcome: str | None = None, limit: int = 50, offset: int = 0
+    ) -> list[dict[str, Any]]:
+        """The newest loads first, of one model or of all, with one of ``OUTCOMES`` or with any."""
+        where, values = _filter(model_id, outcome)
+        return self._read(f"{where} {_NEWEST_FIRST}", (*values, limit, offset))
+
+    def count(self, model_id: str | None = None, outcome: str | None = None) -> int:
+        """How many loads ``loads`` would list without a limit."""
+        where, values = _filter(model_id, outcome)
+        return int(self._fetch(f"SELECT count(*) FROM loads {where}", values)[0][0])  # noqa: S608
+
+    def timeline(self, load_id: str) -> dict[str, Any] | None:
+        """When the steps of a load began, its bytes over time and its stalls; None where none is kept."""
+        rows = self._fetch("SELECT timeline FROM loads WHERE load_id = ?", (load_id,))
+        return json.loads(rows[0][0]) if rows and rows[0][0] is not None else None
+
+    def figures(self, model_id: str | None = None) -> list[ModelFigures]:
+        """The figures of each model over its share of the newest FIGURES_OF_NEWEST loads."""
+        where, values = _filter(model_id, None)
+        select = f"SELECT model_id, state, seconds, bytes FROM loads {where} {_NEWEST_FIRST}"  # noqa: S608
+        return figures(Result(*row) for row in self._fetch(select, (*values, FIGURES_OF_NEWEST, 0)))
 
     def close(self) -> None:
         """Give back the database and the lock."""
@@ -104,9 +144,12 @@ class Journal:
         os.close(self._guard)
 
     def _read(self, clauses: str, values: tuple[Any, ...]) -> list[dict[str, Any]]:
+        select = f"SELECT {', '.join(_COLUMNS)} FROM loads {clauses}"  # noqa: S608
+        return [_resource(row) for row in self._fetch(select, values)]
+
+    def _fetch(self, statement: str, values: tuple[Any, ...]) -> list[sqlite3.Row]:
         with self._lock:
-            rows = self._database.execute(f"SELECT * FROM loads {clauses}", values).fetchall()  # noqa: S608
-        return [_resource(row) for row in rows]
+            return self._database.execute(statement, values).fetchall()
 
     def _write(self, statement: str, values: tuple[Any, ...]) -> None:
         try:
@@ -116,10 +159,33 @@ class Journal:
             log.warning("The journal of loads could not be written: %s", error)
 
 
+def _migrate(database: sqlite3.Connection) -> None:
+    """Bring the file up to date in one transaction: it has all of the new columns or none."""
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version > len(_MIGRATIONS):
+        raise ModelhubError("newer_journal")
+    if version < len(_MIGRATIONS):
+        steps = "".join(_MIGRATIONS[version:])
+        database.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {len(_MIGRATIONS)}; COMMIT;")
+
+
+def _filter(model_id: str | None, outcome: str | None) -> tuple[str, tuple[Any, ...]]:
+    clauses: list[str] = []
+    values: list[str] = []
+    if model_id is not None:
+        clauses.append("model_id = ?")
+        values.append(model_id)
+    if outcome is not None:
+        states = OUTCOMES[outcome]
+        clauses.append(f"state IN ({', '.join('?' * len(states))})")
+        values += states
+    return ("WHERE " + " AND ".join(clauses) if clauses else ""), tuple(values)
+
+
 def _resource(row: sqlite3.Row) -> dict[str, Any]:
     values = dict(row)
     for name in _JSON_COLUMNS:
-        if values[name] is not None:
+        if values.get(name) is not None:
             values[name] = json.loads(values[name])
     return values
 

@@ -27,6 +27,10 @@ from modelhub.queueing import ACTIVE, Load, LoadQueue
 from modelhub.workers.launcher import Launcher
 
 log = logging.getLogger(__name__)
+_KEPT_AT_THE_END = (
+    *("bytes", "memory", "device", "dtype", "source", "revision", "architecture", "parameters"),
+    *("error", "steps"),
+)
 _PATIENCE_S = 10.0  # how long a request waits for a process to be gone
 
 
@@ -97,11 +101,22 @@ class Hub:
         with self._lock:
             self._closing = True
             journal = self._journal
+            if journal is not None:
+                self._keep_unfinished(journal)
         self.adapter.stopping(ModelhubError("shutting_down"))
         self.launcher.close()
         if journal is not None:
             journal.interrupt()
             journal.close()
+
+    def _keep_unfinished(self, journal: Journal) -> None:
+        """How far the loads under way had come: their page is to tell it after the restart."""
+        for load in self._loads.values():
+            timeline = self.adapter.timeline(load.load_id, load.model_id)
+            if timeline is not None:
+                snapshot = self.snapshot(load.model_id)
+                values = {"seconds": snapshot["elapsed"], "steps": snapshot["steps"], "timeline": timeline}
+                journal.update(load.load_id, ended_at=time.time(), **values)
 
     # What there is
 
@@ -154,9 +169,16 @@ class Hub:
             raise ModelhubError("unknown_load", id=load_id)
         return self._load_resource(row)
 
-    def loads(self, model_id: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
-        """The newest loads first, of one model or of all."""
-        return [self._load_resource(row) for row in self.journal.loads(model_id, limit)]
+    def loads(
+        self, model_id: str | None = None, outcome: str | None = None, limit: int = 50, offset: int = 0
+    ) -> list[dict[str, Any]]:
+        """The newest loads first, of one model or of all, with one outcome or with any."""
+        return [self._load_resource(row) for row in self.journal.loads(model_id, outcome, limit, offset)]
+
+    def timeline(self, load: dict[str, Any]) -> dict[str, Any] | None:
+        """When the steps of a load began, its bytes over time and its stalls, so far; None if not known."""
+        running = self.adapter.timeline(load["load_id"], load["model_id"])
+        return running or self.journal.timeline(load["load_id"])
 
     def plan(self, model_id: str) -> dict[str, Any]:
         """What a load would bring and need, without starting it; raises as the load itself would."""
@@ -347,8 +369,10 @@ class Hub:
 
         def keep(payload: dict[str, Any]) -> None:
             state = "interrupted" if self._closing else load.state
-            kept = {name: payload.get(name) for name in ("bytes", "device", "dtype", "error", "steps")}
-            self._record(load, state=state, ended_at=time.time(), seconds=payload["elapsed"], **kept)
+            values = {"state": state, "ended_at": time.time(), "seconds": payload["elapsed"]}
+            values |= {name: payload.get(name) for name in _KEPT_AT_THE_END}
+            self._record(load, **values, ended_by=load.cancelled_by)
+            self.journal.update(load.load_id, timeline=payload["timeline"])
 
         return keep
 

@@ -235,6 +235,11 @@ def _news(snapshot: dict[str, Any]) -> str:
     return f"{snapshot['id']}: {phase}" if phase else ""
 
 
+def stamp(seconds: float) -> str:
+    """A moment for machines, as ``<time datetime>`` takes it: ``stamp(0)`` is ``"1970-01-01T00:00:00Z"``."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
 def _percent(snapshot: dict[str, Any]) -> str:
     if snapshot["state"] != "loading" or snapshot["progress"] is None:
         return ""

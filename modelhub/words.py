@@ -38,6 +38,34 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def fine_duration(seconds: float | None) -> str:
+    """A duration for a close look: ``fine_duration(0.0034)`` is ``"3 ms"``, of 1.234 ``"1.23 s"``."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 0.9995:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    if seconds < 9.995:
+        return f"{seconds:.2f} s"
+    return f"{seconds:.1f} s" if seconds < 59.95 else duration(seconds)
+
+
+def tick(seconds: float, apart: float) -> str:
+    """A mark on an axis of time that has one every ``apart`` seconds: ``tick(1.5, 0.5)`` is ``"1.5 s"``."""
+    if seconds == 0:
+        return "0"
+    for unit, name in ((3600, "h"), (60, "min"), (1, "s")):
+        if apart >= unit:
+            return f"{seconds / unit:g} {name}"
+    return f"{seconds:.1f} s" if apart >= 0.1 else f"{seconds * 1000:.0f} ms"
+
+
+def share(part: float | None) -> str:
+    """``share(0.895)`` is ``"90%"``; 100% and 0% only where it is all or nothing; None is ``"unknown"``."""
+    if part is None:
+        return "unknown"
+    return f"{part:.0%}" if part in (0, 1) else f"{min(max(round(part * 100), 1), 99)}%"
+
+
 def amount(done: int | None, total: int | None, unit: str | None) -> str:
     """How far a step is: ``amount(4_200_000_000, 14_100_000_000, "bytes")`` is ``"4.2 of 14.1 GB"``.
 

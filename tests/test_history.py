@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from modelhub.errors import ModelhubError
 from modelhub.history import Journal
+from modelhub.outcomes import OUTCOMES
 from tests.server import ROOT
 
 
@@ -66,3 +68,93 @@ def test_a_write_that_fails_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptu
     journal.close()
     journal.add("one", "org/a", "rest")
     assert "could not be written" in caplog.text
+
+
+FIRST_VERSION = """
+CREATE TABLE loads (
+    load_id TEXT PRIMARY KEY, model_id TEXT NOT NULL, state TEXT NOT NULL, by TEXT NOT NULL,
+    requested_at REAL NOT NULL, started_at REAL, ended_at REAL, seconds REAL, bytes INTEGER, device TEXT,
+    dtype TEXT, error TEXT, steps TEXT
+);
+CREATE INDEX loads_by_model ON loads (model_id, requested_at);
+"""
+
+
+def test_a_journal_of_the_first_version_keeps_its_rows(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "history.sqlite3")
+    old.executescript(FIRST_VERSION)
+    row = ("old", "org/a", "ready", "page", 10.0, 11.0, 13.5, 2.5, 100, "cpu", "float32", None, "[0.5, null]")
+    old.execute(f"INSERT INTO loads VALUES ({', '.join('?' * 13)})", row)  # noqa: S608
+    old.commit()
+    old.close()
+
+    for _ in range(2):  # the second time there is nothing left to do
+        journal = Journal(tmp_path)
+        kept = journal.load("old")
+        assert kept is not None
+        assert (
+            kept.items() >= {"model_id": "org/a", "seconds": 2.5, "bytes": 100, "steps": [0.5, None]}.items()
+        )
+        assert kept["ended_by"] is kept["source"] is journal.timeline("old") is None
+        journal.close()
+
+    journal = Journal(tmp_path)
+    journal.add("new", "org/a", "rest")
+    journal.update("new", state="ready", source="folder", timeline={"began": [0.0]})
+    assert [row["source"] for row in journal.loads()] == ["folder", None]
+    assert journal.timeline("new") == {"began": [0.0]}
+    journal.close()
+
+
+def test_a_journal_of_a_newer_modelhub_is_left_alone(tmp_path: Path) -> None:
+    Journal(tmp_path).close()
+    database = sqlite3.connect(tmp_path / "history.sqlite3")
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    for _ in range(2):  # and the lock is given back
+        with pytest.raises(ModelhubError) as caught:
+            Journal(tmp_path)
+        assert caught.value.code == "newer_journal"
+
+
+def test_a_list_does_not_carry_timelines(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.add("one", "org/a", "rest")
+    journal.update("one", timeline={"began": [], "series": [], "stalls": []})
+    assert "timeline" not in journal.loads()[0]
+    assert journal.timeline("one") == {"began": [], "series": [], "stalls": []}
+    assert journal.timeline("two") is None
+    journal.close()
+
+
+def test_loads_are_found_by_outcome_and_model_and_by_pages(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    states = [state for states in OUTCOMES.values() for state in states]
+    for number, state in enumerate(states * 2):
+        journal.add(str(number), "org/a" if number < len(states) else "org/b", "rest")
+        journal.update(str(number), state=state)
+    assert journal.count() == 14
+    assert journal.count("org/a") == 7
+    for outcome, of in OUTCOMES.items():
+        assert {row["state"] for row in journal.loads(outcome=outcome)} == set(of)
+        assert journal.count(outcome=outcome) == 2 * len(of)
+        assert journal.count("org/b", outcome) == len(journal.loads("org/b", outcome)) == len(of)
+    pages = [journal.loads(limit=5, offset=offset) for offset in (0, 5, 10, 15)]
+    assert [row["load_id"] for page in pages for row in page] == [str(n) for n in range(13, -1, -1)]
+    journal.close()
+
+
+def test_figures_are_those_of_the_newest_loads_of_each_model(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for number, (model_id, state) in enumerate(
+        [("org/a", "ready"), ("org/b", "failed"), ("org/a", "unloaded")]
+    ):
+        journal.add(str(number), model_id, "rest")
+        journal.update(str(number), state=state, seconds=number + 1.0, bytes=600)
+    assert [(one.model_id, one.loads, one.completed) for one in journal.figures()] == [
+        ("org/a", 2, 2),
+        ("org/b", 1, 0),
+    ]
+    (only,) = journal.figures("org/a")
+    assert (only.seconds_median, only.rate_median) == (2.0, 400.0)
+    journal.close()

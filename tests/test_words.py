@@ -46,3 +46,30 @@ def test_rate() -> None:
 def test_what_came_from_outside_is_made_printable_and_cut() -> None:
     assert words.printable("a\x1b[31m\nb") == "a?[31m?b"
     assert len(words.printable("x" * 1000)) == 120
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "unknown"),
+        (-1, "0 ms"),
+        (0.0034, "3 ms"),
+        (0.9994, "999 ms"),
+        (0.9996, "1.00 s"),
+        (1.234, "1.23 s"),
+        (9.996, "10.0 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1 min 0 s"),
+        (3725, "1 h 2 min"),
+    ],
+)
+def test_durations_for_a_close_look(seconds: float | None, text: str) -> None:
+    assert words.fine_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [(None, "unknown"), (0, "0%"), (0.001, "1%"), (0.895, "90%"), (0.9999, "99%"), (1, "100%")],
+)
+def test_a_share_is_all_or_nothing_only_if_it_is(part: float | None, text: str) -> None:
+    assert words.share(part) == text

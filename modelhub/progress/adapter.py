@@ -75,6 +75,13 @@ class ProgressAdapter:
             return model_log.snapshot
         return {**model_log.snapshot, **load.tracker.state(self._clock())}
 
+    def timeline(self, load_id: str, model_id: str) -> dict[str, Any] | None:
+        """The timeline so far of a load that runs; None for any other."""
+        load = self._open.get(model_id)
+        if load is None or load.load_id != load_id or load.tracker is None:
+            return None
+        return load.tracker.timeline(self._clock())
+
     def log_of(self, model_id: str) -> ModelLog:
         """The model's log of events, made on first use."""
         return self._logs.setdefault(model_id, ModelLog(model_id, self.epoch))
@@ -138,7 +145,8 @@ class ProgressAdapter:
     def completed(self, model_id: str, facts: dict[str, Any], keep: Keep = _keep_nothing) -> dict[str, Any]:
         """The load ended well; ``facts`` are those of the loaded model.
 
-        ``keep``, here and below, gets the payload before anybody else: who asks at the news finds it kept.
+        ``keep``, here and below, gets the payload before anybody else: who asks at the news finds it kept. At
+        the end of a load it also has the ``timeline``, None if the load only waited.
         """
         state = self._final_state(model_id)
         ready = {"progress": 1.0, "percent": 100, "eta": None, "stalled_for": None, "detail": None}
@@ -216,7 +224,12 @@ class ProgressAdapter:
         keep: Keep,
     ) -> dict[str, Any]:
         load = self._open.pop(model_id)
-        return self._publish(name, model_id, load.load_id, state, changes, extras, keep)
+        timeline = None if load.tracker is None else load.tracker.timeline(self._clock())
+
+        def keep_all(payload: dict[str, Any]) -> None:
+            keep({**payload, "timeline": timeline})
+
+        return self._publish(name, model_id, load.load_id, state, changes, extras, keep_all)
 
     def _publish(
         self,

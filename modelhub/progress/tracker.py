@@ -9,6 +9,7 @@ from typing import Any
 
 from modelhub.checkpoints import TOTAL_STEPS, Checkpoint, describe_step
 from modelhub.progress import pace
+from modelhub.progress.timeline import Timeline
 
 MIN_INTERVAL_S = 0.1  # at most 10 events a second
 HEARTBEAT_S = 1.0
@@ -31,6 +32,7 @@ class Tracker:
         self, now: float, model_bytes: int | None = None, stall_s: float = 10.0, first_step_s: float = 0.0
     ) -> None:
         self.started_at = now
+        self._timeline = Timeline(now)
         self._first_step_s = first_step_s
         self._model_bytes = model_bytes
         self._stall_s = stall_s
@@ -56,7 +58,7 @@ class Tracker:
         if done is not None and before is not None and checkpoint.unit == current.unit and done < before:
             raise ValueError(f"{done} {checkpoint.unit} after {before}")
         if done != before:
-            self._moved_at = now
+            self._moved(now)
         self._current = checkpoint
         self._sample(now)
         self._pending = True
@@ -74,6 +76,7 @@ class Tracker:
 
     def finish(self, now: float) -> None:
         """The load is over: the running step's time is final."""
+        self._moved(now)
         if self._current is not None and self._durations[self._current.step - 1] is None:
             self._durations[self._current.step - 1] = now - self._step_began
 
@@ -114,6 +117,12 @@ class Tracker:
             "steps": [None if s is None else round(s, 4) for s in self._durations],
         }
 
+    def timeline(self, now: float) -> dict[str, Any]:
+        """When each step began, bytes over time and stalls so far, as the journal keeps them."""
+        silent = now - self._moved_at
+        stalled = (self._step, self._moved_at, silent) if silent >= self._stall_s else None
+        return self._timeline.to_dict(stalled)
+
     def _shares(self, so_far: list[float], reached: float) -> list[float]:
         """How much of the bar each step takes, by the time expected of it; the sum is 1.
 
@@ -128,11 +137,23 @@ class Tracker:
             edges = [edge * left if edge <= reached else 1 - (1 - edge) * right for edge in edges]
         return [round(end - begin, 4) for begin, end in pairwise(edges)]
 
+    @property
+    def _step(self) -> int:
+        return 1 if self._current is None else self._current.step
+
+    def _moved(self, now: float) -> None:
+        silent = now - self._moved_at
+        if silent >= self._stall_s:
+            self._timeline.stall(self._step, self._moved_at, silent)
+        self._moved_at = now
+
     def _begin_step(self, checkpoint: Checkpoint, now: float) -> None:
+        self._moved(now)
         if self._current is not None:
             self._durations[self._current.step - 1] = now - self._step_began
         self._current = checkpoint
-        self._step_began = self._moved_at = now
+        self._step_began = now
+        self._timeline.begin(checkpoint.step, now)
         self._samples.clear()
         self._sample(now)
 
@@ -142,6 +163,7 @@ class Tracker:
             return
         if checkpoint.size and (checkpoint.step >= _READ_STEP or self._model_bytes is None):
             self._model_bytes = checkpoint.size
+        self._timeline.count(checkpoint.step, checkpoint.done, checkpoint.size, now)
         self._samples.append((now, checkpoint.done))
         while now - self._samples[0][0] > _RATE_WINDOW_S and len(self._samples) > 2:
             self._samples.popleft()

@@ -11,11 +11,12 @@ from marshmallow import Schema, validate
 from marshmallow.fields import Boolean, Dict, Float, Integer, List, Nested, Raw, String
 
 from modelhub import phrases
+from modelhub.history import FIGURES_OF_NEWEST
 from modelhub.hub import Hub
 from modelhub.progress.schemas import STATES, ErrorSchema, EventSchema
+from modelhub.web.resources import Figures, FiguresQuery, LoadDetail, LoadList, LoadQuery, LoadResource
 from modelhub.web.security import csrf
 
-LOAD_STATES = ("queued", "loading", "ready", "failed", "cancelled", "interrupted", "unloaded")
 SOURCES = ("folder", "cache", "demo", "hub")
 CLI_USER_AGENT = "modelhub-cli"
 blueprint = Blueprint("api", __name__, description="Load, watch, use and unload models.")
@@ -32,38 +33,6 @@ class LoadRequest(Schema):
 
     model = String(required=True, metadata={"description": "name, org/name or org/name@revision"})
     force = Boolean(load_default=False, metadata={"description": "Load also where memory seems too small."})
-
-
-class LoadResource(Schema):
-    """One load, running or past. Times are Unix seconds; null is not known, or not yet."""
-
-    load_id = String()
-    model_id = String()
-    state = String(validate=validate.OneOf(LOAD_STATES))
-    by = String()
-    requested_at = Float()
-    started_at = Float(allow_none=True)
-    ended_at = Float(allow_none=True)
-    seconds = Float(allow_none=True)
-    bytes = Integer(allow_none=True)
-    device = String(allow_none=True)
-    dtype = String(allow_none=True)
-    error = Nested(ErrorSchema, allow_none=True)
-    steps = List(Float(allow_none=True), allow_none=True)
-    snapshot = Nested(EventSchema, allow_none=True)
-
-
-class LoadList(Schema):
-    """Loads, the newest first."""
-
-    items_ = List(Nested(LoadResource), data_key="loads", attribute="loads")
-
-
-class LoadQuery(Schema):
-    """Which loads to list."""
-
-    model = String()
-    limit = Integer(load_default=50, validate=validate.Range(1, 1000))
 
 
 class ModelResource(Schema):
@@ -191,15 +160,18 @@ def start_load(request: dict[str, Any]) -> Any:
 @blueprint.arguments(LoadQuery, location="query")
 @blueprint.response(200, LoadList)
 def list_loads(query: dict[str, Any]) -> dict[str, Any]:
-    """The loads of all models, or of one, the newest first."""
-    return {"loads": _hub().loads(query.get("model"), query["limit"])}
+    """The loads of all models, or of one, with any outcome or with one, the newest first."""
+    hub, model_id, outcome = _hub(), query.get("model"), query.get("outcome")
+    loads = hub.loads(model_id, outcome, query["limit"], query["offset"])
+    return {"loads": loads, "total": hub.journal.count(model_id, outcome)}
 
 
 @blueprint.get("/api/loads/<load_id>")
-@blueprint.response(200, LoadResource)
+@blueprint.response(200, LoadDetail)
 def get_load(load_id: str) -> dict[str, Any]:
-    """One load."""
-    return _hub().load(load_id)
+    """One load with its timeline."""
+    load = _hub().load(load_id)
+    return {**load, "timeline": _hub().timeline(load)}
 
 
 @blueprint.delete("/api/loads/<load_id>")
@@ -207,6 +179,15 @@ def get_load(load_id: str) -> dict[str, Any]:
 def cancel_load(load_id: str) -> dict[str, Any]:
     """Cancel a load that waits or runs."""
     return _hub().cancel(load_id, by=_asker())
+
+
+@blueprint.get("/api/figures")
+@blueprint.arguments(FiguresQuery, location="query")
+@blueprint.response(200, Figures)
+def get_figures(query: dict[str, Any]) -> dict[str, Any]:
+    """Of each model, or of one: how many loads, the share that succeeded, how long they took."""
+    figures = _hub().journal.figures(query.get("model"))
+    return {"of_newest": FIGURES_OF_NEWEST, "models": [one.to_dict() for one in figures]}
 
 
 @blueprint.get("/api/models")

@@ -29,6 +29,7 @@ def init_app(app: Flask) -> None:
         duration=words.duration,
         count=words.count,
         moment=phrases.moment,
+        stamp=phrases.stamp,
         describe=phrases.describe,
         step_states=phrases.step_states,
         step_times=phrases.step_times,
@@ -56,7 +57,8 @@ def init_app(app: Flask) -> None:
 
 
 @blueprint.after_request
-def _never_stale(response: Response) -> Response:
+def never_stale(response: Response) -> Response:
+    """A page is of the moment: no cache may keep it."""
     response.headers["Cache-Control"] = "no-store"
     return response
 
