@@ -1,36 +1,27 @@
-"""The hub: joins, queues, admits, follows, cancels and unloads. It alone says how a load ended."""
+"""The hub: what there is, and what can be done with it: load, join, cancel, unload, predict."""
 
 from __future__ import annotations
 
-import logging
-import os
 import secrets
 import sqlite3
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-from modelhub import memory, words
 from modelhub.catalogue import Catalogue
-from modelhub.checkpoints import LoadSpec, checkpoint
 from modelhub.config import Settings
 from modelhub.demos import sweep
 from modelhub.errors import ModelhubError
 from modelhub.history import Journal
 from modelhub.identifiers import parse_model_id
-from modelhub.ledger import Holding, Ledger, draw_up
+from modelhub.ledger import Ledger
 from modelhub.planner import Planner
 from modelhub.progress.adapter import Emit, ProgressAdapter
 from modelhub.progress.trace import Trace
-from modelhub.queueing import ACTIVE, Load, LoadQueue
+from modelhub.queueing import ACTIVE, Load
+from modelhub.running import Runner, spec_of
 from modelhub.workers.launcher import Launcher
 
-log = logging.getLogger(__name__)
-_KEPT_AT_THE_END = (
-    *("bytes", "memory", "device", "dtype", "source", "revision", "architecture", "parameters"),
-    *("error", "steps"),
-)
 _PATIENCE_S = 10.0  # how long a request waits for a process to be gone
 
 
@@ -47,13 +38,10 @@ class Hub:
         self._planner = Planner(self._catalogue, self.launcher)
         self.adapter = ProgressAdapter(emit, settings.stall_seconds)
         self._spawn = spawn
-        self._lock = threading.RLock()
-        self._queue = LoadQueue(settings.max_concurrent_loads)
-        self._loads: dict[str, Load] = {}  # model id -> its latest load in this run
+        self._runner = Runner(settings, self._catalogue, self.launcher, self.adapter, lambda: self.journal)
         self._interrupted: dict[str, dict[str, Any]] = {}  # model id -> why its load of an earlier run ended
         self.at_start: list[Callable[[], None]] = []  # what else is to be done once the data folder is ours
         self._journal: Journal | None = None
-        self._closing = False
 
     @property
     def epoch(self) -> str:
@@ -74,7 +62,7 @@ class Hub:
         Raises ModelhubError ``already_running`` when another server uses the data folder, ``bad_setting``
         when the folder cannot be used.
         """
-        with self._lock:
+        with self._runner.lock:
             if self._journal is not None:
                 return
             try:
@@ -98,8 +86,8 @@ class Hub:
 
     def close(self) -> None:
         """End every process and mark what was loading as interrupted."""
-        with self._lock:
-            self._closing = True
+        with self._runner.lock:
+            self._runner.closing = True
             journal = self._journal
             if journal is not None:
                 self._keep_unfinished(journal)
@@ -111,7 +99,7 @@ class Hub:
 
     def _keep_unfinished(self, journal: Journal) -> None:
         """How far the loads under way had come: their page is to tell it after the restart."""
-        for load in self._loads.values():
+        for load in self._runner.loads.values():
             timeline = self.adapter.timeline(load.load_id, load.model_id)
             if timeline is not None:
                 snapshot = self.snapshot(load.model_id)
@@ -138,10 +126,7 @@ class Hub:
 
     def ledger(self) -> Ledger:
         """Whose the memory is, and what a new load may take."""
-        return draw_up(
-            Holding(load.state, self.snapshot(load.model_id).get("memory"), load.reserved_bytes)
-            for load in list(self._loads.values())
-        )
+        return self._runner.ledger()
 
     def knows(self, model_id: str) -> bool:
         """Whether the model is here or was asked for; raises ``invalid_id``."""
@@ -161,7 +146,7 @@ class Hub:
 
     def load(self, load_id: str) -> dict[str, Any]:
         """One load of this run or an earlier one; raises ``unknown_load``."""
-        for load in self._loads.values():
+        for load in self._runner.loads.values():
             if load.load_id == load_id:
                 return self._load_resource(load.row)
         row = self.journal.load(load_id)
@@ -182,7 +167,7 @@ class Hub:
 
     def plan(self, model_id: str) -> dict[str, Any]:
         """What a load would bring and need, without starting it; raises as the load itself would."""
-        plan = self._planner.plan(self._spec(model_id))
+        plan = self._planner.plan(spec_of(self.settings, model_id))
         ledger = self.ledger()
         fits = ledger.fits(plan["size_bytes"])
         return {"id": model_id, **plan, "free_bytes": ledger.free, "fits": fits}
@@ -192,7 +177,7 @@ class Hub:
         preload = {model_id: self.snapshot(model_id)["state"] for model_id in self.settings.preload}
         workers = self.launcher.status()
         ready = workers["state"] == "warm" and all(state == "ready" for state in preload.values())
-        return {"ready": ready and not self._closing, "workers": workers, "preload": preload}
+        return {"ready": ready and not self._runner.closing, "workers": workers, "preload": preload}
 
     # What can be done
 
@@ -208,28 +193,29 @@ class Hub:
     def _join_or_make(self, model_id: str, by: str, force: bool) -> tuple[Load, bool]:
         parse_model_id(model_id)
         journal = self.journal
-        with self._lock:
-            if self._closing:
+        with self._runner.lock:
+            if self._runner.closing:
                 raise ModelhubError("shutting_down")
-            current = self._loads.get(model_id)
+            current = self._runner.loads.get(model_id)
             if current is not None and current.state in (*ACTIVE, "ready"):
                 return current, False
             if current is not None and current.state == "unloading":
                 raise _wrong_state(
                     model_id, "unloading", "It leaves memory just now.", "Try again in a moment."
                 )
+            self._planner.forget(model_id)
             load = Load(secrets.token_hex(8), model_id, by, force)
-            self._queue.join(load)
-            self._loads[model_id] = load
+            self._runner.queue.join(load)
+            self._runner.loads[model_id] = load
             journal.add(load.load_id, model_id, by)
             load.row = journal.load(load.load_id) or {"load_id": load.load_id, "model_id": model_id}
-        self._spawn(self._run, load)
+        self._spawn(self._runner.run, load)
         return load, True
 
     def cancel(self, load_id: str, by: str) -> dict[str, Any]:
         """Cancel a load that waits or runs, and wait until its end was told."""
-        with self._lock:
-            load = next((load for load in self._loads.values() if load.load_id == load_id), None)
+        with self._runner.lock:
+            load = next((load for load in self._runner.loads.values() if load.load_id == load_id), None)
             if load is None:
                 past = self.load(load_id)
                 raise _wrong_state(
@@ -239,7 +225,7 @@ class Hub:
                 todo = "Unload the model instead." if load.state == "ready" else "There is nothing to cancel."
                 raise _wrong_state(load.model_id, load.state, "That load has ended.", todo)
             load.cancelled_by = load.cancelled_by or by
-            self._queue.leave(load)
+            self._runner.queue.leave(load)
             worker = load.worker
         load.wake.set()
         if worker is not None:
@@ -250,8 +236,8 @@ class Hub:
     def unload(self, model_id: str, by: str) -> dict[str, Any]:
         """Let a ready model leave memory; answers the receipt: memory before, after, freed (bytes)."""
         load = self._ready_load(model_id, also="unloading")
-        before = self._memory_bytes()
-        with self._lock:
+        before = self._runner.memory_bytes()
+        with self._runner.lock:
             if load.state == "ready":
                 load.state, load.unloaded_by, load.memory_before = "unloading", by, before
                 self.adapter.unloading(model_id)
@@ -274,163 +260,8 @@ class Hub:
             raise ModelhubError.from_json(body)
         return body
 
-    # The life of one load, in its own green thread
-
-    def _run(self, load: Load) -> None:
-        failure: ModelhubError | None = None
-        facts: dict[str, Any] = {}
-        try:
-            if self._wait_for_turn(load):
-                facts = self._follow(load)
-        except ModelhubError as error:
-            failure = error
-        except Exception:
-            log.exception("Following the load of %s failed", load.model_id)
-            failure = ModelhubError("internal")
-        self._end(load, facts, failure)
-        if load.state == "ready" and load.worker is not None:
-            self._release(load)
-            load.worker.serve()
-            self._leave(load)
-        elif load.worker is not None:
-            load.worker.close()
-            sweep(self.settings.demo_dir)
-        load.reserved_bytes = 0
-        self._release(load)
-        load.gone.set()
-
-    def _wait_for_turn(self, load: Load) -> bool:
-        """Wait in the queue; False when the load was cancelled there."""
-        told = None
-        while not load.turn and load.cancelled_by is None:
-            position = self._queue.position(load)
-            if position is not None and position != told:
-                told = position
-                self.adapter.queued(load.model_id, load.load_id, position)
-                load.told.set()
-            load.wake.wait()
-            load.wake.clear()
-        return load.cancelled_by is None
-
-    def _follow(self, load: Load) -> dict[str, Any]:
-        """Have a worker load the model and tell each checkpoint; answers the facts of the loaded model."""
-        load.state = "loading"
-        self._planner.forget(load.model_id)
-        self._record(load, state="loading", started_at=time.time())
-        entry = self._catalogue.find(load.model_id)
-        wait_s = self.launcher.expected_wait_s()
-        self.adapter.started(load.model_id, load.load_id, entry.size_bytes if entry else None, wait_s)
-        load.told.set()
-        if wait_s:
-            detail = "The server has just started: importing torch and transformers."
-            self.adapter.emit_progress(load.model_id, *checkpoint(1, detail=detail))
-        with self._lock:
-            load.worker = self.launcher.worker()
-        checkpoints = load.worker.load(
-            self._spec(load.model_id, load.force), lambda need: self._admit(load, need)
-        )
-        while True:
-            if load.cancelled_by is not None:
-                return {}
-            try:
-                news = next(checkpoints)
-            except StopIteration as end:
-                facts: dict[str, Any] = end.value
-                return facts
-            if news is None:
-                self.adapter.tick(load.model_id)
-            else:
-                self.adapter.emit_progress(load.model_id, *news)
-
-    def _end(self, load: Load, facts: dict[str, Any], failure: ModelhubError | None) -> None:
-        """Decide how the load ended, and tell it."""
-        if self._closing:
-            failure = ModelhubError("interrupted", id=load.model_id)
-        with self._lock:
-            if load.cancelled_by is not None and not self._closing:
-                load.state = "cancelled"
-            else:
-                load.state = "failed" if failure is not None else "ready"
-        if load.state == "cancelled":
-            if not self.adapter.is_open(load.model_id):
-                self.adapter.queued(load.model_id, load.load_id, 1)
-            self.adapter.cancelled(load.model_id, load.cancelled_by or load.by, self._keeper(load))
-        elif failure is not None:
-            self.adapter.failed(load.model_id, failure, self._keeper(load))
-        else:
-            if load.worker is not None:
-                load.reserved_bytes = load.worker.mapped_bytes
-            self.adapter.completed(load.model_id, facts, self._keeper(load))
-        load.told.set()
-        load.ended.set()
-
-    def _keeper(self, load: Load) -> Callable[[dict[str, Any]], None]:
-        """Writes the end of a load into the journal."""
-
-        def keep(payload: dict[str, Any]) -> None:
-            state = "interrupted" if self._closing else load.state
-            values = {"state": state, "ended_at": time.time(), "seconds": payload["elapsed"]}
-            values |= {name: payload.get(name) for name in _KEPT_AT_THE_END}
-            self._record(load, **values, ended_by=load.cancelled_by)
-            self.journal.update(load.load_id, timeline=payload["timeline"])
-
-        return keep
-
-    def _leave(self, load: Load) -> None:
-        """The process of a ready model has ended, asked to or not: tell it, with the receipt."""
-        worker = load.worker
-        assert worker is not None  # noqa: S101 - a ready load has one
-        worker.close()
-        load.reserved_bytes = 0
-        error = None if load.unloaded_by is not None else worker.obituary(load.model_id)
-        before, after = load.memory_before, self._memory_bytes()
-        freed = None if before is None or after is None else max(0, before - after)
-        receipt = {"memory_before": before, "memory_after": after, "freed": freed, "by": load.unloaded_by}
-        if self._closing:
-            return
-        with self._lock:
-            load.state = "absent" if error is None else "failed"
-
-        def keep(payload: dict[str, Any]) -> None:
-            self._record(load, state="unloaded", error=payload["error"])
-
-        load.receipt = self.adapter.unloaded(load.model_id, load.load_id, receipt, error, keep)
-
-    def _admit(self, load: Load, need_bytes: int) -> None:
-        """Reserve memory for a load; raises ``no_memory`` with the numbers.
-
-        Weights mapped from files count as page cache, which the system calls available: they stay reserved as
-        long as the model is loaded.
-        """
-        with self._lock:
-            others = sum(other.reserved_bytes for other in self._loads.values() if other is not load)
-            free = max(0, memory.free_bytes() - others)
-            if need_bytes > free and not load.force:
-                raise ModelhubError(
-                    "no_memory", id=load.model_id, needed=words.size(need_bytes), free=words.size(free)
-                )
-            load.reserved_bytes = need_bytes
-
-    def _spec(self, model_id: str, force: bool = False) -> LoadSpec:
-        settings = self.settings
-        folders = {"models_dir": str(settings.models_dir), "demo_dir": str(settings.demo_dir)}
-        return LoadSpec(model_id, **folders, device=settings.device, dtype=settings.dtype, force=force)
-
-    def _release(self, load: Load) -> None:
-        with self._lock:
-            self._queue.release(load)
-
-    def _record(self, load: Load, **values: Any) -> None:
-        load.row |= values
-        self.journal.update(load.load_id, **values)
-
-    def _memory_bytes(self) -> int | None:
-        """What modelhub's processes hold together."""
-        workers = self.launcher.memory_bytes()
-        return None if workers is None else workers + memory.process_memory(os.getpid()).total
-
     def _ready_load(self, model_id: str, also: str = "ready") -> Load:
-        load = self._loads.get(model_id)
+        load = self._runner.loads.get(model_id)
         if load is None or load.state not in ("ready", also):
             state = self.model(model_id)["state"]
             raise _wrong_state(model_id, state, "It is not in memory.", "Load it first.")
