@@ -11,11 +11,20 @@ from modelhub.cli.server import Rooms
 from modelhub.errors import ModelhubError
 
 SNAPSHOT, LOST, BACK, TICK = "snapshot", "connection_lost", "connection_back", "tick"
+STOPPING = "server_stopping"
 TICK_S = 0.1
 _LATE_S = 0.3  # how long an event may be overtaken by the next before it counts as lost
 _RETRY_S = 0.5
 PATIENCE_S = 60.0
 News = tuple[str, dict[str, Any]]
+
+
+def about_server(name: str, payload: dict[str, Any]) -> str | None:
+    """What news of the server or of the line to it are in words; None for news of models."""
+    if name == STOPPING:
+        return str(payload["message"])
+    told = {LOST: "The connection to the server is lost; trying again.", BACK: "Connected again."}
+    return told.get(name)
 
 
 class Sequence:
@@ -88,8 +97,9 @@ class Feed:
     def news(self) -> Iterator[News]:
         """What is told, for ever: (name, payload).
 
-        Beside the server's events: ``snapshot`` with a model's full state, or for the dashboard with all
-        models'; ``connection_lost``, ``connection_back``, and ``tick`` where nothing came for 0.1 s.
+        Beside the server's events, ``server_stopping`` among them: ``snapshot`` with a model's full state, or
+        for the dashboard with all models'; ``connection_lost``, ``connection_back``, and ``tick`` where
+        nothing came for 0.1 s.
         """
         while True:
             self._mend()
@@ -104,6 +114,8 @@ class Feed:
                     yield LOST, {}
                     self._reconnect()
                     yield BACK, {}
+                elif item[0] == STOPPING:
+                    yield item
                 else:
                     self._hear(*item)
 

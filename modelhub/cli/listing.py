@@ -7,12 +7,16 @@ import json
 from typing import Any
 
 import click
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
 
+from modelhub import phrases, words
 from modelhub.cli import tables
-from modelhub.cli.feed import BACK, LOST, SNAPSHOT, TICK, Feed
+from modelhub.cli.feed import BACK, SNAPSHOT, TICK, Feed, about_server
 from modelhub.cli.lines import Json, Lines
 from modelhub.cli.loads import RUNNING
 from modelhub.cli.server import Server
+from modelhub.errors import ModelhubError
 
 
 def show(server: Server, as_json: bool) -> None:
@@ -30,16 +34,14 @@ def watch(server: Server, as_json: bool) -> None:
         if as_json or not tables.is_terminal():
             _print_changes(feed, Json() if as_json else Lines(), server.url)
         else:
-            _draw(feed)
+            _draw(server, feed)
 
 
 def _print_changes(feed: Feed, view: Json | Lines, url: str) -> None:
     known: dict[str, tuple[str, str | None]] | None = None
     for name, payload in feed.news():
-        if name == LOST:
-            view.note("The connection to the server is lost; trying again.")
-        elif name == BACK:
-            view.note("Connected again.")
+        if said := about_server(name, payload):
+            view.note(said)
         elif name != TICK:
             if known is None:
                 view.note(f"Watching the models of {url}.")
@@ -57,24 +59,51 @@ def _tell_end(view: Json | Lines, state: dict[str, Any]) -> None:
         view.finish(state)
 
 
-def _draw(feed: Feed) -> None:
-    from rich.console import Group
+def _draw(server: Server, feed: Feed) -> None:
     from rich.live import Live
-    from rich.text import Text
 
-    models: dict[str, dict[str, Any]] = {}
-    line = Text()
-
-    def draw() -> Group:
-        return Group(tables.models(list(models.values())), line)
-
-    with Live(screen=True, refresh_per_second=8, get_renderable=draw):
+    screen = Screen()
+    with Live(screen=True, refresh_per_second=8, get_renderable=screen.draw):
         for name, payload in feed.news():
-            if name == LOST:
-                line = Text("The connection to the server is lost; trying again.", style="yellow")
-            elif name == SNAPSHOT:
-                line = Text()
-                models = {model["id"]: model for model in payload["models"]}
-            elif name not in (BACK, TICK) and payload["id"] in models:
-                known = models[payload["id"]]
-                models[payload["id"]] = {**known, "state": payload["state"], "snapshot": payload}
+            if screen.hear(name, payload):
+                with contextlib.suppress(ModelhubError):  # then the line is lost, and that is said
+                    screen.memory = " · ".join(words for _, _, words in phrases.memory(server.ledger()))
+
+
+class Screen:
+    """The dashboard on a terminal: what needs attention first, as many models as there is room for."""
+
+    def __init__(self) -> None:
+        self.memory = ""
+        self._models: dict[str, dict[str, Any]] = {}
+        self._said = ""
+
+    def hear(self, name: str, payload: dict[str, Any]) -> bool:
+        """Take news; answers whether whose the memory is may have changed."""
+        if said := about_server(name, payload):
+            self._said = "" if name == BACK else said
+        elif name == SNAPSHOT:
+            self._models = {model["id"]: model for model in payload["models"]}
+            return True
+        elif name != TICK and payload["id"] in self._models:
+            known = self._models[payload["id"]]
+            self._models[payload["id"]] = {**known, "state": payload["state"], "snapshot": payload}
+            return (payload["state"], payload["step"]) != (known["state"], known["snapshot"]["step"])
+        return False
+
+    def draw(self) -> RenderableType:
+        """All of it, within the terminal's height."""
+        models = sorted(self._models.values(), key=lambda model: phrases.rank(model["snapshot"]))
+        console = Console()
+        fewest, most = 0, min(len(models), console.height)
+        while fewest < most:
+            tried = (fewest + most + 1) // 2
+            fits = len(console.render_lines(self._page(models, tried))) <= console.height
+            fewest, most = (tried, most) if fits else (fewest, tried - 1)
+        return self._page(models, fewest)
+
+    def _page(self, models: list[dict[str, Any]], shown: int) -> RenderableType:
+        rest = len(models) - shown
+        more = f"and {words.count(rest)} more: 'flask models' lists all" if rest else ""
+        lines = [Text(line, style="dim") for line in (more, self.memory) if line]
+        return Group(tables.models(models[:shown]), *lines, Text(self._said, style="yellow"))

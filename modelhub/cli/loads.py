@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from modelhub.cli.feed import BACK, LOST, TICK, Feed
+from modelhub.cli.feed import TICK, Feed, about_server
 from modelhub.cli.server import Server
 from modelhub.errors import ModelhubError
 
@@ -84,10 +84,8 @@ def follow(server: Server, feed: Feed, loads: list[Wanted], view: View) -> None:
         if wanted.end is not None:
             view.finish(wanted.end)
     for name, payload in feed.news() if open_loads else ():
-        if name == LOST:
-            view.note("The connection to the server is lost; trying again.")
-        elif name == BACK:
-            view.note("Connected again.")
+        if said := about_server(name, payload):
+            view.note(said)
         elif name != TICK and payload["id"] in open_loads:
             wanted = open_loads[payload["id"]]
             _take(server, wanted, name, payload, view)

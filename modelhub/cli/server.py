@@ -11,6 +11,7 @@ import requests
 import socketio
 
 from modelhub.errors import ModelhubError
+from modelhub.ledger import Ledger
 from modelhub.web.api import CLI_USER_AGENT
 
 _CONNECT_S = 5.0
@@ -47,6 +48,10 @@ class Server:
         """Every model that is there or was asked for."""
         models: list[dict[str, Any]] = self._ask("models", "GET", "/api/models", timeout_s)["models"]
         return models
+
+    def ledger(self) -> Ledger:
+        """Whose the memory is."""
+        return Ledger(**self._ask("free", "GET", "/api/memory"))
 
     def unload(self, model_id: str) -> dict[str, Any]:
         """Unload a model; answers the receipt."""

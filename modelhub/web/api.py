@@ -85,6 +85,8 @@ class MemoryResource(Schema):
     loading = Integer(metadata={"description": "Of loads under way, once they have said what they need."})
     other = Integer()
     free = Integer()
+    model_count = Integer()
+    load_count = Integer()
 
 
 class PredictionRequest(Schema):

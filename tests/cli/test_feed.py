@@ -111,6 +111,22 @@ def test_a_restart_of_the_server_interrupts_the_load_and_that_is_said(
     )
 
 
+def test_a_server_that_is_stopped_says_so_before_the_line_is_lost(
+    start_server: StartServer, run: Run
+) -> None:
+    server = start_server().wait_warm()
+    frozen = server.freeze_load(LLAMA)
+    running = run(server.environ, "preload", LLAMA)
+    running.wait_for("Step ")
+    server.stop()
+    running.wait_for("The connection to the server is lost; trying again.")
+    assert "The server is shutting down." in running.output.split("The connection to the server is lost")[0]
+    server.start()
+    assert running.wait() == 1
+    assert lines_of(running.output, LLAMA)[-1].startswith("Interrupted: ")
+    frozen.wait(10)
+
+
 def test_a_server_that_stays_away_is_given_up(start_server: StartServer, tmp_path: Path) -> None:
     server = start_server()
     with Feed(server.url, patience_s=0.1) as feed:

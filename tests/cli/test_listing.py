@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 from modelhub import words
+from tests import models
 from tests.cli.terminal import Running, Terminal, flask
 from tests.server import Server, check_truth
 
@@ -48,6 +51,24 @@ def test_watching_on_a_terminal_shows_a_load_come_and_ends_with_ctrl_c(
     running.interrupt()
     assert running.wait() == 0
     assert "Traceback" not in running.output
+
+
+def test_what_needs_attention_is_watched_first_and_the_rest_counted(
+    start_server: Callable[..., Server], terminal: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    first = models.make_llama(tmp_path / "models" / "many" / "model-00")
+    for number in range(1, 60):  # more than there is room for in 40 lines
+        shutil.copytree(first, first.with_name(f"model-{number:02}"))
+    own = start_server(MODELS_DIR=tmp_path / "models").wait_warm()
+    running = terminal(own.environ, "models", "--watch")
+    running.wait_for("more: 'flask models' lists all")
+    running.wait_for(" free")
+    assert "many/model-59" not in running.output
+    own.load("many/model-59")
+    running.wait_for("many/model-59")
+    running.wait_for("in 1 model")
+    running.interrupt()
+    assert running.wait() == 0
 
 
 def test_watching_as_json_is_the_stream_of_all_models(
