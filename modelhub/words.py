@@ -25,11 +25,16 @@ def rate(bytes_per_second: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """``duration(0.42)`` is ``"0.4 s"``, ``duration(75)`` is ``"1 min 15 s"``; None is ``"unknown"``."""
+    """``duration(0.42)`` is ``"0.4 s"``, ``duration(75)`` is ``"1 min 15 s"``; None is ``"unknown"``.
+
+    What is too short for tenths is told in milliseconds: ``duration(0.042)`` is ``"42 ms"``.
+    """
     if seconds is None:
         return "unknown"
+    if seconds < 0.095:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
     if seconds < 9.95:
-        return f"{max(seconds, 0):.1f} s"
+        return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

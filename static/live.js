@@ -8,7 +8,8 @@ export function read(page) {
 
 // Only what ticks between two events is put into words here, as modelhub/words.py does.
 export function duration(seconds) {
-  if (seconds < 9.95) return `${Math.max(seconds, 0).toFixed(1)} s`;
+  if (seconds < 0.095) return `${Math.max(1000 * seconds, 0).toFixed(0)} ms`;
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;

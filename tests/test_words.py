@@ -27,7 +27,7 @@ def test_size(value: float | None, said: str) -> None:
     ("seconds", "said"),
     [
         (None, "unknown"),
-        (0.04, "0.0 s"),
+        (0.04, "40 ms"),
         (9.94, "9.9 s"),
         (9.96, "10 s"),
         (59.6, "1 min 0 s"),
