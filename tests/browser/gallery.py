@@ -41,6 +41,8 @@ def main() -> None:
 def _take(page: Page, base: Path) -> None:
     for screen, size in SCREENS.items():
         page.set_viewport_size(size)
+        height = page.evaluate("document.documentElement.scrollHeight")
+        page.set_viewport_size(size | {"height": max(height, size["height"])})  # all of it is drawn
         for scheme in SCHEMES:
             page.emulate_media(color_scheme=scheme)
             page.screenshot(path=f"{base}.{screen}.{scheme}.png", full_page=True)

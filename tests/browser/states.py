@@ -83,6 +83,11 @@ class World:
             wait_until(lambda: self.fresh.snapshot(DEMO)["stalled_for"] is not None)
         return self.fresh
 
+    def load_page(self, model_id: str) -> str:
+        """The address of the page of the latest load of a model of ``busy``."""
+        (newest,) = self.busy.get(f"/api/loads?model={model_id}&limit=1").json()["loads"]
+        return f"{self.busy.url}/loads/{newest['load_id']}"
+
     def interrupted(self) -> Server:
         """``fresh``, after it was killed in mid-load and started again."""
         if not self.fresh.get(f"/api/loads?model={DEMO}").json()["loads"]:
@@ -137,6 +142,10 @@ def _model(model_id: str) -> Callable[[World], str]:
     return _busy(f"/models/{model_id}")
 
 
+def _load(model_id: str) -> Callable[[World], str]:
+    return lambda world: world.load_page(model_id)
+
+
 def _refuse_an_id(world: World, page: Page) -> None:
     page.get_by_label("Load a model by its id").fill("../etc/passwd")
     page.keyboard.press("Enter")
@@ -157,6 +166,16 @@ def _try_it(world: World, page: Page) -> None:
     page.get_by_role("button", name="Run").click()
     expect(page.locator("#answer table")).to_be_visible()
     page.get_by_text("Log of the latest load").click()
+
+
+def _newest(world: World, page: Page) -> None:
+    page.locator(".ledger.loads a").first.click()
+    expect(page.locator("#load")).to_be_visible()
+
+
+def _end_the_server(world: World, page: Page) -> None:
+    world.fresh.stop()
+    expect(page.locator("#badge")).to_have_attribute("data-state", "ended")
 
 
 def _pull_the_plug(world: World, page: Page) -> None:
@@ -181,12 +200,25 @@ STATES = (
     State("model-cancelled", _model(CANCELLED)),
     State("model-unloaded-receipt", _model(UNLOADED)),
     State("model-unknown", _model("not/here")),
+    State("history-every-outcome", _busy("/history")),
+    State("history-filtered", _busy("/history?outcome=failed")),
+    State("history-no-match", _busy(f"/history?model={READY}&outcome=failed")),
+    State("load-ready", _load(READY)),
+    State("load-running", _load(WEIGHTS)),
+    State("load-queued", _load(QUEUED)),
+    State("load-failed", _load(FAILED)),
+    State("load-cancelled", _load(CANCELLED)),
+    State("load-unknown", _busy("/loads/no-such-load")),
     State("page-not-found", _busy("/no/such/page")),
     State("docs", _busy("/docs")),
+    State("history-empty", lambda world: f"{world.fresh.url}/history"),
     State("dashboard-stalled", lambda world: world.stalled().url),
     State("model-stalled", lambda world: f"{world.stalled().url}/models/{DEMO}"),
+    State("load-stalled", lambda world: f"{world.stalled().url}/history", _newest),
     State("model-connection-lost", lambda world: f"{world.fresh.url}/models/{DEMO}", _pull_the_plug),
     State("model-interrupted", lambda world: f"{world.interrupted().url}/models/{DEMO}"),
+    State("load-interrupted", lambda world: f"{world.interrupted().url}/history", _newest),
+    State("dashboard-server-ended", lambda world: world.interrupted().url, _end_the_server),
 )
 
 
