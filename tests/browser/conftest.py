@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.chromium import launch
 from tests.server import Server
+from tests.wire import Wire
 
 expect.set_options(timeout=60_000)
 
@@ -29,7 +30,7 @@ def open_page(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]
     pages: list[Page] = []
     errors: list[str] = []
 
-    def open_one(path: str, to: Server = server, **options: Any) -> Page:
+    def open_one(path: str, to: Server | Wire = server, **options: Any) -> Page:
         page = browser.new_context(**options).new_page()
         page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: errors.append(str(error)))

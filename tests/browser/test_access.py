@@ -41,6 +41,41 @@ def test_everything_by_keyboard(server: Server, open_page: OpenPage) -> None:
     expect(model(page)).to_have_attribute("data-state", "absent")
 
 
+FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex='0']"
+STOPS = f"""() => {{
+  const all = [...document.querySelectorAll(`{FOCUSABLE}`)];
+  const seen = all.filter((one) => !one.disabled && one.type !== "hidden" && one.checkVisibility());
+  seen.forEach((one, index) => one.dataset.stop = index);
+  return seen.length;
+}}"""
+FOCUSED = """() => {
+  const { dataset, className } = document.activeElement;
+  const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
+  return [dataset.stop ?? className, outlineStyle !== "none" && parseFloat(outlineWidth) >= 2];
+}"""
+PLACES = ("/", "/models/tiny/vit", "/models/not/here", "/history", "LOAD", "/docs", "/no/such/page")
+
+
+@pytest.mark.parametrize("path", PLACES)
+def test_every_page_is_gone_through_by_keyboard(server: Server, open_page: OpenPage, path: str) -> None:
+    server.load("tiny/vit")  # its page has a form to try it with
+    load_id = server.snapshot("tiny/vit")["load_id"]
+    page = open_page(path.replace("LOAD", f"/loads/{load_id}"))
+    if page.locator("#badge").count():
+        wait_live(page)
+    expected = page.evaluate(STOPS)
+    reached: list[str] = []
+    for _ in range(expected):
+        page.keyboard.press("Tab")
+        stop, is_seen = page.evaluate(FOCUSED)
+        assert is_seen, f"the focus cannot be seen at {stop}"
+        reached.append(stop)
+    assert expected >= 5
+    assert reached == [str(number) for number in range(expected)], (
+        "in the order of the page, and nothing else"
+    )
+
+
 def test_the_bar_is_named_and_says_its_value_in_words(server: Server, open_page: OpenPage) -> None:
     frozen = server.freeze_load("tiny/llama")
     page = wait_live(open_page("/models/tiny/llama"))
@@ -65,9 +100,10 @@ def test_each_phase_is_announced_once(server: Server, open_page: OpenPage) -> No
 
 
 @pytest.mark.parametrize("width", [320, 360, 768, 1280, 2560])
-@pytest.mark.parametrize("path", ["/", "/models/tiny/llama", "/models/not/here", "/docs"])
-def test_no_page_is_wider_than_the_screen(open_page: OpenPage, path: str, width: int) -> None:
-    page = open_page(path, viewport={"width": width, "height": 800})
+@pytest.mark.parametrize("path", PLACES)
+def test_no_page_is_wider_than_the_screen(server: Server, open_page: OpenPage, path: str, width: int) -> None:
+    load_id = server.load("tiny/vit")["load_id"]
+    page = open_page(path.replace("LOAD", f"/loads/{load_id}"), viewport={"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -75,6 +111,7 @@ def test_the_script_of_each_page_is_small(server: Server) -> None:
     shared = len(server.get("/static/live.js").content)
     for name in ("dashboard", "model"):
         assert shared + len(server.get(f"/static/{name}.js").content) < 15_000
+    assert len(server.get("/static/load.js").content) < 15_000
 
 
 CONTRAST = """() => {
@@ -108,7 +145,8 @@ def test_text_has_enough_contrast_in_every_state(server: Server, open_page: Open
     frozen = server.freeze_load("tiny/llama")
     server.request_load("tiny/wav2vec2")
     models = ("tiny/vit", "nobody/nothing", "tiny/llama", "tiny/wav2vec2", "demo/random-2gb", "not/here")
-    for path in ("/", "/docs", *(f"/models/{name}" for name in models)):
+    load_id = server.snapshot("nobody/nothing")["load_id"]
+    for path in ("/", "/docs", "/history", f"/loads/{load_id}", *(f"/models/{name}" for name in models)):
         page = open_page(path, color_scheme=scheme)
         assert page.evaluate(CONTRAST) == []
     frozen.resume()

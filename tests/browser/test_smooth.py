@@ -36,7 +36,7 @@ SHIFTS = """() => {
 }"""
 
 
-@pytest.mark.parametrize("path", ["/", f"/models/{DEMO}", "/docs"])
+@pytest.mark.parametrize("path", ["/", f"/models/{DEMO}", "/history", "/docs"])
 def test_the_first_paint_comes_within_half_a_second(
     server: Server, browser: Browser, path: str, record_property: Callable[[str, Any], None]
 ) -> None:

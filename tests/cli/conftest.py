@@ -8,8 +8,8 @@ from typing import TypeVar
 import pytest
 
 from tests.cli.terminal import Running, Terminal
-from tests.cli.wire import Wire
 from tests.server import Server
+from tests.wire import Wire
 
 T = TypeVar("T", bound=Running)
 

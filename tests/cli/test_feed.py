@@ -11,8 +11,8 @@ import pytest
 from modelhub.cli.feed import Feed, Sequence
 from modelhub.errors import ModelhubError
 from tests.cli.terminal import Running, lines_of
-from tests.cli.wire import Wire
 from tests.server import Server, wait_until
+from tests.wire import Wire
 
 LLAMA = "tiny/llama"
 Run = Callable[..., Running]

@@ -1,4 +1,4 @@
-"""A line between client and server that can be cut and mended."""
+"""A line between client and server that can be cut, or fall silent as in sleep, and be mended."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ class Wire:
     def __init__(self, port: int) -> None:
         self._target = port
         self._whole = True
+        self._flowing = threading.Event()
+        self._flowing.set()
         self._sockets: list[socket.socket] = []
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -28,13 +30,19 @@ class Wire:
                     sock.shutdown(socket.SHUT_RDWR)
             self._sockets.clear()
 
+    def hold(self) -> None:
+        """Let nothing through, and break nothing: neither side hears of it."""
+        self._flowing.clear()
+
     def mend(self) -> None:
-        """Let new connections through."""
+        """Let new connections through, and what was held."""
         self._whole = True
+        self._flowing.set()
 
     def close(self) -> None:
         """Cut it for good."""
         self.cut()
+        self._flowing.set()
         self._listener.close()
 
     def _accept(self) -> None:
@@ -48,13 +56,14 @@ class Wire:
                     far = socket.create_connection(("127.0.0.1", self._target))
                     self._sockets += [near, far]
                 for pair in ((near, far), (far, near)):
-                    threading.Thread(target=_pass_on, args=pair, daemon=True).start()
+                    threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
 
-
-def _pass_on(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while piece := source.recv(65536):
-            sink.sendall(piece)
-    for sock in (source, sink):
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
+            while piece := source.recv(65536):
+                self._flowing.wait()
+                sink.sendall(piece)
+        self._flowing.wait()
+        for sock in (source, sink):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
