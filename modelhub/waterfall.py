@@ -62,6 +62,7 @@ class Drawing:
     bars: list[Bar]
     marks: list[Mark]
     lines: list[Line]
+    is_plotted: bool  # whether any bytes were counted more than once
     levels: list[Mark]
     stalls: list[Span]
     said_stalls: list[str]
@@ -88,6 +89,7 @@ def draw(load: dict[str, Any], timeline: dict[str, Any] | None) -> Drawing | Non
         bars=bars,
         marks=_marks(total),
         lines=[_line(one, total, most, bars[one["step"] - 1].span) for one in series],
+        is_plotted=any(len(one["at"]) > 1 for one in series),
         levels=_levels(most),
         stalls=[_span(stall["at"], stall["seconds"], total) for stall in kept["stalls"]],
         said_stalls=[load_phrases.stall(stall) for stall in kept["stalls"]],

@@ -95,6 +95,12 @@ def test_bytes_are_drawn_to_scale_and_hold_until_their_step_ends() -> None:
     )
 
 
+def test_bytes_that_were_there_at_once_are_said_and_not_plotted() -> None:
+    at_once = {"step": 5, "size": 100, "at": [0.5], "bytes": [100]}
+    drawing = drawn(load(), timeline(series=[at_once]))
+    assert (len(drawing.lines), drawing.is_plotted) == (1, False)
+
+
 def test_a_line_that_nobody_would_see_is_left_out() -> None:
     series = [
         {"step": 2, "size": 6, "at": [0.5, 0.6], "bytes": [0, 6]},
