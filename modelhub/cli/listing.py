@@ -106,4 +106,6 @@ class Screen:
         rest = len(models) - shown
         more = f"and {words.count(rest)} more: 'flask models' lists all" if rest else ""
         lines = [Text(line, style="dim") for line in (more, self.memory) if line]
-        return Group(tables.models(models[:shown]), *lines, Text(self._said, style="yellow"))
+        return Group(
+            tables.models(models[:shown], with_hints=False), *lines, Text(self._said, style="yellow")
+        )

@@ -43,12 +43,12 @@ def summary(ends: list[dict[str, Any]]) -> Table:
     return _table(("Model", "State", "Time", "Weights", "Memory", *_SPARED), [_end(end) for end in ends])
 
 
-def models(resources: list[dict[str, Any]]) -> Table:
+def models(resources: list[dict[str, Any]], with_hints: bool = True) -> Table:
     """Every model with its state, size, source and how far it is."""
     rows: list[list[str | Text]] = []
     for resource in resources:
         source = phrases.SOURCES.get(resource["source"], resource["source"])
-        size, now = _size(resource["size_bytes"]), Text(_now(resource["snapshot"]))
+        size, now = _size(resource["size_bytes"]), Text(_now(resource["snapshot"], with_hints))
         if resource["random_weights"]:
             source += ", random weights"
         rows.append([resource["id"], state(resource["state"]), size, source, now])
@@ -75,16 +75,16 @@ def _end(end: dict[str, Any]) -> list[str | Text]:
     ]
 
 
-def _now(snapshot: dict[str, Any]) -> str:
+def _now(snapshot: dict[str, Any], with_hints: bool) -> str:
     if snapshot["state"] == "loading":
         share = "" if snapshot["progress"] is None else f"{int(snapshot['progress'] * 100)}% · "
         return f"{share}{sentences.stalled(snapshot) or sentences.now(snapshot)}"
     if snapshot["state"] == "ready":
         memory = snapshot.get("memory")
         return "" if memory is None else f"{words.size(memory)} of memory"
-    if snapshot["error"]:
+    if snapshot["error"] and with_hints:
         return sentences.failure(snapshot)
-    return "" if snapshot["state"] == "absent" else sentences.headline(snapshot)
+    return "" if snapshot["state"] == "absent" and not snapshot["error"] else sentences.headline(snapshot)
 
 
 def _size(bytes_: int | None) -> str:
