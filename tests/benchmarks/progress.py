@@ -1,7 +1,7 @@
 """What telling costs: ``python -m tests.benchmarks.progress [--rounds N] [--watchers N] [--data DIR]``.
 
-The same load on two servers, in turn: one tells watchers of the model how it goes, the other nobody. The watchers
-take processor time of their own on the same machine: that is why there is one, as when one page is open.
+The same load on two servers, in turn: one tells watchers of the model how it goes, the other nobody. Watchers
+take processor time of their own on the same machine: hence one, as when one page is open.
 """
 
 from __future__ import annotations
@@ -46,9 +46,8 @@ def main() -> None:
                     server.stop()
     print(f"{options.model}, medians of {options.rounds} interleaved rounds, in seconds")
     for row in rows:
-        print(
-            f"{row['cache']:<6}{row['telling']:>8.3f} told to {options.watchers}{row['silent']:>8.3f} told to nobody"
-        )
+        print(f"{row['cache']:<6}{row['telling']:>8.3f} told to {options.watchers}")
+        print(f"      {row['silent']:>8.3f} told to nobody")
         print(f"      telling costs {row['cost']:.1%}")
     print(json.dumps(rows))
 
