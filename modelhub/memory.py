@@ -12,17 +12,19 @@ _RSS = ("RssAnon", "RssFile", "RssShmem")
 
 
 class ProcessMemory(NamedTuple):
-    """What a process holds, in bytes: ``total``, and of that ``mapped`` from files."""
+    """What a process holds, in bytes: ``total``, of that ``mapped`` from files and ``private`` to it."""
 
     total: int
     mapped: int
+    private: int = 0
 
 
 def process_memory(pid: int) -> ProcessMemory:
     """The memory of a process: PSS on Linux, else its resident size; zeros for a process that is gone."""
     try:
         sizes = _sizes(f"/proc/{pid}/smaps_rollup")
-        return ProcessMemory(sizes["Pss"], sizes.get("Pss_File", 0))
+        private = sizes["Private_Clean"] + sizes["Private_Dirty"]
+        return ProcessMemory(sizes["Pss"], sizes.get("Pss_File", 0), private)
     except (OSError, KeyError, ValueError):
         pass
     try:

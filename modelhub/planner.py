@@ -55,5 +55,5 @@ class Planner:
         self._launcher.start()
         if not self._launcher.warm.wait(_WARM_UP_S):
             raise ModelhubError("worker_unavailable", why="the parent of all workers is still starting")
-        with self._places, self._launcher.worker() as worker:
+        with self._places, self._launcher.worker(fresh=True) as worker:
             return worker.plan(spec, _ANSWER_S)

@@ -145,6 +145,7 @@ class Runner:
             self._adapter.completed(load.model_id, facts, self._keeper(load))
         load.told.set()
         load.ended.set()
+        self._launcher.prepare()
 
     def _keeper(self, load: Load) -> Callable[[dict[str, Any]], None]:
         """Writes the end of a load into the journal."""

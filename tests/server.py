@@ -16,6 +16,7 @@ import psutil
 import requests
 import socketio
 
+SPARE = "modelhub-spare"
 ROOT = Path(__file__).resolve().parent.parent
 EVENTS = (
     "model_load_queued",
@@ -119,11 +120,45 @@ class Server:
         return process
 
     def workers(self) -> list[psutil.Process]:
-        """The processes that hold or load a model."""
-        return self.zygote().children()
+        """The processes that hold or load a model: not the one that waits for a load."""
+        children = self.zygote().children()
+        return [p for p in children if p.name() != SPARE or p.status() == psutil.STATUS_STOPPED]
+
+    def spare(self) -> psutil.Process | None:
+        """The process that is ready for the next load."""
+        pid = self.get("/readyz").json()["workers"]["spare"]
+        return None if pid is None else psutil.Process(pid)
+
+    def wait_spare(self) -> psutil.Process:
+        """Wait until a process is ready for the next load."""
+        wait_until(lambda: self.spare() is not None)
+        spare = self.spare()
+        assert spare is not None
+        return spare
 
     def freeze_load(self, model_id: str) -> psutil.Process:
-        """Ask for a load and stop its process (SIGSTOP) as soon as it is there: truly stuck."""
+        """Ask for a load and stop its process (SIGSTOP) once it has told a step: truly stuck."""
+        for _ in range(5):
+            spare = self.spare()
+            frozen = self._freeze_spare(spare, model_id) if spare is not None else self._freeze_new(model_id)
+            if self.snapshot(model_id)["state"] == "loading":
+                return frozen
+            frozen.resume()  # it was quicker
+            self.wait_state(model_id, ("ready",))
+            self.delete(f"/api/models/{model_id}")
+        raise AssertionError("it went too fast to be stopped")
+
+    def _freeze_spare(self, spare: psutil.Process, model_id: str) -> psutil.Process:
+        spare.suspend()
+        self.request_load(model_id)
+        while self.snapshot(model_id)["step"] is None:
+            spare.resume()
+            time.sleep(0.002)
+            spare.suspend()
+            time.sleep(0.02)  # until the server has what it said
+        return spare
+
+    def _freeze_new(self, model_id: str) -> psutil.Process:
         before = {process.pid for process in self.workers()}
         self.request_load(model_id)
         found: list[psutil.Process] = []

@@ -50,6 +50,15 @@ def test_a_second_request_joins_and_a_third_finds_it_ready(empty_server: Server)
     assert len(empty_server.workers()) == 1
 
 
+def test_the_spare_takes_the_load_and_another_one_follows(empty_server: Server) -> None:
+    spare = empty_server.wait_spare()
+    assert empty_server.load(LLAMA)["state"] == "ready"
+    assert [process.pid for process in empty_server.workers()] == [spare.pid]
+    assert empty_server.wait_spare().pid != spare.pid
+    inputs = {"model": LLAMA, "inputs": "hello", "parameters": {"max_new_tokens": 3}}
+    assert empty_server.post("/api/predictions", inputs).ok
+
+
 def test_who_asks_after_a_request_sees_it(models_dir: Path, tmp_path: Path) -> None:
     settings = read_settings({"MODELHUB_DATA_DIR": str(tmp_path), "MODELHUB_MODELS_DIR": str(models_dir)})
     told: list[str] = []
@@ -257,11 +266,13 @@ def test_twenty_loads_and_unloads_leave_nothing_behind(empty_server: Server) -> 
     for model_id in (BERT, LLAMA):
         empty_server.load(model_id)
         empty_server.delete(f"/api/models/{model_id}")
+    empty_server.wait_spare()
     before, memory_before = held(), [process.memory_info().rss for process in (web, zygote)]
     for number in range(20):
         model_id = (BERT, LLAMA)[number % 2]
         assert empty_server.load(model_id)["state"] == "ready"
         assert empty_server.delete(f"/api/models/{model_id}").ok
+    empty_server.wait_spare()
     wait_until(lambda: all(now <= was for now, was in zip(held(), before, strict=True)), 5)
     growth = [p.memory_info().rss - was for p, was in zip((web, zygote), memory_before, strict=True)]
     assert all(grown < 8_000_000 for grown in growth), growth

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import closing
 
 from modelhub import memory
@@ -21,19 +21,14 @@ from modelhub.loader.processors import load_processor
 from modelhub.loader.strategy import prepare
 from modelhub.loader.weights import load_weights
 
-__all__ = ["LoadedModel", "explain", "load", "plan", "prepare_process", "warm"]
+__all__ = ["LoadedModel", "explain", "import_ahead", "load", "plan", "prepare_process", "rehearse"]
 
 
-def warm(model_types: Iterable[str] = ()) -> None:
-    """Make a process ready to fork others that load: all imported, also for ``model_types``, and rehearsed.
+def rehearse() -> None:
+    """Load a tiny model and forget it; see ``loader.rehearsal``."""
+    from modelhub.loader import rehearsal
 
-    It has one thread afterwards and has computed nothing in parallel: forking it stays safe.
-    """
-    from modelhub.loader.rehearsal import rehearse
-
-    import_ahead(model_types)
-    prepare_process(threads=1)
-    rehearse()
+    rehearsal.rehearse()
 
 
 def _admit_everything(need_bytes: int) -> None:

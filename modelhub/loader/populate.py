@@ -4,9 +4,9 @@ Reading through a buffer costs a core a second for every 2 GB, and leaves the fi
 first forward pass then has to map one by one. Populated through a mapping that asks for huge pages, the same
 bytes come in less time, next to no processor time is spent, and there is one fault where there were 32.
 
-Then one byte of each page is touched. In a virtual machine a page that the disk has just filled is costly when
-a processor touches it first: the first forward pass over 2 GB took 0.6 s instead of 0.2 s. Here, in several
-threads that wait for the disk anyway, it costs no time.
+Then one byte of each page is touched. In a virtual machine a page that the disk has just filled is costly to
+touch first: the first forward pass over 2 GB took 0.6 s instead of 0.2 s. Here, in several threads that wait
+for the disk anyway, it costs no time.
 """
 
 from __future__ import annotations

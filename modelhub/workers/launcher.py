@@ -25,6 +25,7 @@ from modelhub.workers.worker import Worker
 
 log = logging.getLogger(__name__)
 _EXIT_WAIT_S = 5.0
+_SPARE_AFTER_S = 1.0  # it takes a core for 0.1 s, which who has just loaded a model may want
 _WARM_UP_S = 8.0  # what importing torch and transformers takes on a slow machine
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 # Threads that wait sleep instead of spinning: where something else wants a core too, a forward pass of a
@@ -44,6 +45,7 @@ class Launcher:
         self.warm = threading.Event()
         self.warm_seconds: float | None = None
         self.zygote_pid: int | None = None
+        self.spare_pid: int | None = None  # of the process that is ready for the next load
         self._lock = threading.Lock()
         self._control: Channel | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -90,8 +92,11 @@ class Launcher:
             self._started_at = time.monotonic()
             threading.Thread(target=self._listen, args=(self._control, self._process), daemon=True).start()
 
-    def worker(self) -> Worker:
-        """A new worker process. Returns at once, also while the zygote is still warming up."""
+    def worker(self, fresh: bool = False) -> Worker:
+        """A worker process: the spare that waits for work, or with ``fresh`` or where none waits, a new one.
+
+        Returns at once, also while the zygote is still warming up.
+        """
         self.start()
         ours, theirs = socket.socketpair()
         worker_id = f"w{next(self._numbers)}"
@@ -101,7 +106,7 @@ class Launcher:
             control = self._control
             if control is None:
                 raise OSError("The zygote is gone.")
-            control.send_with_fd({"op": "fork", "worker": worker.id}, theirs.fileno())
+            control.send_with_fd({"op": "fork", "worker": worker.id, "fresh": fresh}, theirs.fileno())
         except OSError:
             self._workers.pop(worker.id, None)
             ours.close()
@@ -109,6 +114,13 @@ class Launcher:
         finally:
             theirs.close()
         return worker
+
+    def prepare(self) -> None:
+        """Have a spare wait for the next load, unless another worker is asked for within a second."""
+        control = self._control
+        if control is not None:
+            with contextlib.suppress(OSError):
+                control.send({"op": "spare", "after_s": _SPARE_AFTER_S})
 
     def kill(self, worker_id: str) -> None:
         """Have the zygote kill one worker; nothing happens when it is gone already."""
@@ -134,12 +146,16 @@ class Launcher:
         return box[0] if box else None
 
     def status(self) -> dict[str, Any]:
-        """How far the zygote is: ``{"state": "cold"|"warming"|"warm", "seconds"}``."""
+        """How far the zygote is: ``{"state": "cold"|"warming"|"warm", "seconds", "spare"}``.
+
+        ``spare`` is the id of the process that waits for the next load and has rehearsed one, else None.
+        """
         if self._control is None:
-            return {"state": "cold", "seconds": None}
+            return {"state": "cold", "seconds": None, "spare": None}
         if self.warm.is_set():
-            return {"state": "warm", "seconds": self.warm_seconds}
-        return {"state": "warming", "seconds": round(time.monotonic() - self._started_at, 1)}
+            return {"state": "warm", "seconds": self.warm_seconds, "spare": self.spare_pid}
+        seconds = round(time.monotonic() - self._started_at, 1)
+        return {"state": "warming", "seconds": seconds, "spare": None}
 
     def expected_wait_s(self) -> float:
         """Seconds until a worker can be had, roughly: 0 once the zygote is warm."""
@@ -183,7 +199,7 @@ class Launcher:
         process.kill()
         process.wait()
         with self._lock:
-            self._control, self._process, self.zygote_pid = None, None, None
+            self._control, self._process, self.zygote_pid, self.spare_pid = None, None, None, None
             self.warm.clear()
             orphans, self._workers = self._workers, {}
         control.close()
@@ -195,8 +211,12 @@ class Launcher:
         if kind == "warm":
             self.warm_seconds = round(message["seconds"], 3)
             self.warm.set()
+            if not self._workers:
+                self.prepare()
         elif kind == "forked" and message["worker"] in self._workers:
             self._workers[message["worker"]].pid = message["pid"]
+        elif kind == "spare":
+            self.spare_pid = message["pid"]
         elif kind == "exited":
             worker = self._workers.pop(message["worker"], None)
             if worker is not None:

@@ -16,13 +16,14 @@ from modelhub import loader, memory
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
 from modelhub.workers.channel import Channel
-from modelhub.workers.lifeline import prefer_as_oom_victim
+from modelhub.workers.lifeline import name_process, prefer_as_oom_victim
 
 log = logging.getLogger(__name__)
 
 
 def main(sock: socket.socket) -> None:
     """Serve one channel: ``load``, then ``predict`` requests; or one ``plan``. Its end ends the process."""
+    name_process("modelhub-worker")
     prefer_as_oom_victim()
     loader.prepare_process()
     channel = Channel(sock)

@@ -15,21 +15,24 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from modelhub.memory import process_memory
+from modelhub.workers import spare
 from modelhub.workers.channel import Channel
-from modelhub.workers.lifeline import die_with_parent, thread_count
+from modelhub.workers.lifeline import die_with_parent, name_process, thread_count
 
 
 class Zygote:
-    """Serves one control channel: ``fork``, ``kill``, ``memory`` in; ``warm``, ``forked``, ``exited`` out."""
+    """Serves one control channel: fork, spare, kill, memory in; warm, forked, spare, exited, memory out."""
 
     def __init__(self, control: socket.socket) -> None:
         self.channel = Channel(control)
         self._descriptors: deque[int] = deque()
         self._workers: dict[int, str] = {}  # pid -> worker id
+        self._spare: spare.Spare | None = None
+        self._spare_due: float | None = None  # when to fork one
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -39,11 +42,12 @@ class Zygote:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        name_process("modelhub-zygote")
         started = time.monotonic()
         self._send({"type": "warming", "pid": os.getpid()})
         from modelhub import loader
 
-        loader.warm(model_types)
+        loader.import_ahead(model_types)
         gc.collect()
         gc.freeze()  # what is here now is never collected: children share its pages for longer
         self._send({"type": "warm", "seconds": time.monotonic() - started, "threads": thread_count()})
@@ -55,7 +59,14 @@ class Zygote:
 
     def _serve_once(self) -> None:
         waiting: list[Any] = [self.channel.socket, self._wake_read]
-        readable, _, _ = select.select(waiting, [], [])
+        if self._spare is not None and not self._spare.is_ready:
+            waiting.append(self._spare.stage)
+        until_due = None if self._spare_due is None else max(0.0, self._spare_due - time.monotonic())
+        readable, _, _ = select.select(waiting, [], [], until_due)
+        if not readable:
+            self._make_spare()
+        if self._spare is not None and self._spare.stage in readable:
+            self._hear_spare(self._spare)
         if self._wake_read in readable:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._wake_read, 4096)
@@ -73,30 +84,78 @@ class Zygote:
 
     def _answer(self, request: dict[str, Any]) -> None:
         if request["op"] == "fork":
-            self._fork(request["worker"], self._descriptors.popleft())
+            self._spare_due = self._spare_due if request["fresh"] else None
+            self._fork(request["worker"], self._descriptors.popleft(), request["fresh"])
+        elif request["op"] == "spare":
+            if self._spare is None:
+                self._spare_due = time.monotonic() + request["after_s"]
         elif request["op"] == "kill":
             self._kill(request["worker"])
         elif request["op"] == "memory":
-            total = sum(process_memory(pid).total for pid in (os.getpid(), *self._workers))
-            self._send({"type": "memory", "request": request["request"], "bytes": total})
+            self._send({"type": "memory", "request": request["request"], "bytes": self._memory_bytes()})
 
-    def _fork(self, worker: str, descriptor: int) -> None:
+    def _memory_bytes(self) -> int:
+        """What all hold together, without what the spare has for itself: it comes and goes with no model."""
+        total = sum(process_memory(pid).total for pid in (os.getpid(), *self._workers))
+        if self._spare is not None:
+            waiting = process_memory(self._spare.pid)
+            total += waiting.total - waiting.private
+        return total
+
+    def _fork(self, worker: str, descriptor: int, fresh: bool) -> None:
+        """Have a process serve the channel behind ``descriptor``: the spare, or else a new one."""
+        waits = self._spare if not fresh else None
         threads = thread_count()
-        if threads not in (1, None):
+        if waits is not None and waits.is_ready and waits.take_on(descriptor):
+            pid = waits.pid
+            self._forget_spare()
+        elif threads in (1, None):
+            pid = self._start_child(lambda: _work(descriptor))
+        else:
             os.close(descriptor)
-            self._send(
-                {"type": "exited", "worker": worker, "status": None, "why": f"zygote has {threads} threads"}
-            )
+            why = f"zygote has {threads} threads"
+            self._send({"type": "exited", "worker": worker, "status": None, "why": why})
             return
-        parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            self._become_worker(parent, descriptor)
         os.close(descriptor)
         self._workers[pid] = worker
         self._send({"type": "forked", "worker": worker, "pid": pid})
 
-    def _become_worker(self, parent: int, descriptor: int) -> None:
+    def _make_spare(self) -> None:
+        self._spare_due = None
+        if self._spare is not None or thread_count() not in (1, None):
+            return
+        ours, theirs = socket.socketpair()
+
+        def stand_by() -> None:
+            ours.close()
+            _work(spare.stand_by(theirs))
+
+        pid = self._start_child(stand_by)
+        theirs.close()
+        self._spare = spare.Spare(pid, ours)
+
+    def _hear_spare(self, heard: spare.Spare) -> None:
+        try:
+            heard.hear()
+            self._send({"type": "spare", "pid": heard.pid})
+        except (EOFError, OSError):
+            self._forget_spare()  # it is reaped as any child
+
+    def _forget_spare(self) -> None:
+        if self._spare is not None:
+            self._spare.stage.close()
+            self._spare = None
+            self._send({"type": "spare", "pid": None})
+
+    def _start_child(self, work: Callable[[], None]) -> int:
+        """Fork a child that does ``work`` and ends; answers its process id."""
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            self._be_child(parent, work)
+        return pid
+
+    def _be_child(self, parent: int, work: Callable[[], None]) -> None:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -105,9 +164,11 @@ class Zygote:
             self.channel.socket.close()
             for fd in (self._wake_read, self._wake_write, *self._descriptors):
                 os.close(fd)
-            from modelhub.workers import process
-
-            process.main(_blocking(descriptor))
+            if self._spare is not None:
+                self._spare.stage.close()
+            work()
+            status = 0
+        except EOFError:
             status = 0
         except BaseException:
             sys.excepthook(*sys.exc_info())
@@ -116,16 +177,19 @@ class Zygote:
             os._exit(status)
 
     def _reap(self) -> None:
-        while self._workers:
+        while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
+            if self._spare is not None and self._spare.pid == pid:
+                self._forget_spare()
             worker = self._workers.pop(pid, None)
-            code = os.waitstatus_to_exitcode(status)
-            self._send({"type": "exited", "worker": worker, "status": code})
+            if worker is not None:
+                code = os.waitstatus_to_exitcode(status)
+                self._send({"type": "exited", "worker": worker, "status": code})
 
     def _kill(self, worker: str) -> None:
         for pid, name in self._workers.items():
@@ -133,9 +197,10 @@ class Zygote:
                 os.kill(pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
 
     def _kill_all(self) -> None:
-        for pid in self._workers:
+        children = [*self._workers, *([self._spare.pid] if self._spare is not None else [])]
+        for pid in children:
             os.kill(pid, signal.SIGKILL)
-        for pid in self._workers:
+        for pid in children:
             os.waitpid(pid, 0)
 
     def _send(self, message: dict[str, Any]) -> None:
@@ -152,6 +217,12 @@ def main() -> None:
     zygote = Zygote(_blocking(descriptor))
     with contextlib.suppress(EOFError):
         zygote.run(sys.argv[3:])
+
+
+def _work(descriptor: int) -> None:
+    from modelhub.workers import process
+
+    process.main(_blocking(descriptor))
 
 
 def _blocking(descriptor: int) -> socket.socket:

@@ -34,4 +34,4 @@ def test_a_rehearsal_that_fails_is_said_and_harms_nobody(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not-there"))
     rehearse()
-    assert "The first load will take a little longer" in caplog.text
+    assert "The load will take a little longer" in caplog.text

@@ -22,7 +22,7 @@ from modelhub.errors import ModelhubError
 from modelhub.workers.channel import Channel
 from modelhub.workers.launcher import Launcher
 from modelhub.workers.worker import Worker
-from tests.server import ROOT, wait_until
+from tests.server import ROOT, SPARE, wait_until
 
 LLAMA = "tiny/llama"
 
@@ -82,7 +82,7 @@ def test_the_zygote_has_one_thread_also_after_its_children_have_computed(
             assert _predict(worker)[0]
     zygote = psutil.Process(launcher.zygote_pid)
     assert zygote.num_threads() == 1
-    assert zygote.children() == []
+    assert [child.name() for child in zygote.children()] in ([], [SPARE])
 
 
 def test_a_zygote_with_a_second_thread_does_not_fork() -> None:
@@ -99,7 +99,7 @@ def test_a_zygote_with_a_second_thread_does_not_fork() -> None:
     )
     theirs.close()
     channel = Channel(ours)
-    channel.send_with_fd({"op": "fork", "worker": "w1"}, other.fileno())
+    channel.send_with_fd({"op": "fork", "worker": "w1", "fresh": True}, other.fileno())
     messages = [channel.receive(60) for _ in range(3)]
     channel.close()
     assert process.wait(10) == 0
@@ -146,6 +146,43 @@ def test_an_idle_child_is_small_and_there_in_milliseconds(launcher: Launcher) ->
             own = psutil.Process(worker.pid).memory_full_info().uss
     assert min(seconds) < 0.25, "a fork, not an import"
     assert own < 50_000_000, "the rest is shared with the zygote"
+
+
+def waiting_spare(launcher: Launcher) -> psutil.Process:
+    """The spare, once it has rehearsed."""
+    launcher.prepare()
+    wait_until(lambda: launcher.spare_pid is not None)
+    return psutil.Process(launcher.spare_pid)
+
+
+def test_the_spare_takes_the_next_load_and_computes_the_same(launcher: Launcher, spec: LoadSpec) -> None:
+    with launcher.worker(fresh=True) as worker:
+        _load(worker, spec)
+        expected = json.loads(_predict(worker)[1])["outputs"]
+    spare = waiting_spare(launcher)
+    with launcher.worker() as worker:
+        _load(worker, spec)
+        assert worker.pid == spare.pid
+        assert spare.name() == "modelhub-worker"
+        assert json.loads(_predict(worker)[1])["outputs"] == expected
+        assert spare.memory_full_info().uss < 60_000_000
+    assert not spare.is_running()
+
+
+def test_a_spare_that_was_killed_is_missed_by_nobody(launcher: Launcher, spec: LoadSpec) -> None:
+    waiting_spare(launcher).kill()
+    wait_until(lambda: launcher.spare_pid is None)
+    with launcher.worker() as worker:
+        assert _load(worker, spec)[1]["architecture"] == "LlamaForCausalLM"
+
+
+def test_a_fresh_worker_leaves_the_spare_alone(launcher: Launcher, spec: LoadSpec) -> None:
+    spare = waiting_spare(launcher)
+    with launcher.worker(fresh=True) as worker:
+        assert worker.plan(spec, 10)["source"] == "folder"
+        assert worker.pid != spare.pid
+    assert spare.is_running()
+    assert spare.name() == SPARE
 
 
 def test_a_process_that_is_killed_is_told_with_its_signal(launcher: Launcher, spec: LoadSpec) -> None:
