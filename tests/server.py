@@ -140,7 +140,12 @@ class Server:
         """Ask for a load and stop its process (SIGSTOP) once it has told a step: truly stuck."""
         for _ in range(5):
             spare = self.spare()
-            frozen = self._freeze_spare(spare, model_id) if spare is not None else self._freeze_new(model_id)
+            frozen = self._freeze_new(model_id) if spare is None else self._freeze_spare(spare, model_id)
+            while self.snapshot(model_id)["step"] is None:
+                frozen.resume()
+                time.sleep(0.002)
+                frozen.suspend()
+                time.sleep(0.02)  # until the server has what it said
             if self.snapshot(model_id)["state"] == "loading":
                 return frozen
             frozen.resume()  # it was quicker
@@ -151,11 +156,6 @@ class Server:
     def _freeze_spare(self, spare: psutil.Process, model_id: str) -> psutil.Process:
         spare.suspend()
         self.request_load(model_id)
-        while self.snapshot(model_id)["step"] is None:
-            spare.resume()
-            time.sleep(0.002)
-            spare.suspend()
-            time.sleep(0.02)  # until the server has what it said
         return spare
 
     def _freeze_new(self, model_id: str) -> psutil.Process:

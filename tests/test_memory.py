@@ -71,7 +71,7 @@ def test_a_process_and_one_that_is_gone() -> None:
     own = memory.process_memory(os.getpid())
     assert own.total > 10_000_000
     assert 0 <= own.mapped <= own.total
-    assert memory.process_memory(2**22 + 1) == (0, 0)
+    assert memory.process_memory(2**22 + 1) == (0, 0, 0)
 
 
 def test_what_is_resident_grows_with_what_is_mapped(tmp_path: Path) -> None:

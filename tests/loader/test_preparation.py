@@ -13,7 +13,7 @@ CODE = """
 import json, os, sys
 from modelhub import loader
 from modelhub.checkpoints import LoadSpec
-loader.warm()
+loader.import_ahead()
 before, threads = set(sys.modules), len(os.listdir("/proc/self/task"))
 child = os.fork()
 if child == 0:
@@ -43,4 +43,4 @@ def test_a_forked_child_of_a_warm_process_loads(made: Path) -> None:
     answer = _fork_and_load("tiny/llama", made)
     assert answer["threads"] == 1
     other = [name for name in answer["new"] if ".models." not in name]
-    assert other == [], "warm() should import these"
+    assert other == [], "import_ahead() should import these"
