@@ -68,6 +68,7 @@ class Modelhub(Contestant):
 
     def rest(self) -> None:
         self._server.delete(f"/api/models/{self._model_id}")
+        self._server.wait_spare()  # it is not to rehearse while others are measured
 
     def _check(self, payload: dict[str, float]) -> None:
         """How much more the event says is in memory than is, as a share of the whole."""
