@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+import logging
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import torch
 
 from modelhub.checkpoints import Checkpoint, checkpoint
 from modelhub.loader import background
+from modelhub.loader.lane import CudaTransport, Lane
 
+log = logging.getLogger(__name__)
 STEP = 7
 
 
@@ -46,16 +49,37 @@ def move(model: Any, device: torch.device) -> Generator[Checkpoint, None, None]:
 
 
 def _move(model: Any, device: torch.device, moved: list[int], cancel: background.Cancel) -> None:
-    """Copies block, so a byte is counted when it has arrived. Tied tensors stay tied."""
+    """A byte is counted when it has arrived. Tied tensors stay tied."""
+
+    def arrived(size: int) -> None:
+        moved[0] += size
+
+    lane = _lane(device, arrived)
     there: dict[int, torch.Tensor] = {}
     kept = []  # ids stay unique only while the tensors live
     for module, name, tensor in list(tensors(model)):
         cancel.check()
         if id(tensor) not in there:
-            copy: torch.Tensor = tensor.detach().to(device)
+            if lane is None:
+                copy: torch.Tensor = tensor.detach().to(device)
+                arrived(tensor.nbytes)
+            else:
+                copy = lane.bring(tensor.detach())
             if isinstance(tensor, torch.nn.Parameter):
                 copy = torch.nn.Parameter(copy, requires_grad=tensor.requires_grad)
             there[id(tensor)] = copy
             kept.append(tensor)
-            moved[0] += tensor.nbytes
         setattr(module, name, there[id(tensor)])
+    if lane is not None:
+        lane.finish()
+
+
+def _lane(device: torch.device, arrived: Callable[[int], None]) -> Lane | None:
+    """The quick way to the device, where there is one."""
+    if device.type != "cuda":
+        return None
+    try:
+        return Lane(device, CudaTransport(device), arrived)
+    except RuntimeError as error:  # no memory can be pinned
+        log.warning("The weights go to %s without pinned memory: %s", device, error)
+        return None
