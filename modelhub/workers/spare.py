@@ -39,11 +39,8 @@ class Spare:
         return True
 
 
-def stand_by(stage: socket.socket) -> int:
-    """In the spare itself: rehearse, then wait for a worker's channel and answer its descriptor.
-
-    Raises EOFError if none comes.
-    """
+def stand_by(stage: socket.socket) -> int | None:
+    """In the spare itself: rehearse, then wait for a worker's channel; its descriptor, None if none comes."""
     from modelhub import loader
 
     name_process("modelhub-spare")
@@ -53,6 +50,4 @@ def stand_by(stage: socket.socket) -> int:
     stage.sendall(_READY)
     _, descriptors, _, _ = socket.recv_fds(stage, 1, 1)
     stage.close()
-    if not descriptors:
-        raise EOFError
-    return descriptors[0]
+    return descriptors[0] if descriptors else None

@@ -128,7 +128,9 @@ class Zygote:
 
         def stand_by() -> None:
             ours.close()
-            _work(spare.stand_by(theirs))
+            descriptor = spare.stand_by(theirs)
+            if descriptor is not None:
+                _work(descriptor)
 
         pid = self._start_child(stand_by)
         theirs.close()
@@ -167,8 +169,6 @@ class Zygote:
             if self._spare is not None:
                 self._spare.stage.close()
             work()
-            status = 0
-        except EOFError:
             status = 0
         except BaseException:
             sys.excepthook(*sys.exc_info())
