@@ -1,7 +1,7 @@
 """The way to a CUDA device: through pinned memory, one piece under way while the next one is brought.
 
 Not run so far: no machine that this was written on has such a device. ``Lane`` itself knows no CUDA, and is
-tested over a transport that copies at once.
+tested over a transport that copies as late as it may.
 """
 
 from __future__ import annotations

@@ -12,17 +12,8 @@ from modelhub.progress.trace import Trace
 _KEPT_EVENTS = 256
 _NOT_KNOWN = (
     *("load_id", "step", "phase", "message", "percent", "done", "size", "unit", "rate", "detail"),
-    *(
-        "progress",
-        "elapsed",
-        "eta",
-        "eta_low",
-        "eta_high",
-        "stalled_for",
-        "error",
-        "queue_position",
-        "shares",
-    ),
+    *("progress", "elapsed", "eta", "eta_low", "eta_high", "stalled_for", "error"),
+    *("queue_position", "shares"),
 )
 
 
