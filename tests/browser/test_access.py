@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_load import DEMO, model, wait_live
+from tests.browser.test_load import DEMO, model, wait_live, watch_a_load
 from tests.server import Server
 
 OpenPage = Callable[..., Page]
@@ -85,16 +85,16 @@ def test_the_bar_is_named_and_says_its_value_in_words(server: Server, open_page:
     frozen.resume()
 
 
+LISTEN = """() => {
+  window.told = [];
+  new MutationObserver(() => told.push(document.getElementById("told").textContent))
+    .observe(document.getElementById("told"), { childList: true, characterData: true, subtree: true });
+}"""
+
+
 def test_each_phase_is_announced_once(server: Server, open_page: OpenPage) -> None:
     page = wait_live(open_page(f"/models/{DEMO}"))
-    page.evaluate("""() => {
-      window.told = [];
-      new MutationObserver(() => told.push(document.getElementById("told").textContent))
-        .observe(document.getElementById("told"), { childList: true, characterData: true, subtree: true });
-    }""")
-    page.get_by_role("button", name="Load").click()
-    expect(model(page)).to_have_attribute("data-state", "ready")
-    told = page.evaluate("told")
+    told = watch_a_load(page, LISTEN, "told")
     said = [line.removeprefix(f"{DEMO}: ") for line in told]
     assert said == ["Initialization", "Loading model", "Device setup", "Optimization", "Ready to use"]
 

@@ -40,12 +40,17 @@ def wait_live(page: Page) -> Page:
     return page
 
 
-def test_click_load_see_the_bar_move_and_the_model_ready(server: Server, open_page: OpenPage) -> None:
-    page = wait_live(open_page(f"/models/{DEMO}"))
-    page.evaluate(SAMPLER)
+def watch_a_load(page: Page, watch: str, seen: str) -> Any:
+    """Run the script ``watch``, press Load, wait until the model is ready; answers what was ``seen``."""
+    page.evaluate(watch)
     page.get_by_role("button", name="Load").click()
     expect(model(page)).to_have_attribute("data-state", "ready")
-    samples = page.evaluate("samples")
+    return page.evaluate(seen)
+
+
+def test_click_load_see_the_bar_move_and_the_model_ready(server: Server, open_page: OpenPage) -> None:
+    page = wait_live(open_page(f"/models/{DEMO}"))
+    samples = watch_a_load(page, SAMPLER, "samples")
     loading = [value for value, state, _ in samples if state == "loading"]
     assert loading == sorted(loading), "the bar went back"
     assert len({value for value in loading if 0 < value < 1}) >= 3, "the bar did not move"

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests import models
 from tests.browser.states import freeze_in_weights
-from tests.browser.test_load import DEMO, model, wait_live
+from tests.browser.test_load import DEMO, model, wait_live, watch_a_load
 from tests.server import Server
 from tests.web.test_trying import picture
 
@@ -40,10 +40,7 @@ WATCH = """() => {
 
 def test_the_filled_part_agrees_with_the_segments(server: Server, open_page: OpenPage) -> None:
     page = wait_live(open_page(f"/models/{DEMO}"))
-    page.evaluate(WATCH)
-    page.get_by_role("button", name="Load").click()
-    expect(model(page)).to_have_attribute("data-state", "ready")
-    seen = page.evaluate("seen")
+    seen = watch_a_load(page, WATCH, "seen")
     assert len(seen) > 5
     for value, _, end, total in seen:
         assert value <= end + 0.5, "the bar is never past the running step"
