@@ -23,10 +23,10 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     from flask import Flask  # here, since the processes of models import this package too
     from flask_socketio import SocketIO
 
-    from modelhub import cli
     from modelhub.config import read_settings
-    from modelhub.hub import Hub
-    from modelhub.web import api, dashboard, failures, fanout, history, rooms, security, stream
+    from modelhub.core.registry import Hub
+    from modelhub.web import api, error_handlers, fanout, security, sockets, sse
+    from modelhub.web.pages import loads, models
 
     config = dict(config or {})
     settings = read_settings({name: value for name, value in config.items() if name.startswith("MODELHUB_")})
@@ -43,16 +43,15 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     )
 
     def emit(name: str, payload: dict[str, Any], to: list[str]) -> None:
-        rooms.emit_to(socketio, name, payload, to)
+        sockets.emit_to(socketio, name, payload, to)
 
     hub = app.extensions["modelhub"] = Hub(settings, socketio.start_background_task, emit)
     app.before_request(hub.start)
     security.init_app(app)
-    failures.init_app(app)
+    error_handlers.init_app(app)
     api.init_app(app)
-    stream.init_app(app)
-    dashboard.init_app(app)
-    history.init_app(app)
-    rooms.init_app(app, socketio)
-    cli.init_app(app)
+    sse.init_app(app)
+    models.init_app(app)
+    loads.init_app(app)
+    sockets.init_app(app, socketio)
     return app

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from modelhub.errors import ModelhubError
-from modelhub.identifiers import parse_model_id
+from modelhub.model_ids import parse_model_id
 
 PREFIX = "MODELHUB_"
+CLI_USER_AGENT = "modelhub-cli"  # begins the User-Agent of requests from the command line
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from modelhub import words
+from modelhub import units
 
 
 class Failure(NamedTuple):
@@ -192,7 +192,7 @@ class ModelhubError(Exception):
 
     def __init__(self, code: str, **facts: object) -> None:
         failure = FAILURES[code]
-        clean = {name: words.printable(value, 300) for name, value in facts.items()}
+        clean = {name: units.printable(value, 300) for name, value in facts.items()}
         self.code = code
         self.status = failure.status
         self.message = failure.message.format(**clean)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests import published
-from tests.server import Server, Watcher
+from tests.support import published
+from tests.support.server import Server, Watcher
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def minilm_dir(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="session")
 def models_dir(tmp_path_factory: pytest.TempPathFactory, minilm_dir: Path) -> Path:
     """A folder of tiny real models, one of each of four architectures, one too big, and MiniLM."""
-    from tests import models
+    from tests.support import models
 
     folder = tmp_path_factory.mktemp("models")
     for name, make in models.FOUR.items():

@@ -8,7 +8,7 @@ import pytest
 
 from modelhub.config import read_settings
 from modelhub.errors import ModelhubError
-from tests.server import ROOT, free_port
+from tests.support.server import ROOT, free_port
 
 
 def test_defaults() -> None:

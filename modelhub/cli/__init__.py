@@ -12,7 +12,7 @@ from flask.cli import ScriptInfo, with_appcontext
 
 from modelhub.config import Settings
 from modelhub.errors import ModelhubError
-from modelhub.identifiers import parse_model_id
+from modelhub.model_ids import parse_model_id
 
 if TYPE_CHECKING:
     from modelhub.cli.bars import Bars
@@ -89,9 +89,11 @@ def create_app() -> Flask:
     import modelhub
 
     try:
-        return modelhub.create_app()
+        app = modelhub.create_app()
     except ModelhubError as error:
         raise NotAsked(error) from None
+    init_app(app)
+    return app
 
 
 def init_app(app: Flask) -> None:
@@ -210,11 +212,11 @@ def models(server: str | None, as_json: bool, watch: bool) -> None:
 @with_appcontext
 def unload(model_id: str, server: str | None) -> None:
     """Let a model leave memory, and say how much that freed."""
-    from modelhub.cli import sentences
+    from modelhub.cli import wording
 
     try:
         receipt = _server(server).unload(model_id)
-        click.echo(f"{model_id} {sentences.receipt(receipt)}")
+        click.echo(f"{model_id} {wording.receipt(receipt)}")
     except ModelhubError as error:
         raise _stop(error) from None
 

@@ -11,8 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from modelhub import words
-from modelhub.cli import sentences, tables
+from modelhub import units
+from modelhub.cli import tables, wording
 from modelhub.cli.loads import RUNNING
 
 _REFRESH_HZ = 8
@@ -46,7 +46,7 @@ class Bars:
         self._rows.pop(payload["id"], None)
         self._live.refresh()
         colour = tables.COLOURS.get(payload["state"], "")
-        self._console.print(Text.assemble((payload["id"], "bold"), "  ", (sentences.ending(payload), colour)))
+        self._console.print(Text.assemble((payload["id"], "bold"), "  ", (wording.ending(payload), colour)))
 
     def close(self, ends: list[dict[str, Any]]) -> None:
         """Take the bars away and print the summary."""
@@ -78,10 +78,10 @@ def _below(payload: dict[str, Any] | None, at: float) -> list[tuple[str, str]]:
     if payload is None:
         return [("  Asking the server", "dim")]
     if payload["state"] != "loading":
-        return [(f"  {sentences.headline(payload)}", "dim")]
-    elapsed = words.duration((payload["elapsed"] or 0.0) + time.monotonic() - at)
-    lines = [(f"  {' · '.join(filter(None, (sentences.step(payload), elapsed)))}", "")]
-    inside = " · ".join(filter(None, (sentences.inside(payload), words.printable(payload["detail"] or ""))))
-    stalled = sentences.stalled(payload)
+        return [(f"  {wording.headline(payload)}", "dim")]
+    elapsed = units.duration((payload["elapsed"] or 0.0) + time.monotonic() - at)
+    lines = [(f"  {' · '.join(filter(None, (wording.step(payload), elapsed)))}", "")]
+    inside = " · ".join(filter(None, (wording.inside(payload), units.printable(payload["detail"] or ""))))
+    stalled = wording.stalled(payload)
     lines += [(f"  {inside}", "dim")] if inside else []
     return [*lines, (f"  {stalled}", "yellow")] if stalled else lines

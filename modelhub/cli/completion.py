@@ -11,8 +11,8 @@ _QUICK_S = 0.5
 
 def known_ids(server_url: str, models_dir: Path) -> list[str]:
     """The ids that the server has, else those in this machine's folders."""
-    from modelhub.catalogue import Catalogue
     from modelhub.cli.server import Server
+    from modelhub.core.catalogue import Catalogue
 
     try:
         return [model["id"] for model in Server(server_url).models(_QUICK_S)]

@@ -6,11 +6,11 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from modelhub import memory, words
-from modelhub.catalogue import Catalogue
+from modelhub import memory, units
 from modelhub.checkpoints import LoadSpec, checkpoint
 from modelhub.cli.loads import View, Wanted
 from modelhub.config import Settings
+from modelhub.core.catalogue import Catalogue
 from modelhub.errors import ModelhubError
 from modelhub.progress.adapter import ProgressAdapter
 from modelhub.workers.launcher import Launcher
@@ -81,7 +81,7 @@ def _admission(spec: LoadSpec) -> Callable[[int], None]:
         free = memory.free_bytes()
         if need_bytes > free and not spec.force:
             raise ModelhubError(
-                "no_memory", id=spec.model_id, needed=words.size(need_bytes), free=words.size(free)
+                "no_memory", id=spec.model_id, needed=units.size(need_bytes), free=units.size(free)
             )
 
     return admit

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from modelhub.cli import sentences
+from modelhub.cli import wording
 from modelhub.cli.loads import RUNNING, result
 
 _INSIDE_STEP_S = 5.0
@@ -33,11 +33,11 @@ class Lines:
         is_new = told != self._told.get(model_id)
         if is_new or now - self._told_at[model_id] >= _INSIDE_STEP_S:
             self._told[model_id], self._told_at[model_id] = told, now
-            _say(model_id, sentences.stalled(payload) if is_stalled else sentences.now(payload))
+            _say(model_id, wording.stalled(payload) if is_stalled else wording.now(payload))
 
     def accepted(self, load: dict[str, Any]) -> None:
         """Say that the server took a load on, and how far it is."""
-        _say(load["model_id"], sentences.accepted(load))
+        _say(load["model_id"], wording.accepted(load))
 
     def note(self, words: str) -> None:
         """Say what became of the connection."""
@@ -45,7 +45,7 @@ class Lines:
 
     def finish(self, payload: dict[str, Any]) -> None:
         """Say how a load ended."""
-        _say(payload["id"], sentences.ending(payload))
+        _say(payload["id"], wording.ending(payload))
 
     def close(self, ends: list[dict[str, Any]]) -> None:
         """Print the summary."""

@@ -10,7 +10,7 @@ import click
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from modelhub import phrases, words
+from modelhub import units, wording
 from modelhub.cli import tables
 from modelhub.cli.feed import BACK, SNAPSHOT, TICK, Feed, about_server
 from modelhub.cli.lines import Json, Lines
@@ -67,7 +67,7 @@ def _draw(server: Server, feed: Feed) -> None:
         for name, payload in feed.news():
             if screen.hear(name, payload):
                 with contextlib.suppress(ModelhubError):  # then the line is lost, and that is said
-                    screen.memory = " · ".join(words for _, _, words in phrases.memory(server.ledger()))
+                    screen.memory = " · ".join(words for _, _, words in wording.memory(server.ledger()))
 
 
 class Screen:
@@ -93,7 +93,7 @@ class Screen:
 
     def draw(self) -> RenderableType:
         """All of it, within the terminal's height."""
-        models = sorted(self._models.values(), key=lambda model: phrases.rank(model["snapshot"]))
+        models = sorted(self._models.values(), key=lambda model: wording.rank(model["snapshot"]))
         console = Console()
         fewest, most = 0, min(len(models), console.height)
         while fewest < most:
@@ -104,7 +104,7 @@ class Screen:
 
     def _page(self, models: list[dict[str, Any]], shown: int) -> RenderableType:
         rest = len(models) - shown
-        more = f"and {words.count(rest)} more: 'flask models' lists all" if rest else ""
+        more = f"and {units.count(rest)} more: 'flask models' lists all" if rest else ""
         lines = [Text(line, style="dim") for line in (more, self.memory) if line]
         return Group(
             tables.models(models[:shown], with_hints=False), *lines, Text(self._said, style="yellow")

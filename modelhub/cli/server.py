@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import requests
 import socketio
 
+from modelhub.config import CLI_USER_AGENT
+from modelhub.core.budget import Ledger
 from modelhub.errors import ModelhubError
-from modelhub.ledger import Ledger
-from modelhub.web.api import CLI_USER_AGENT
 
 _CONNECT_S = 5.0
 _ANSWER_S = 60.0

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from modelhub import phrases, words
-from modelhub.cli import sentences
+from modelhub import units
+from modelhub.cli import wording
+from modelhub.wording import SOURCES, STATES
 
 COLOURS = {"ready": "green", "loading": "cyan", "queued": "cyan", "unloading": "cyan", "failed": "red"}
 COLOURS |= {"interrupted": "red", "cancelled": "yellow"}
@@ -47,7 +48,7 @@ def models(resources: list[dict[str, Any]], with_hints: bool = True) -> Table:
     """Every model with its state, size, source and how far it is."""
     rows: list[list[str | Text]] = []
     for resource in resources:
-        source = phrases.SOURCES.get(resource["source"], resource["source"])
+        source = SOURCES.get(resource["source"], resource["source"])
         size, now = _size(resource["size_bytes"]), Text(_now(resource["snapshot"], with_hints))
         if resource["random_weights"]:
             source += ", random weights"
@@ -57,7 +58,7 @@ def models(resources: list[dict[str, Any]], with_hints: bool = True) -> Table:
 
 def state(name: str) -> Text:
     """A state in words, in its colour."""
-    return Text(phrases.STATES.get(name, name), style=COLOURS.get(name, ""))
+    return Text(STATES.get(name, name), style=COLOURS.get(name, ""))
 
 
 def _end(end: dict[str, Any]) -> list[str | Text]:
@@ -67,28 +68,28 @@ def _end(end: dict[str, Any]) -> list[str | Text]:
     return [
         end["id"],
         state(end["state"]),
-        "" if seconds is None else words.duration(seconds),
+        "" if seconds is None else units.duration(seconds),
         _size(end.get("bytes")),
         _size(end.get("memory")),
         " ".join(filter(None, device)),
-        phrases.SOURCES.get(source, source),
+        SOURCES.get(source, source),
     ]
 
 
 def _now(snapshot: dict[str, Any], with_hints: bool) -> str:
     if snapshot["state"] == "loading":
         share = "" if snapshot["progress"] is None else f"{int(snapshot['progress'] * 100)}% · "
-        return f"{share}{sentences.stalled(snapshot) or sentences.now(snapshot)}"
+        return f"{share}{wording.stalled(snapshot) or wording.now(snapshot)}"
     if snapshot["state"] == "ready":
         memory = snapshot.get("memory")
-        return "" if memory is None else f"{words.size(memory)} of memory"
+        return "" if memory is None else f"{units.size(memory)} of memory"
     if snapshot["error"] and with_hints:
-        return sentences.failure(snapshot)
-    return "" if snapshot["state"] == "absent" and not snapshot["error"] else sentences.headline(snapshot)
+        return wording.failure(snapshot)
+    return "" if snapshot["state"] == "absent" and not snapshot["error"] else wording.headline(snapshot)
 
 
 def _size(bytes_: int | None) -> str:
-    return "" if bytes_ is None else words.size(bytes_)
+    return "" if bytes_ is None else units.size(bytes_)
 
 
 def _table(names: tuple[str, ...], rows: list[list[str | Text]]) -> Table:

@@ -7,28 +7,22 @@ from contextlib import closing
 
 from modelhub import memory
 from modelhub.checkpoints import Checkpoint, LoadSpec, checkpoint
-from modelhub.loader import finishing, source
-from modelhub.loader.ahead import ReadAhead
+from modelhub.loader import finishing
 from modelhub.loader.configuration import read_config
 from modelhub.loader.device import move
-from modelhub.loader.failures import explain
-from modelhub.loader.inference import LoadedModel
-from modelhub.loader.inspection import check_folder, read_weight_files, weight_names
-from modelhub.loader.origins import Origin
-from modelhub.loader.planning import plan
+from modelhub.loader.explain import explain
+from modelhub.loader.files import source
+from modelhub.loader.files.inspection import check_folder, read_weight_files, weight_names
+from modelhub.loader.files.origins import Origin
+from modelhub.loader.files.preview import plan
+from modelhub.loader.finishing import LoadedModel
 from modelhub.loader.preparation import import_ahead, prepare_process
 from modelhub.loader.processors import load_processor
+from modelhub.loader.reading.readahead import ReadAhead
 from modelhub.loader.strategy import prepare
 from modelhub.loader.weights import load_weights
 
-__all__ = ["LoadedModel", "explain", "import_ahead", "load", "plan", "prepare_process", "rehearse"]
-
-
-def rehearse() -> None:
-    """Load a tiny model and forget it; see ``loader.rehearsal``."""
-    from modelhub.loader import rehearsal
-
-    rehearsal.rehearse()
+__all__ = ["LoadedModel", "explain", "import_ahead", "load", "plan", "prepare_process"]
 
 
 def _admit_everything(need_bytes: int) -> None:

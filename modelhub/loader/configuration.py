@@ -11,7 +11,7 @@ from typing import Any
 from transformers import AutoConfig
 
 from modelhub.errors import ModelhubError
-from modelhub.loader.inspection import CONFIG, Files, WeightFile, read_json
+from modelhub.loader.files.inspection import CONFIG, Files, WeightFile, read_json
 
 # Settings that name code, kernels, adapters or files; modelhub decides these itself.
 _SCRUBBED = frozenset((

@@ -10,7 +10,7 @@ import torch
 
 from modelhub.checkpoints import Checkpoint, checkpoint
 from modelhub.loader import background
-from modelhub.loader.lane import CudaTransport, Lane
+from modelhub.loader.cuda_copy import CudaTransport, Lane
 
 log = logging.getLogger(__name__)
 STEP = 7

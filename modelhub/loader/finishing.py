@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from modelhub import memory
@@ -10,16 +11,30 @@ from modelhub.checkpoints import Checkpoint, LoadSpec, checkpoint
 from modelhub.errors import ModelhubError
 from modelhub.loader import background
 from modelhub.loader.device import tensors
+from modelhub.loader.files.inspection import Files, WeightFile
+from modelhub.loader.files.origins import Origin
 from modelhub.loader.forward import run_forward
-from modelhub.loader.inference import LoadedModel
-from modelhub.loader.inspection import Files, WeightFile
-from modelhub.loader.origins import Origin
 from modelhub.loader.strategy import Plan
 from modelhub.loader.weights import Assembled
 
 # Only training uses these, and published models often come without them.
 _TRAINING_ONLY = ("masked_spec_embed",)
 _NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """The result of a load.
+
+    ``facts``: device, dtype, parameters (count), bytes (of the weight files), architecture, task, files
+    (count of weight files), revision, source (folder, cache, hub or demo), memory (bytes the load took),
+    attention, unused_tensors (count).
+    """
+
+    model: Any
+    processor: Any
+    task: str | None
+    facts: dict[str, Any]
 
 
 def verify(files: Files, assembled: Assembled) -> Generator[Checkpoint, None, None]:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from modelhub.errors import ModelhubError
-from modelhub.loader.failures import say
+from modelhub.loader.explain import say
 from modelhub.loader.processors import part
 
 _TEXT = "a"

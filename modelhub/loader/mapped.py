@@ -17,8 +17,8 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.modeling_utils import LoadStateDictConfig, LoadStateDictInfo
 
 from modelhub.loader.background import Cancel
-from modelhub.loader.headers import FLOATS
-from modelhub.loader.inspection import Files, WeightFile
+from modelhub.loader.files.headers import FLOATS
+from modelhub.loader.files.inspection import Files, WeightFile
 from modelhub.loader.strategy import Plan
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
 from modelhub.errors import ModelhubError
-from modelhub.loader.failures import missing_package, say
-from modelhub.loader.inspection import Files, read_json
+from modelhub.loader.explain import missing_package, say
+from modelhub.loader.files.inspection import Files, read_json
 
 _PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _TOKENIZERS = frozenset((

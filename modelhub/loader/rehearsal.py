@@ -11,7 +11,7 @@ from pathlib import Path
 from modelhub import loader
 from modelhub.checkpoints import LoadSpec
 from modelhub.demos import Demo
-from modelhub.loader.demo_maker import DemoMaker
+from modelhub.loader.files.demo_maker import DemoMaker
 
 log = logging.getLogger(__name__)
 _TINY = Demo("rehearsal/tiny", layers=1, hidden=16, intermediate=16, heads=1, shards=1)

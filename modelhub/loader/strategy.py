@@ -18,8 +18,8 @@ from transformers.utils.generic import ContextManagers
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
 from modelhub.loader.configuration import check_plausible
-from modelhub.loader.headers import FLOATS
-from modelhub.loader.inspection import Files, WeightFile
+from modelhub.loader.files.headers import FLOATS
+from modelhub.loader.files.inspection import Files, WeightFile
 
 # A task of transformers' pipelines and the mapping its models are in; the first that has the class wins.
 _TASKS: tuple[tuple[str, str], ...] = (

@@ -11,9 +11,9 @@ from transformers.utils import logging as transformers_logging
 
 from modelhub.checkpoints import Checkpoint, checkpoint
 from modelhub.loader import background
-from modelhub.loader.inspection import Files, WeightFile
+from modelhub.loader.files.inspection import Files, WeightFile
 from modelhub.loader.mapped import assemble_mapped
-from modelhub.loader.reader import Reader
+from modelhub.loader.reading.reader import Reader
 from modelhub.loader.strategy import Plan
 
 STEP = 5

@@ -10,15 +10,15 @@ from flask_smorest import Api, Blueprint
 from marshmallow import Schema, validate
 from marshmallow.fields import Boolean, Dict, Float, Integer, List, Nested, Raw, String
 
-from modelhub import phrases
-from modelhub.history import FIGURES_OF_NEWEST
-from modelhub.hub import Hub
+from modelhub import wording
+from modelhub.config import CLI_USER_AGENT
+from modelhub.core.journal import FIGURES_OF_NEWEST
+from modelhub.core.registry import Hub
 from modelhub.progress.schemas import STATES, ErrorSchema, EventSchema
-from modelhub.web.resources import Figures, FiguresQuery, LoadDetail, LoadList, LoadQuery, LoadResource
+from modelhub.web.schemas import Figures, FiguresQuery, LoadDetail, LoadList, LoadQuery, LoadResource
 from modelhub.web.security import csrf
 
 SOURCES = ("folder", "cache", "demo", "hub")
-CLI_USER_AGENT = "modelhub-cli"
 blueprint = Blueprint("api", __name__, description="Load, watch, use and unload models.")
 
 
@@ -120,7 +120,7 @@ class HubApi(Api):
     ERROR_SCHEMA = FailureSchema
 
     def _register_error_handlers(self) -> None:
-        """Failures are answered in one place for API and pages: modelhub.web.failures."""
+        """Failures are answered in one place for API and pages: modelhub.web.error_handlers."""
 
 
 def init_app(app: Flask) -> None:
@@ -219,7 +219,7 @@ def unload_model(model_id: str) -> dict[str, Any]:
 def get_plan(query: dict[str, Any]) -> dict[str, Any]:
     """What loading a model would fetch, from where, and whether it fits; fails as the load would."""
     plan = _hub().plan(query["model"])
-    return {**plan, "said": phrases.plan(plan)}
+    return {**plan, "said": wording.plan(plan)}
 
 
 @blueprint.get("/api/memory")

@@ -15,6 +15,7 @@ from typing import Any
 from modelhub import loader, memory
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
+from modelhub.inference.pipelines import Predictor
 from modelhub.workers.channel import Channel
 from modelhub.workers.lifeline import name_process, prefer_as_oom_victim
 
@@ -34,9 +35,11 @@ def main(sock: socket.socket) -> None:
     if first["op"] == "plan":
         _plan(channel, spec)
         return
-    model = _load(channel, requests, spec)
-    while model is not None:
-        _predict(channel, model, requests.get())
+    loaded = _load(channel, requests, spec)
+    if loaded is not None:
+        predictor = Predictor(loaded)
+        while True:
+            _predict(channel, predictor, requests.get())
 
 
 def _read(channel: Channel, requests: queue.SimpleQueue[dict[str, Any]]) -> None:
@@ -87,12 +90,12 @@ def _plan(channel: Channel, spec: LoadSpec) -> None:
         channel.send({"type": "failed", "error": loader.explain(error, spec).to_dict()})
 
 
-def _predict(channel: Channel, model: loader.LoadedModel, request: dict[str, Any]) -> None:
+def _predict(channel: Channel, predictor: Predictor, request: dict[str, Any]) -> None:
     def answer() -> tuple[bool, bytes]:
         started = time.monotonic()
-        outputs = model.predict(request["inputs"], request["parameters"])
+        outputs = predictor.predict(request["inputs"], request["parameters"])
         seconds = round(time.monotonic() - started, 6)
-        result = {"model": request["model"], "task": model.task, "outputs": outputs, "seconds": seconds}
+        result = {"model": request["model"], "task": predictor.task, "outputs": outputs, "seconds": seconds}
         return True, json.dumps(result, separators=(",", ":")).encode()
 
     ok, body = _explained(answer)

@@ -41,12 +41,13 @@ class Spare:
 
 def stand_by(stage: socket.socket) -> int | None:
     """In the spare itself: rehearse, then wait for a worker's channel; its descriptor, None if none comes."""
-    from modelhub import loader
+    from modelhub.loader.preparation import prepare_process
+    from modelhub.loader.rehearsal import rehearse
 
     name_process("modelhub-spare")
     prefer_as_oom_victim()
-    loader.prepare_process()
-    loader.rehearse()
+    prepare_process()
+    rehearse()
     stage.sendall(_READY)
     _, descriptors, _, _ = socket.recv_fds(stage, 1, 1)
     stage.close()

@@ -46,7 +46,7 @@ class Worker:
             try:
                 message = self._channel.receive(TICK_S)
             except (EOFError, OSError, ValueError):
-                raise self.obituary(spec.model_id) from None
+                raise self.exit_error(spec.model_id) from None
             if message is None:
                 yield None
             elif message["type"] == "checkpoint":
@@ -69,7 +69,7 @@ class Worker:
         try:
             message = self._channel.receive(timeout_s)
         except (EOFError, OSError, ValueError):
-            raise self.obituary(spec.model_id) from None
+            raise self.exit_error(spec.model_id) from None
         if message is None:
             raise ModelhubError("hub_unreachable", id=spec.model_id)
         if message["type"] == "failed":
@@ -105,7 +105,7 @@ class Worker:
         self._send({**request, "parameters": parameters}, model_id)
         event.wait()
         if not box:
-            raise self.obituary(model_id)
+            raise self.exit_error(model_id)
         return box[0]
 
     def kill(self) -> None:
@@ -118,7 +118,7 @@ class Worker:
         """Wait until the process is gone and reaped; says whether it is."""
         return self._exited.wait(timeout_s)
 
-    def obituary(self, model_id: str) -> ModelhubError:
+    def exit_error(self, model_id: str) -> ModelhubError:
         """Why the process ended, as an error; waits for its exit status, unless it never was."""
         if not self._killed or self.pid is not None:
             self.wait()
@@ -152,7 +152,7 @@ class Worker:
         try:
             self._channel.send(message)
         except OSError:
-            raise self.obituary(model_id) from None
+            raise self.exit_error(model_id) from None
 
 
 def _refusal(admit: Callable[[int], None] | None, need_bytes: int) -> dict[str, Any] | None:

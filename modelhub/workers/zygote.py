@@ -45,9 +45,10 @@ class Zygote:
         name_process("modelhub-zygote")
         started = time.monotonic()
         self._send({"type": "warming", "pid": os.getpid()})
-        from modelhub import loader
+        from modelhub.loader.preparation import import_ahead
+        from modelhub.workers import process  # noqa: F401 - what a worker runs, imported before the fork
 
-        loader.import_ahead(model_types)
+        import_ahead(model_types)
         gc.collect()
         gc.freeze()  # what is here now is never collected: children share its pages for longer
         self._send({"type": "warm", "seconds": time.monotonic() - started, "threads": thread_count()})

@@ -16,8 +16,8 @@ import psutil
 import requests
 
 from modelhub.memory import process_memory
-from tests.resident import resident_bytes
-from tests.server import ROOT, TERMINAL, Server, Watcher, free_port
+from tests.support.resident import resident_bytes
+from tests.support.server import ROOT, TERMINAL, Server, Watcher, free_port
 
 MAY_FAIL = (psutil.Error, OSError)
 

@@ -19,15 +19,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.hub_server import HubServer
-from tests.server import ROOT
+from tests.support.hub_server import HubServer
+from tests.support.server import ROOT
 
 REPO = "bench/shards"
 SHARDS = 4
 OURS = """
 import sys, time
-from modelhub.identifiers import parse_model_id
-from modelhub.loader.remote import Remote
+from modelhub.model_ids import parse_model_id
+from modelhub.loader.files.remote import Remote
 remote = Remote(parse_model_id(sys.argv[1]), sys.argv[1])
 for _ in (*remote.bring_config(), *remote.bring_processor()):
     pass

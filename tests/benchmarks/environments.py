@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.server import ROOT
+from tests.support.server import ROOT
 
 STREAMERS = ("runai-model-streamer==0.17.0", "fastsafetensors==0.5.0")
 

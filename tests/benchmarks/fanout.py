@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.rawsocket import must_arrive
-from tests.server import ROOT, Server
+from tests.support.rawsocket import must_arrive
+from tests.support.server import ROOT, Server
 
 MODEL = "demo/random-0.1gb"
 MODES = {"fan-out": ("on", True), "stock": ("off", False), "stock, compressed": ("off", True)}
@@ -128,7 +128,7 @@ def main() -> None:
         servers = {}
         for fanout in ("on", "off"):
             servers[fanout] = Server(Path(folder) / fanout, FANOUT=fanout)
-            servers[fanout].command = ["-m", "tests.telling_server"]
+            servers[fanout].command = ["-m", "tests.support.telling_server"]
             servers[fanout].start().wait_warm()
         for _ in range(options.rounds):
             for count in map(int, options.watchers.split(",")):

@@ -17,9 +17,9 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from modelhub.loader.background import Cancel
-from modelhub.loader.inspection import Files, check_folder, read_weight_files, weight_names
+from modelhub.loader.files.inspection import Files, check_folder, read_weight_files, weight_names
 from modelhub.loader.preparation import usable_cores
-from modelhub.loader.reader import Reader
+from modelhub.loader.reading.reader import Reader
 
 
 def load(folder: str) -> tuple[Any, Any]:

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from tests.benchmarks.load import drop_all
-from tests.server import Server, Watcher
+from tests.support.server import Server, Watcher
 
 
 def main() -> None:

@@ -20,8 +20,8 @@ import psutil
 import requests
 
 from modelhub.memory import process_memory
-from tests.rawsocket import RawWatcher
-from tests.server import Server, Watcher
+from tests.support.rawsocket import RawWatcher
+from tests.support.server import Server, Watcher
 
 WATCHERS = 10
 MODEL = "demo/random-0.5gb"

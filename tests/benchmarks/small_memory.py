@@ -16,9 +16,9 @@ from pathlib import Path
 
 import psutil
 
-from modelhub import words
+from modelhub import units
 from tests.benchmarks.load import drop_all
-from tests.server import Server
+from tests.support.server import Server
 
 MODEL = "demo/random-0.5gb"
 _GROUPS = Path("/sys/fs/cgroup")
@@ -82,7 +82,7 @@ def _measure(server: Server) -> dict[str, float | str]:
     assert ended["state"] == "ready", ended["error"]
     seconds = time.monotonic() - began
     times = (_read_bytes(server) - before) / ended["bytes"]
-    print(f"by force: ready in {words.duration(seconds)}, {times:.2f} times the model was read")
+    print(f"by force: ready in {units.duration(seconds)}, {times:.2f} times the model was read")
     return {"refused": refused["error"]["code"], "seconds": round(seconds, 2), "read_times": round(times, 2)}
 
 

@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Any
 
-from tests.rawsocket import RawWatcher
+from tests.support.rawsocket import RawWatcher
 
 
 class Count:

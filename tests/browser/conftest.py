@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.browser.chromium import launch
-from tests.server import Server
-from tests.wire import Wire
+from tests.support.chromium import launch
+from tests.support.server import Server
+from tests.support.wire import Wire
 
 expect.set_options(timeout=60_000)
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.test_load import DEMO, model, wait_live, watch_a_load
-from tests.server import Server
+from tests.support.server import Server
 
 OpenPage = Callable[..., Page]
 

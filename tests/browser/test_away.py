@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.test_load import model, say, wait_live
-from tests.server import Server
-from tests.wire import Wire
+from tests.support.server import Server
+from tests.support.wire import Wire
 
 OpenPage = Callable[..., Page]
 LLAMA = "tiny/llama"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser.gallery import SCHEMES, SCREENS
-from tests.browser.states import STATES, State, World, open_state
-from tests.server import ROOT
+from tests.support.gallery import SCHEMES, SCREENS
+from tests.support.page_states import STATES, State, World, open_state
+from tests.support.server import ROOT
 
 AXE = ROOT / "static" / "node_modules" / "axe-core" / "axe.min.js"
 RUN = """() => axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) =>

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests import models
 from tests.browser.test_load import wait_live
-from tests.hub_server import HubServer
-from tests.server import Server
+from tests.support import models
+from tests.support.hub_server import HubServer
+from tests.support.server import Server
 
 OpenPage = Callable[..., Page]
 

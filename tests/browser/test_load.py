@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.server import Server
+from tests.support.server import Server
 
 DEMO = "demo/random-0.1gb"
 OpenPage = Callable[..., Page]

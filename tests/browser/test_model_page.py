@@ -9,11 +9,11 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests import models
-from tests.browser.states import freeze_in_weights
 from tests.browser.test_load import DEMO, model, wait_live, watch_a_load
-from tests.server import Server
-from tests.web.test_trying import picture
+from tests.support import models
+from tests.support.page_states import freeze_in_weights
+from tests.support.server import Server
+from tests.web.pages.test_predictions import picture
 
 OpenPage = Callable[..., Page]
 LARGE = 8_000_000  # words of a sparse model of 2 GB

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests import models
-from tests.browser.gallery import SCREENS
 from tests.browser.test_load import DEMO, wait_live
-from tests.server import Server, Watcher
+from tests.support import models
+from tests.support.gallery import SCREENS
+from tests.support.server import Server, Watcher
 
 OpenPage = Callable[..., Page]
 MANY = 100

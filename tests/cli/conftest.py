@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import pytest
 
-from tests.cli.terminal import Running, Terminal
-from tests.server import Server
-from tests.wire import Wire
+from tests.support.server import Server
+from tests.support.terminal import Running, Terminal
+from tests.support.wire import Wire
 
 T = TypeVar("T", bound=Running)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.cli.terminal import Terminal
-from tests.server import Server
+from tests.support.server import Server
+from tests.support.terminal import Terminal
 
 LLAMA, BERT = "tiny/llama", "tiny/bert"
 Start = Callable[..., Terminal]

@@ -10,9 +10,9 @@ import pytest
 
 from modelhub.cli.feed import Feed, Sequence
 from modelhub.errors import ModelhubError
-from tests.cli.terminal import Running, lines_of
-from tests.server import Server, wait_until
-from tests.wire import Wire
+from tests.support.server import Server, wait_until
+from tests.support.terminal import Running, lines_of
+from tests.support.wire import Wire
 
 LLAMA = "tiny/llama"
 Run = Callable[..., Running]

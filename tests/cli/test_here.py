@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cli.terminal import Running, Terminal, events, flask, lines_of
-from tests.server import Server, check_truth, wait_until
+from tests.support.server import Server, check_truth, wait_until
+from tests.support.terminal import Running, Terminal, events, flask, lines_of
 
 GOOD, BROKEN = "tiny/bert", "tiny/broken"
 

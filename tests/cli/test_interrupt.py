@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cli.terminal import CTRL_C, Running, Terminal
-from tests.server import Server
+from tests.support.server import Server
+from tests.support.terminal import CTRL_C, Running, Terminal
 
 LLAMA, BERT = "tiny/llama", "tiny/bert"
 Start = Callable[..., Terminal]

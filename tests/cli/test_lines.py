@@ -9,7 +9,7 @@ import pytest
 from modelhub.checkpoints import checkpoint
 from modelhub.cli.lines import Lines
 from modelhub.progress.adapter import ProgressAdapter
-from tests.cli.terminal import lines_of
+from tests.support.terminal import lines_of
 
 
 class Clock:

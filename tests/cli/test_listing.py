@@ -7,10 +7,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from modelhub import words
-from tests import models
-from tests.cli.terminal import Running, Terminal, flask
-from tests.server import Server, check_truth
+from modelhub import units
+from tests.support import models
+from tests.support.server import Server, check_truth
+from tests.support.terminal import Running, Terminal, flask
 
 LLAMA, BERT = "tiny/llama", "tiny/bert"
 
@@ -26,7 +26,7 @@ def test_the_table_says_state_size_source_and_what_is_held(empty_server: Server)
     done = flask(empty_server.environ, "models")
     assert (done.returncode, done.stderr) == (0, "")
     assert row(done.stdout, BERT) == (
-        f"{BERT} Ready 310 kB models folder {words.size(ready['memory'])} of memory"
+        f"{BERT} Ready 310 kB models folder {units.size(ready['memory'])} of memory"
     )
     assert row(done.stdout, LLAMA).startswith(f"{LLAMA} Loading 233 kB models folder ")
     assert "% · Step " in row(done.stdout, LLAMA)
@@ -98,7 +98,7 @@ def test_unload_prints_the_receipt(empty_server: Server) -> None:
     empty_server.load(LLAMA)
     done = flask(empty_server.environ, "unload", LLAMA)
     freed = empty_server.snapshot(LLAMA)["freed"]
-    assert (done.returncode, done.stdout) == (0, f"{LLAMA} unloaded: {words.size(freed)} freed\n")
+    assert (done.returncode, done.stdout) == (0, f"{LLAMA} unloaded: {units.size(freed)} freed\n")
     again = flask(empty_server.environ, "unload", LLAMA)
     assert (again.returncode, again.stdout) == (1, "")
     assert "It is not in memory." in again.stderr

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from modelhub.checkpoints import STEPS
-from tests.cli.terminal import FLASK, Running, events, flask, lines_of
-from tests.server import ROOT, Server, check_truth
+from tests.support.server import ROOT, Server, check_truth
+from tests.support.terminal import FLASK, Running, events, flask, lines_of
 
 LLAMA, BERT = "tiny/llama", "tiny/bert"
 Run = Callable[..., Running]

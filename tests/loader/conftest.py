@@ -11,8 +11,8 @@ import pytest
 from huggingface_hub import constants
 
 from modelhub import loader
-from tests import models
-from tests.hub_server import HubServer
+from tests.support import models
+from tests.support.hub_server import HubServer
 
 loader.prepare_process(2)
 

@@ -17,10 +17,11 @@ from safetensors.torch import load_file, save_file
 from modelhub import loader
 from modelhub.checkpoints import STEPS, Checkpoint
 from modelhub.errors import ModelhubError
+from modelhub.inference.pipelines import Predictor
 from modelhub.loader.forward import build_inputs
-from tests import models
-from tests.loader.loads import failure, run, spec_for, steps
-from tests.resident import resident_bytes
+from tests.support import models
+from tests.support.loads import failure, run, spec_for, steps
+from tests.support.resident import resident_bytes
 
 CopyOf = Callable[[str], Path]
 ALL = [*models.FOUR, *models.MORE]
@@ -171,9 +172,10 @@ def test_the_published_minilm_knows_what_is_alike(minilm_dir: Path) -> None:
     checkpoints, model = run(spec)
     assert _of(checkpoints, 5)[-1].done == 90_868_376
     assert model.facts["architecture"] == "BertModel"
+    predictor = Predictor(model)
 
     def embed(sentence: str) -> torch.Tensor:
-        tokens = torch.tensor(model.predict(sentence, {}))[0]
+        tokens = torch.tensor(predictor.predict(sentence, {}))[0]
         return torch.nn.functional.normalize(tokens.mean(dim=0), dim=0)
 
     cat, kitten, tax = map(

@@ -11,10 +11,11 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from modelhub.checkpoints import LoadSpec
-from modelhub.loader import configuration, inspection, mapped, source, strategy
+from modelhub.loader import configuration, mapped, strategy
 from modelhub.loader.background import Cancel
+from modelhub.loader.files import inspection, source
 from modelhub.loader.forward import build_inputs
-from tests import models
+from tests.support import models
 
 TEXT = {
     "vocab_size": 99,

@@ -12,8 +12,8 @@ from transformers import BertConfig, CLIPConfig, LlamaConfig, ViTConfig
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
 from modelhub.loader import strategy
-from modelhub.loader.headers import Tensor
-from modelhub.loader.inspection import Files, WeightFile
+from modelhub.loader.files.headers import Tensor
+from modelhub.loader.files.inspection import Files, WeightFile
 
 FILES = Files("m", Path("m"))
 

@@ -11,7 +11,7 @@ import pytest
 import requests
 from PIL import Image
 
-from tests.server import Server, wait_until
+from tests.support.server import Server, wait_until
 
 LLAMA, BERT, VIT, SPEECH = "tiny/llama", "tiny/bert", "tiny/vit", "tiny/wav2vec2"
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.rawsocket import RawWatcher, must_arrive
-from tests.server import TERMINAL, Server, Watcher, check_truth, wait_until
+from tests.support.rawsocket import RawWatcher, must_arrive
+from tests.support.server import TERMINAL, Server, Watcher, check_truth, wait_until
 
 MODEL = "demo/random-0.1gb"
 LLAMA = "tiny/llama"
@@ -23,7 +23,7 @@ OpenRaw = Callable[..., RawWatcher]
 def start_teller(folder: Path, fanout: str = "on", command: tuple[str, ...] = ()) -> Server:
     """A server that tells made-up loads when asked to."""
     server = Server(folder, FANOUT=fanout)
-    server.command = list(command) or ["-m", "tests.telling_server"]
+    server.command = list(command) or ["-m", "tests.support.telling_server"]
     return server.start()
 
 
@@ -218,7 +218,7 @@ def test_other_insides_are_noticed_and_stock_does_the_work(
     patched = (
         "import eventlet; eventlet.monkey_patch()\nfrom engineio.async_drivers import eventlet as driver\n"
     )
-    run = "import runpy; runpy.run_module('tests.telling_server', run_name='__main__')"
+    run = "import runpy; runpy.run_module('tests.support.telling_server', run_name='__main__')"
     server = start_teller(tmp_path, command=("-c", patched + STRANGE[what] + run))
     try:
         watcher = open_raw(server)

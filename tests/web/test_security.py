@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import requests
 
-from tests.server import Server
+from tests.support.server import Server
 
 
 def test_a_name_that_merely_resolves_to_this_machine_is_refused(server: Server) -> None:

@@ -22,7 +22,7 @@ from modelhub.errors import ModelhubError
 from modelhub.workers.channel import Channel
 from modelhub.workers.launcher import Launcher
 from modelhub.workers.worker import Worker
-from tests.server import ROOT, SPARE, wait_until
+from tests.support.server import ROOT, SPARE, wait_until
 
 LLAMA = "tiny/llama"
 

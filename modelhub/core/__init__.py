@@ -1,0 +1,1 @@
+"""What the server is about: models, their loads, the memory and the journal; no web in it."""

@@ -1,0 +1,200 @@
+"""The journal: a row for every load that was ever asked for, in SQLite (WAL), written by the server alone."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from modelhub.core.statistics import OUTCOMES, ModelFigures, Result, figures
+from modelhub.errors import ModelhubError
+
+log = logging.getLogger(__name__)
+
+_MIGRATIONS = (  # the n-th makes version n of a file that has version n - 1; PRAGMA user_version keeps it
+    """
+    CREATE TABLE IF NOT EXISTS loads (
+        load_id TEXT PRIMARY KEY,
+        model_id TEXT NOT NULL,
+        state TEXT NOT NULL,
+        by TEXT NOT NULL,
+        requested_at REAL NOT NULL,
+        started_at REAL,
+        ended_at REAL,
+        seconds REAL,
+        bytes INTEGER,
+        device TEXT,
+        dtype TEXT,
+        error TEXT,
+        steps TEXT
+    );
+    CREATE INDEX IF NOT EXISTS loads_by_model ON loads (model_id, requested_at);
+    """,
+    """
+    ALTER TABLE loads ADD COLUMN ended_by TEXT;
+    ALTER TABLE loads ADD COLUMN source TEXT;
+    ALTER TABLE loads ADD COLUMN revision TEXT;
+    ALTER TABLE loads ADD COLUMN architecture TEXT;
+    ALTER TABLE loads ADD COLUMN parameters INTEGER;
+    ALTER TABLE loads ADD COLUMN memory INTEGER;
+    ALTER TABLE loads ADD COLUMN timeline TEXT;
+    CREATE INDEX loads_by_time ON loads (requested_at);
+    CREATE INDEX loads_by_state ON loads (state, requested_at);
+    """,
+)
+_COLUMNS = (  # all but the timeline, which is long and wanted of one load at a time
+    *("load_id", "model_id", "state", "by", "ended_by", "requested_at", "started_at", "ended_at", "seconds"),
+    *("bytes", "memory", "device", "dtype", "source", "revision", "architecture", "parameters"),
+    *("error", "steps"),
+)
+_JSON_COLUMNS = ("error", "steps", "timeline")
+_UNFINISHED = ("queued", "loading")
+_NEWEST_FIRST = "ORDER BY requested_at DESC, rowid DESC LIMIT ? OFFSET ?"
+_BUSY_TIMEOUT_S = 0.2
+FIGURES_OF_NEWEST = 2_000
+
+
+class Journal:
+    """The loads of one data folder. One server at a time: a lock file sees to it.
+
+    Reads and writes are short. A write that fails (a full disk) is a logged warning: it never breaks a load.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        self._guard = _take_lock(data_dir / "modelhub.lock")
+        self._lock = threading.Lock()
+        self._database = sqlite3.connect(
+            data_dir / "history.sqlite3",
+            timeout=_BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        self._database.row_factory = sqlite3.Row
+        self._database.execute("PRAGMA journal_mode=WAL")
+        self._database.execute("PRAGMA synchronous=NORMAL")
+        try:
+            _migrate(self._database)
+        except BaseException:
+            self.close()
+            raise
+
+    def add(self, load_id: str, model_id: str, by: str) -> None:
+        """A load was asked for."""
+        self._write(
+            "INSERT INTO loads (load_id, model_id, state, by, requested_at) VALUES (?, ?, 'queued', ?, ?)",
+            (load_id, model_id, by, time.time()),
+        )
+
+    def update(self, load_id: str, **values: Any) -> None:
+        """Set columns of a load; ``error``, ``steps`` and ``timeline`` are kept as JSON."""
+        for name in _JSON_COLUMNS:
+            if name in values and values[name] is not None:
+                values[name] = json.dumps(values[name])
+        columns = ", ".join(f"{name} = ?" for name in values)
+        self._write(f"UPDATE loads SET {columns} WHERE load_id = ?", (*values.values(), load_id))  # noqa: S608
+
+    def interrupt(self) -> int:
+        """Mark what a server that is gone left unfinished; answers how many loads that were."""
+        unfinished = self._read("WHERE state IN (?, ?)", _UNFINISHED)
+        for row in unfinished:
+            error = ModelhubError("interrupted", id=row["model_id"]).to_dict()
+            self.update(row["load_id"], state="interrupted", error={**error, "step": None})
+        self._write("UPDATE loads SET state = 'unloaded' WHERE state = 'ready'", ())
+        return len(unfinished)
+
+    def load(self, load_id: str) -> dict[str, Any] | None:
+        """One load, or None."""
+        rows = self._read("WHERE load_id = ?", (load_id,))
+        return rows[0] if rows else None
+
+    def loads(
+        self, model_id: str | None = None, outcome: str | None = None, limit: int = 50, offset: int = 0
+    ) -> list[dict[str, Any]]:
+        """The newest loads first, of one model or of all, with one of ``OUTCOMES`` or with any."""
+        where, values = _filter(model_id, outcome)
+        return self._read(f"{where} {_NEWEST_FIRST}", (*values, limit, offset))
+
+    def count(self, model_id: str | None = None, outcome: str | None = None) -> int:
+        """How many loads ``loads`` would list without a limit."""
+        where, values = _filter(model_id, outcome)
+        return int(self._fetch(f"SELECT count(*) FROM loads {where}", values)[0][0])  # noqa: S608
+
+    def timeline(self, load_id: str) -> dict[str, Any] | None:
+        """When the steps of a load began, its bytes over time and its stalls; None where none is kept."""
+        rows = self._fetch("SELECT timeline FROM loads WHERE load_id = ?", (load_id,))
+        return json.loads(rows[0][0]) if rows and rows[0][0] is not None else None
+
+    def figures(self, model_id: str | None = None) -> list[ModelFigures]:
+        """The figures of each model over its share of the newest FIGURES_OF_NEWEST loads."""
+        where, values = _filter(model_id, None)
+        select = f"SELECT model_id, state, seconds, bytes FROM loads {where} {_NEWEST_FIRST}"  # noqa: S608
+        return figures(Result(*row) for row in self._fetch(select, (*values, FIGURES_OF_NEWEST, 0)))
+
+    def close(self) -> None:
+        """Give back the database and the lock."""
+        with self._lock:
+            self._database.close()
+        os.close(self._guard)
+
+    def _read(self, clauses: str, values: tuple[Any, ...]) -> list[dict[str, Any]]:
+        select = f"SELECT {', '.join(_COLUMNS)} FROM loads {clauses}"  # noqa: S608
+        return [_resource(row) for row in self._fetch(select, values)]
+
+    def _fetch(self, statement: str, values: tuple[Any, ...]) -> list[sqlite3.Row]:
+        with self._lock:
+            return self._database.execute(statement, values).fetchall()
+
+    def _write(self, statement: str, values: tuple[Any, ...]) -> None:
+        try:
+            with self._lock:
+                self._database.execute(statement, values)
+        except sqlite3.Error as error:
+            log.warning("The journal of loads could not be written: %s", error)
+
+
+def _migrate(database: sqlite3.Connection) -> None:
+    """Bring the file up to date in one transaction: it has all of the new columns or none."""
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version > len(_MIGRATIONS):
+        raise ModelhubError("newer_journal")
+    if version < len(_MIGRATIONS):
+        steps = "".join(_MIGRATIONS[version:])
+        database.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {len(_MIGRATIONS)}; COMMIT;")
+
+
+def _filter(model_id: str | None, outcome: str | None) -> tuple[str, tuple[Any, ...]]:
+    clauses: list[str] = []
+    values: list[str] = []
+    if model_id is not None:
+        clauses.append("model_id = ?")
+        values.append(model_id)
+    if outcome is not None:
+        states = OUTCOMES[outcome]
+        clauses.append(f"state IN ({', '.join('?' * len(states))})")
+        values += states
+    return ("WHERE " + " AND ".join(clauses) if clauses else ""), tuple(values)
+
+
+def _resource(row: sqlite3.Row) -> dict[str, Any]:
+    values = dict(row)
+    for name in _JSON_COLUMNS:
+        if values.get(name) is not None:
+            values[name] = json.loads(values[name])
+    return values
+
+
+def _take_lock(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise ModelhubError("already_running") from None
+    return descriptor

@@ -1,0 +1,1 @@
+"""What a loaded model is asked: pipelines, their inputs and outputs."""

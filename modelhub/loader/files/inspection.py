@@ -1,0 +1,245 @@
+"""Refuses a bad folder before anything in it is opened by transformers; reads sizes from the headers."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelhub.errors import ModelhubError
+from modelhub.loader.files.headers import MAX_TENSORS, BadHeader, Tensor, read_header
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+SETTINGS = frozenset((
+    CONFIG, "generation_config.json", "preprocessor_config.json", "processor_config.json",
+    "special_tokens_map.json", "tokenizer_config.json", "video_preprocessor_config.json",
+))  # fmt: skip
+TEMPLATES = "additional_chat_templates"
+MAX_CONFIG_BYTES = 10**6
+MAX_TOKENIZER_BYTES = 64 * 10**6
+MAX_INDEX_BYTES = 16 * 10**6
+MAX_JSON_DEPTH = 64
+MAX_ENTRIES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of a model on this machine.
+
+    ``roots`` is empty for a plain folder: nothing in it may be a symbolic link. In the Hugging Face cache
+    the files are links, which must end inside one of ``roots``.
+    """
+
+    model_id: str
+    folder: Path
+    roots: tuple[Path, ...] = ()
+
+    def refuse(self, name: str, why: str) -> ModelhubError:
+        """The error to raise for a file that must not be opened."""
+        return ModelhubError("refused", id=self.model_id, file=name, why=why)
+
+    def corrupt(self, name: str, why: str) -> ModelhubError:
+        """The error to raise for a file that is damaged."""
+        return ModelhubError("corrupt", id=self.model_id, file=name, why=why)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFile:
+    """One safetensors file, inspected: its real path, its size in bytes, and its tensors."""
+
+    name: str
+    path: Path
+    size: int
+    tensors: tuple[Tensor, ...]
+
+
+def real_path(files: Files, name: str) -> Path:
+    """Where ``name`` really lies; raises ``refused`` where a link leads out of the model's folders."""
+    path = files.folder / name
+    if not files.roots:
+        return path
+    real = Path(os.path.realpath(path))
+    if not any(real.is_relative_to(root) for root in files.roots):
+        raise files.refuse(name, "it is a link that leads out of the model's folder")
+    return real
+
+
+@contextmanager
+def opened(files: Files, name: str) -> Iterator[tuple[int, int]]:
+    """A descriptor of the regular file ``name`` and its size in bytes.
+
+    Raises ``refused`` for a symbolic link, pipe, device or folder, and FileNotFoundError.
+    """
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(real_path(files, name), flags)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EMLINK):
+            raise files.refuse(name, "it is not a regular file") from None
+        raise
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise files.refuse(name, "it is not a regular file")
+        yield descriptor, status.st_size
+    finally:
+        os.close(descriptor)
+
+
+def read_small(files: Files, name: str, limit: int) -> bytes:
+    """The whole of a small file; raises ``refused`` past ``limit`` bytes, and FileNotFoundError."""
+    with opened(files, name) as (descriptor, size):
+        if size > limit:
+            raise files.refuse(name, f"it has {size} bytes, more than {limit}")
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            return file.read(limit + 1)[: limit + 1]
+
+
+def read_json(files: Files, name: str, limit: int = MAX_CONFIG_BYTES) -> dict[str, Any]:
+    """A JSON object of at most ``limit`` bytes and 64 levels; raises ``refused`` or ``corrupt``."""
+    text = read_small(files, name, limit)
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise files.refuse(name, "it is nested too deeply") from None
+    except ValueError:
+        raise files.corrupt(name, "it is not valid JSON") from None
+    if _depth_exceeds(value, MAX_JSON_DEPTH):
+        raise files.refuse(name, f"it is nested more than {MAX_JSON_DEPTH} levels deep")
+    if not isinstance(value, dict):
+        raise files.corrupt(name, "it is not a JSON object")
+    return value
+
+
+def _depth_exceeds(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit + 1):
+        level = [
+            child
+            for item in level
+            if isinstance(item, dict | list)
+            for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def check_folder(files: Files) -> frozenset[str]:
+    """Look at every file that transformers might open by its name; return their names.
+
+    Raises ``no_config`` without a config.json, ``refused`` for an entry that is neither a regular file nor a
+    folder, for a file beyond its size limit, and for a setting that names a file outside the folder.
+    """
+    names = _entries(files, ".")
+    if CONFIG not in names:
+        raise ModelhubError("no_config", id=files.model_id)
+    if (files.folder / TEMPLATES).exists():
+        _entries(files, TEMPLATES)
+    for name in sorted(names & SETTINGS):
+        _check_named_files(files, name, read_json(files, name))
+    return names
+
+
+def _entries(files: Files, below: str) -> frozenset[str]:
+    names: set[str] = set()
+    with os.scandir(files.folder / below) as entries:
+        for count, entry in enumerate(entries):
+            name = entry.name if below == "." else f"{below}/{entry.name}"
+            if count >= MAX_ENTRIES:
+                raise files.refuse(name, f"its folder has more than {MAX_ENTRIES} entries")
+            if entry.name.startswith(".") or entry.is_dir(follow_symlinks=False):
+                continue
+            try:
+                with opened(files, name) as (_, size):
+                    if size > _size_limit(entry.name):
+                        raise files.refuse(name, f"it has {size} bytes, more than {_size_limit(entry.name)}")
+            except FileNotFoundError:
+                continue  # a link of the cache whose target was deleted
+            names.add(name)
+    return frozenset(names)
+
+
+def _size_limit(name: str) -> float:
+    if name in SETTINGS:
+        return MAX_CONFIG_BYTES
+    if name.endswith(".index.json"):
+        return MAX_INDEX_BYTES
+    if name.endswith((".json", ".txt", ".model", ".jinja")):
+        return MAX_TOKENIZER_BYTES
+    return float("inf")
+
+
+def _check_named_files(files: Files, name: str, settings: dict[str, Any]) -> None:
+    """transformers lets tokenizer_config.json name its vocabulary: it must not name another's file."""
+    inside = os.path.realpath(files.folder)
+    for key, value in settings.items():
+        named = value if isinstance(value, list) else [value]
+        if not key.endswith(("_file", "_files", "_spm")):
+            continue
+        for path in (item for item in named if isinstance(item, str)):
+            real = os.path.realpath(path)
+            leaves = not real.startswith(inside + os.sep) and os.path.lexists(path)
+            if leaves or ".." in Path(path).parts:
+                raise files.refuse(name, f"its {key} names a file outside the model's folder")
+
+
+def weight_names(files: Files, names: frozenset[str]) -> tuple[str, ...]:
+    """The names of the model's safetensors files, from the index if it has one.
+
+    Raises ``missing_weights`` where there is none, ``refused`` where the index names anything but plain
+    files of the folder, ``corrupt`` where it cannot be read.
+    """
+    if WEIGHTS in names:
+        return (WEIGHTS,)
+    if INDEX in names:
+        return shard_names(files)
+    others = sorted(name for name in names if name.endswith((".safetensors", ".bin", ".gguf", ".pt", ".h5")))
+    why = f"there is only {others[0]}." if others else f"there is no {WEIGHTS}."
+    raise ModelhubError("missing_weights", id=files.model_id, why=why)
+
+
+def shard_names(files: Files) -> tuple[str, ...]:
+    """The files that the index names, each once; see ``weight_names`` for what it raises."""
+    weight_map = read_json(files, INDEX, MAX_INDEX_BYTES).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise files.corrupt(INDEX, "it has no weight_map")
+    if len(weight_map) > MAX_TENSORS:
+        raise files.refuse(INDEX, f"it has {len(weight_map)} tensors, more than {MAX_TENSORS}")
+    shards = set(weight_map.values()) if all(isinstance(v, str) for v in weight_map.values()) else {""}
+    for shard in shards:
+        plain = shard.endswith(".safetensors") and shard.isprintable() and not shard.startswith(".")
+        if not plain or "/" in shard or "\\" in shard or len(shard) > 255:
+            raise files.refuse(INDEX, "it names weights outside the model's folder")
+    return tuple(sorted(shards))
+
+
+def read_weight_files(files: Files, names: tuple[str, ...]) -> tuple[WeightFile, ...]:
+    """Inspect each weight file; raises ``missing_weights``, ``refused`` or ``corrupt``."""
+    weights = tuple(_read_weight_file(files, name) for name in names)
+    total = sum(len(weight.tensors) for weight in weights)
+    if total > MAX_TENSORS:
+        raise files.refuse(names[0], f"the files have {total} tensors, more than {MAX_TENSORS}")
+    if total == 0:
+        raise ModelhubError("missing_weights", id=files.model_id, why="the files hold no tensors.")
+    return weights
+
+
+def _read_weight_file(files: Files, name: str) -> WeightFile:
+    try:
+        with opened(files, name) as (descriptor, size):
+            tensors = read_header(lambda offset, count: os.pread(descriptor, count, offset), size)
+    except FileNotFoundError:
+        raise ModelhubError("missing_weights", id=files.model_id, why=f"{name} is not there.") from None
+    except BadHeader as error:
+        raise (files.refuse if error.hostile else files.corrupt)(name, str(error)) from None
+    return WeightFile(name, real_path(files, name), size, tensors)

@@ -1,0 +1,37 @@
+"""Model id -> where its files come from: the models folder, a demo, the Hugging Face cache, the hub."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from modelhub.checkpoints import LoadSpec
+from modelhub.demos import DEMOS
+from modelhub.loader.files import cache
+from modelhub.loader.files.demo_maker import DemoMaker, is_made
+from modelhub.loader.files.inspection import CONFIG, Files
+from modelhub.loader.files.origins import Here, Origin
+from modelhub.loader.files.remote import Remote
+from modelhub.model_ids import parse_model_id
+
+
+def find(spec: LoadSpec) -> Origin:
+    """The first place that has the model; the hub where none has.
+
+    A revision is meaningful in the cache and on the hub only, so an id with one is not looked for in the
+    folders. Raises ``invalid_id``.
+    """
+    model_id = parse_model_id(spec.model_id)
+    if model_id.revision is None:
+        folder = Path(os.path.realpath(Path(spec.models_dir, model_id.repo)))
+        if os.path.lexists(folder / CONFIG):
+            return Here("folder", Files(spec.model_id, folder))
+        if model_id.repo in DEMOS:
+            folder = Path(os.path.realpath(Path(spec.demo_dir, model_id.repo)))
+            if is_made(folder):
+                return Here("demo", Files(spec.model_id, folder))
+            return DemoMaker(DEMOS[model_id.repo], Path(os.path.realpath(spec.demo_dir)))
+    cached = cache.find_complete(model_id, spec.model_id)
+    if cached is not None:
+        return Here("cache", *cached)
+    return Remote(model_id, spec.model_id)

@@ -1,0 +1,1 @@
+"""Reading weight files into the page cache, with an exact count of bytes."""

@@ -1,0 +1,111 @@
+"""A prediction made readable: texts, tables, images and rows of numbers, whatever the task."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelhub import units
+
+_TEXT_KEYS = ("generated_text", "text", "translation_text", "summary_text", "answer")
+_IMAGE_PREFIX = "data:image/png;base64,"
+_MOST_ROWS = 50
+_MOST_NUMBERS = 8
+_MOST_RAW = 20_000
+
+
+@dataclass
+class Answer:
+    """What a model answered: whatever of these there is."""
+
+    texts: list[str] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
+    images: list[tuple[str, str]] = field(default_factory=list)  # caption, data: URI
+    seconds: str = ""
+    raw: str = ""
+
+
+def read(prediction: dict[str, Any]) -> Answer:
+    """The answer in a prediction as the API tells it."""
+    outputs = prediction["outputs"]
+    answer = Answer(seconds=units.duration(prediction["seconds"]))
+    raw = json.dumps(outputs, ensure_ascii=False, indent=1)
+    answer.raw = raw if len(raw) <= _MOST_RAW else f"{raw[:_MOST_RAW]}…"
+    tables = [item for item in _flat(outputs) if isinstance(item, dict)]
+    for table in tables[:_MOST_ROWS]:
+        _take(answer, table)
+    if not tables:
+        answer.texts.append(_numbers(outputs) if _is_numeric(outputs) else str(outputs))
+    return answer
+
+
+def _flat(value: Any) -> list[Any]:
+    """The tables of an answer, out of the lists that a batch puts around them."""
+    if isinstance(value, list) and any(isinstance(item, list | dict) for item in value):
+        return [one for item in value for one in (_flat(item) if isinstance(item, list) else [item])]
+    return [value]
+
+
+def _take(answer: Answer, table: dict[str, Any]) -> None:
+    table = dict(table)
+    if "audio" in table and "sampling_rate" in table:
+        samples = table.pop("audio")
+        while isinstance(samples, list) and samples and isinstance(samples[0], list):
+            samples = samples[0]
+        rate = table.pop("sampling_rate")
+        answer.texts.append(f"{units.duration(len(samples) / rate)} of sound at {rate} Hz.")
+    images = {key: value for key, value in table.items() if str(value).startswith(_IMAGE_PREFIX)}
+    for key, uri in images.items():
+        del table[key]
+        answer.images.append((str(table.get("label", key)), uri))
+    for key in _TEXT_KEYS:
+        if key in table and isinstance(text := _last_message(table[key]), str):
+            answer.texts.append(text)
+            del table[key]
+    if table and not images:
+        answer.columns += [key for key in table if key not in answer.columns]
+        answer.rows.append([_cell(table.get(key)) for key in answer.columns])
+
+
+def _last_message(value: Any) -> Any:
+    """What the model wrote last, where it answers with the whole chat."""
+    if isinstance(value, list) and value and isinstance(value[-1], dict):
+        return value[-1].get("content")
+    return value
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_cell(item)}" for key, item in value.items())
+    return (
+        _numbers(value)
+        if isinstance(value, list) and _is_numeric(value)
+        else ""
+        if value is None
+        else str(value)
+    )
+
+
+def _is_numeric(value: Any) -> bool:
+    while isinstance(value, list) and value:
+        value = value[0]
+    return isinstance(value, int | float)
+
+
+def _numbers(value: Any) -> str:
+    """``"6 × 384 numbers, the first 0.021, -0.34, …"``."""
+    shape = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        first, value = value, value[0] if value else None
+    if not shape:
+        return _cell(value)
+    while len(shape) > 1 and shape[0] == 1:
+        del shape[0]
+    shown = ", ".join(f"{number:.3g}" for number in first[:_MOST_NUMBERS])
+    more = ", …" if len(first) > _MOST_NUMBERS else ""
+    return f"{' × '.join(map(str, shape))} numbers, the first {shown}{more}"

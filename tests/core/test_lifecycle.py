@@ -1,0 +1,287 @@
+"""The life of loads on a real server: joined, queued, cancelled, killed, unloaded, interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from modelhub.config import read_settings
+from modelhub.core.registry import Hub
+from tests.support.server import Server, Watcher, check_truth, wait_until
+
+LLAMA, BERT, VIT, SPEECH = "tiny/llama", "tiny/bert", "tiny/vit", "tiny/wav2vec2"
+Watch = Callable[..., Watcher]
+StartServer = Callable[..., Server]
+
+
+@pytest.mark.parametrize("model_id", [LLAMA, BERT, VIT, SPEECH])
+def test_a_load_is_told_from_start_to_end(empty_server: Server, watch: Watch, model_id: str) -> None:
+    watcher = watch(empty_server)
+    assert watcher.subscribe(model_id)["snapshot"]["state"] in ("absent", "cancelled")
+    load = empty_server.request_load(model_id)
+    done = watcher.wait_for("model_load_completed", "model_load_failed")
+    assert done["state"] == "ready", done["error"]
+    check_truth(watcher.events)
+    assert {payload["load_id"] for _, payload in watcher.events} == {load["load_id"]}
+    files = list((Path(empty_server.environ["MODELHUB_MODELS_DIR"]) / model_id).glob("*.safetensors"))
+    assert 0 < done["bytes"] <= sum(path.stat().st_size for path in files)
+    assert all(seconds is not None for seconds in done["steps"])
+    row = empty_server.get(f"/api/loads/{load['load_id']}").json()
+    assert (row["state"], row["bytes"], row["steps"]) == ("ready", done["bytes"], done["steps"])
+
+
+def test_a_second_request_joins_and_a_third_finds_it_ready(empty_server: Server) -> None:
+    worker = empty_server.freeze_load(LLAMA)
+    first = empty_server.get(f"/api/loads?model={LLAMA}&limit=1").json()["loads"][0]
+    joined = empty_server.post("/api/loads", {"model": LLAMA})
+    assert (joined.status_code, joined.json()["load_id"]) == (200, first["load_id"])
+    worker.resume()
+    empty_server.wait_state(LLAMA, ("ready",))
+    again = empty_server.post("/api/loads", {"model": LLAMA})
+    assert (again.status_code, again.json()["load_id"]) == (200, first["load_id"])
+    assert len(empty_server.workers()) == 1
+
+
+def test_the_spare_takes_the_load_and_another_one_follows(empty_server: Server) -> None:
+    spare = empty_server.wait_spare()
+    assert empty_server.load(LLAMA)["state"] == "ready"
+    assert [process.pid for process in empty_server.workers()] == [spare.pid]
+    assert empty_server.wait_spare().pid != spare.pid
+    inputs = {"model": LLAMA, "inputs": "hello", "parameters": {"max_new_tokens": 3}}
+    assert empty_server.post("/api/predictions", inputs).ok
+
+
+def test_who_asks_after_a_request_sees_it(models_dir: Path, tmp_path: Path) -> None:
+    settings = read_settings({"MODELHUB_DATA_DIR": str(tmp_path), "MODELHUB_MODELS_DIR": str(models_dir)})
+    told: list[str] = []
+
+    def start_late(work: Callable[..., None], *args: Any) -> None:
+        threading.Timer(0.3, work, args).start()
+
+    hub = Hub(settings, start_late, lambda name, payload, rooms: told.append(name))
+    try:
+        load, _ = hub.request(LLAMA, by="rest")
+        assert told
+        assert hub.snapshot(LLAMA)["state"] == load["snapshot"]["state"] == "loading"
+    finally:
+        hub.close()
+
+
+def test_the_rest_wait_in_line_and_know_their_place(empty_server: Server, watch: Watch) -> None:
+    watcher = watch(empty_server)
+    watcher.subscribe()
+    worker = empty_server.freeze_load(LLAMA)
+    for model_id in (BERT, VIT, SPEECH):
+        empty_server.request_load(model_id)
+    wait_until(lambda: empty_server.snapshot(SPEECH)["queue_position"] == 3)
+    assert [empty_server.snapshot(m)["queue_position"] for m in (BERT, VIT)] == [1, 2]
+    empty_server.delete(f"/api/loads/{empty_server.snapshot(BERT)['load_id']}")
+    wait_until(lambda: empty_server.snapshot(SPEECH)["queue_position"] == 2)
+    worker.resume()
+    watcher.wait_for("model_load_completed", model_id=SPEECH)
+    ended = [payload["id"] for name, payload in watcher.events if name == "model_load_completed"]
+    assert ended == [LLAMA, VIT, SPEECH]
+    cancelled = watcher.of(BERT)[-1]
+    assert (cancelled[0], cancelled[1]["by"]) == ("model_load_cancelled", "rest")
+    assert "model_load_started" not in [name for name, _ in watcher.of(BERT)]
+
+
+def test_two_loads_at_once_never_mix(start_server: StartServer, watch: Watch) -> None:
+    server = start_server(MAX_CONCURRENT_LOADS=2).wait_warm()
+    watcher = watch(server)
+    watcher.subscribe()
+    first = server.freeze_load(LLAMA)
+    second = server.freeze_load(BERT)
+    first.resume()
+    second.resume()
+    for model_id in (LLAMA, BERT):
+        watcher.wait_for("model_load_completed", model_id=model_id)
+        check_truth(watcher.of(model_id))
+        assert watcher.of(model_id)[-1][1]["architecture"].lower().startswith(model_id.removeprefix("tiny/"))
+
+
+def test_a_cancel_in_mid_load_ends_within_a_second_and_nothing_follows(
+    empty_server: Server, watch: Watch
+) -> None:
+    watcher = watch(empty_server)
+    watcher.subscribe(LLAMA)
+    worker = empty_server.freeze_load(LLAMA)
+    load_id = empty_server.snapshot(LLAMA)["load_id"]
+    answer = empty_server.delete(f"/api/loads/{load_id}")
+    assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
+    assert answer.elapsed.total_seconds() < 1
+    assert watcher.wait_for("model_load_cancelled")["by"] == "rest"
+    wait_until(lambda: not worker.is_running())
+    check_truth(watcher.events)
+    again = empty_server.delete(f"/api/loads/{load_id}")
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "wrong_state")
+    assert empty_server.load(LLAMA)["state"] == "ready"
+    names = [name for name, payload in watcher.events if payload["load_id"] == load_id]
+    assert names[-1] == "model_load_cancelled"
+
+
+def test_a_demo_cancelled_half_made_leaves_nothing_on_the_disk(empty_server: Server, watch: Watch) -> None:
+    watcher = watch(empty_server)
+    watcher.subscribe("demo/random-0.5gb")
+    load_id = empty_server.request_load("demo/random-0.5gb")["load_id"]
+    watcher.wait_until(lambda events: events and events[-1][1]["step"] == 3 and events[-1][1]["done"])
+    folder = empty_server.data_dir / "demo" / "demo"
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".making-random-0.5gb")]
+    assert empty_server.delete(f"/api/loads/{load_id}").json()["state"] == "cancelled"
+    wait_until(lambda: not any("0.5gb" in path.name for path in folder.iterdir()), 5)
+
+
+def test_a_loader_that_is_killed_is_told_in_words_within_a_second(empty_server: Server, watch: Watch) -> None:
+    watcher = watch(empty_server)
+    watcher.subscribe(LLAMA)
+    worker = empty_server.freeze_load(LLAMA)
+    worker.send_signal(signal.SIGKILL)
+    failed = watcher.wait_for("model_load_failed", timeout_s=1)
+    assert failed["error"]["code"] == "killed"
+    assert failed["error"]["hint"]
+    assert empty_server.load(LLAMA)["state"] == "ready"
+
+
+def test_a_model_whose_process_dies_after_it_was_ready_is_told_too(
+    empty_server: Server, watch: Watch
+) -> None:
+    empty_server.load(LLAMA)
+    watcher = watch(empty_server)
+    watcher.subscribe(LLAMA)
+    empty_server.workers()[0].send_signal(signal.SIGKILL)
+    gone = watcher.wait_for("model_unloaded", timeout_s=2)
+    assert (gone["state"], gone["error"]["code"]) == ("failed", "killed")
+
+
+def test_the_server_outlives_its_zygote_and_loads_again(start_server: StartServer, watch: Watch) -> None:
+    server = start_server().wait_warm()
+    watcher = watch(server)
+    watcher.subscribe(LLAMA)
+    server.freeze_load(LLAMA)
+    server.zygote().kill()
+    assert watcher.wait_for("model_load_failed", timeout_s=5)["error"]["code"] == "worker_unavailable"
+    assert server.load(LLAMA)["state"] == "ready"
+
+
+def test_a_stall_is_said_well_before_anything_gives_up(start_server: StartServer, watch: Watch) -> None:
+    server = start_server(STALL_SECONDS=1).wait_warm()
+    watcher = watch(server)
+    watcher.subscribe(LLAMA)
+    worker = server.freeze_load(LLAMA)
+    watcher.wait_until(lambda events: events[-1][1]["stalled_for"] is not None, 5)
+    assert 1 <= watcher.events[-1][1]["stalled_for"] < 4
+    worker.resume()
+    assert watcher.wait_for("model_load_completed")["stalled_for"] is None
+    check_truth(watcher.events)
+
+
+def test_an_unload_frees_what_the_model_held_and_gives_a_receipt(empty_server: Server, watch: Watch) -> None:
+    empty_server.load(BERT)
+    watcher = watch(empty_server)
+    watcher.subscribe(BERT)
+    (worker,) = empty_server.workers()
+    receipt = empty_server.delete(f"/api/models/{BERT}").json()
+    assert not worker.is_running()
+    assert receipt["state"] == "absent"
+    assert receipt["freed"] == receipt["memory_before"] - receipt["memory_after"] > 1_000_000
+    assert watcher.wait_for("model_unloaded")["freed"] == receipt["freed"]
+    again = empty_server.delete(f"/api/models/{BERT}")
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "wrong_state")
+
+
+def test_what_was_loading_when_the_server_died_is_interrupted(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    server = start_server(DATA_DIR=tmp_path / "shared").wait_warm()
+    worker = server.freeze_load(LLAMA)
+    zygote = server.zygote()
+    load_id = server.snapshot(LLAMA)["load_id"]
+    server.kill()
+    wait_until(lambda: not _alive(worker) and not _alive(zygote), 5)
+    again = start_server(DATA_DIR=tmp_path / "shared")
+    row = again.get(f"/api/loads/{load_id}").json()
+    assert (row["state"], row["error"]["code"]) == ("interrupted", "interrupted")
+    snapshot = again.snapshot(LLAMA)
+    assert (snapshot["state"], snapshot["error"]["code"]) == ("absent", "interrupted")
+
+
+def test_a_server_that_is_asked_to_end_leaves_nothing_behind(start_server: StartServer) -> None:
+    server = start_server().wait_warm()
+    server.load(BERT)
+    server.freeze_load(LLAMA)
+    family = [server.zygote(), *server.workers()]
+    assert server.stop() == 0
+    wait_until(lambda: not any(_alive(process) for process in family), 5)
+    assert "Traceback" not in server.log()
+
+
+def test_a_server_with_open_tabs_and_streams_ends_at_once(start_server: StartServer, watch: Watch) -> None:
+    server = start_server().wait_warm()
+    watcher = watch(server)
+    watcher.subscribe(LLAMA)
+    server.freeze_load(LLAMA)
+    stream = requests.get(
+        f"{server.url}/api/loads/{server.snapshot(LLAMA)['load_id']}/events", stream=True, timeout=30
+    )
+    assert next(stream.iter_lines())
+    assert server.stop() == 0
+
+
+def test_one_server_per_data_folder(start_server: StartServer, tmp_path: Path) -> None:
+    start_server(DATA_DIR=tmp_path / "shared")
+    with pytest.raises(AssertionError, match="Another modelhub server"):
+        start_server(DATA_DIR=tmp_path / "shared")
+
+
+def test_a_boot_list_is_loaded_and_readyz_waits_for_it(start_server: StartServer) -> None:
+    server = start_server(PRELOAD=f"{BERT},{LLAMA}")
+    early = server.get("/readyz")
+    assert (early.status_code, early.json()["ready"]) == (503, False)
+    wait_until(lambda: server.get("/readyz").status_code == 200, 60)
+    assert server.get("/readyz").json()["preload"] == {BERT: "ready", LLAMA: "ready"}
+
+
+def test_a_model_that_does_not_fit_is_refused_with_the_numbers(empty_server: Server, watch: Watch) -> None:
+    failed = empty_server.load("tiny/too-big")
+    assert failed["error"]["code"] == "no_memory"
+    assert "needs" in failed["error"]["message"]
+    assert "free" in failed["error"]["message"]
+    assert failed["error"]["step"] == 4
+
+
+def test_twenty_loads_and_unloads_leave_nothing_behind(empty_server: Server) -> None:
+    web, zygote = psutil.Process(empty_server.pid), empty_server.zygote()
+
+    def held() -> tuple[int, int, int]:
+        return web.num_fds(), zygote.num_fds(), len(empty_server.workers())
+
+    for model_id in (BERT, LLAMA):
+        empty_server.load(model_id)
+        empty_server.delete(f"/api/models/{model_id}")
+    empty_server.wait_spare()
+    before, memory_before = held(), [process.memory_info().rss for process in (web, zygote)]
+    for number in range(20):
+        model_id = (BERT, LLAMA)[number % 2]
+        assert empty_server.load(model_id)["state"] == "ready"
+        assert empty_server.delete(f"/api/models/{model_id}").ok
+    empty_server.wait_spare()
+    wait_until(lambda: all(now <= was for now, was in zip(held(), before, strict=True)), 5)
+    growth = [p.memory_info().rss - was for p, was in zip((web, zygote), memory_before, strict=True)]
+    assert all(grown < 8_000_000 for grown in growth), growth
+    assert not [c for c in web.children(recursive=True) if c.status() == psutil.STATUS_ZOMBIE]
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        os.kill(process.pid, 0)
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except (ProcessLookupError, psutil.NoSuchProcess):
+        return False

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+
+from modelhub.core.load import MAX_WAITING, Load, LoadQueue
+from modelhub.errors import ModelhubError
+
+
+def _load(name: str) -> Load:
+    return Load(load_id=name, model_id=name, by="rest", force=False)
+
+
+def test_first_come_first_served() -> None:
+    queue = LoadQueue(slots=1)
+    loads = [_load(name) for name in "abc"]
+    for load in loads:
+        queue.join(load)
+    assert [load.turn for load in loads] == [True, False, False]
+    assert [queue.position(load) for load in loads] == [None, 1, 2]
+    queue.release(loads[0])
+    assert [load.turn for load in loads] == [False, True, False]
+    assert queue.position(loads[2]) == 1
+
+
+def test_who_leaves_moves_the_others_up_and_wakes_them() -> None:
+    queue = LoadQueue(slots=1)
+    loads = [_load(name) for name in "abc"]
+    for load in loads:
+        queue.join(load)
+        load.wake.clear()
+    queue.leave(loads[1])
+    assert queue.position(loads[2]) == 1
+    assert loads[2].wake.is_set()
+
+
+def test_a_slot_is_given_back_once() -> None:
+    queue = LoadQueue(slots=1)
+    first, second, third = (_load(name) for name in "abc")
+    queue.join(first)
+    queue.release(first)
+    queue.release(first)
+    queue.join(second)
+    queue.join(third)
+    assert (second.turn, third.turn) == (True, False)
+
+
+def test_a_full_queue_says_so() -> None:
+    queue = LoadQueue(slots=1)
+    for number in range(MAX_WAITING + 1):
+        queue.join(_load(str(number)))
+    with pytest.raises(ModelhubError) as caught:
+        queue.join(_load("one too many"))
+    assert (caught.value.code, caught.value.status) == ("queue_full", 503)

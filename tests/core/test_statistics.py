@@ -1,0 +1,70 @@
+"""The figures of each model over many loads."""
+
+from __future__ import annotations
+
+import random
+import statistics
+
+import pytest
+
+from modelhub.core.statistics import OUTCOMES, Result, figures, mean_rate, outcome_of
+from modelhub.web.schemas import LOAD_STATES
+from modelhub.wording import STATES
+
+
+def of(*results: tuple[str, float | None, int | None]) -> list[Result]:
+    return [Result("org/a", *result) for result in results]
+
+
+def test_every_state_of_a_load_is_one_outcome() -> None:
+    states = [state for states in OUTCOMES.values() for state in states]
+    assert sorted(states) == sorted(LOAD_STATES)
+    assert set(states) <= set(STATES)
+    assert outcome_of("unloaded") == outcome_of("ready") == "completed"
+
+
+def test_success_counts_what_ended_by_itself() -> None:
+    states = [
+        "ready",
+        "unloaded",
+        "ready",
+        "failed",
+        "interrupted",
+        "cancelled",
+        "cancelled",
+        "loading",
+        "queued",
+    ]
+    (only,) = figures(of(*((state, 1.0, 10) for state in states)))
+    assert (only.loads, only.completed, only.failed, only.interrupted) == (9, 3, 1, 1)
+    assert (only.cancelled, only.running) == (2, 2)
+    assert only.success_rate == pytest.approx(0.6)
+
+
+def test_times_and_rates_are_of_the_completed_ones_only() -> None:
+    (only,) = figures(of(("ready", 2.0, 100), ("failed", 500.0, None), ("cancelled", 400.0, 100)))
+    assert (only.seconds_median, only.seconds_p90, only.rate_median) == (2.0, 2.0, 50.0)
+
+
+def test_what_is_not_known_is_null() -> None:
+    (only,) = figures(of(("cancelled", None, None)))
+    assert only.success_rate is only.seconds_median is only.seconds_p90 is only.rate_median is None
+    assert figures([]) == []
+    assert mean_rate(None, 1.0) is mean_rate(10, None) is mean_rate(10, 0.0) is None
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 11, 101])
+def test_median_and_p90_against_plain_counting(count: int) -> None:
+    times = [random.Random(count).uniform(0.1, 90) for _ in range(count)]
+    times = sorted(time + number for number, time in enumerate(times))
+    (only,) = figures(of(*(("ready", time, None) for time in times)))
+    assert only.seconds_median == statistics.median(times)
+    assert only.seconds_p90 is not None
+    place = 0.9 * (count - 1)
+    assert times[int(place)] <= only.seconds_p90 <= times[min(int(place) + 1, count - 1)]
+    assert only.rate_median is None
+
+
+def test_models_come_in_the_order_of_their_newest_load() -> None:
+    results = [Result(model, "ready", 1.0, 1) for model in ("org/b", "org/a", "org/b")]
+    assert [(one.model_id, one.loads) for one in figures(results)] == [("org/b", 2), ("org/a", 1)]

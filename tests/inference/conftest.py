@@ -1,0 +1,7 @@
+"""The fixtures of the loader's tests: what is asked here was loaded in this process, without a server."""
+
+from __future__ import annotations
+
+from tests.loader.conftest import _no_real_hub, _no_threads_left, made
+
+__all__ = ["_no_real_hub", "_no_threads_left", "made"]

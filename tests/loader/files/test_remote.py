@@ -1,0 +1,275 @@
+"""Downloads from a hub on loopback: bytes, resume, checksums, what is fetched and what never is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from modelhub import loader
+from modelhub.checkpoints import Checkpoint
+from modelhub.inference.pipelines import Predictor
+from tests.support import models
+from tests.support.hub_server import HubServer
+from tests.support.loads import failure, run, spec_for, steps
+
+BLOB = 2 * 10**6
+
+
+@pytest.fixture
+def nothing(tmp_path: Path) -> Path:
+    """An empty models folder."""
+    return tmp_path / "no-models"
+
+
+@pytest.fixture
+def shards(hub: HubServer) -> Path:
+    """The repository org/shards: four files of weights, some of what must never be fetched."""
+    folder = models.make_llama(hub.root / "org" / "shards", shards=3)
+    (folder / "pytorch_model.bin").write_bytes(b"pickle")
+    (folder / "modeling_evil.py").write_text("raise SystemExit")
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "model.safetensors").write_bytes(b"x")
+    return folder
+
+
+@pytest.fixture
+def large(hub: HubServer) -> Path:
+    """The repository org/large: one file of 2 MB."""
+    return models.make_sparse_llama(hub.root / "org" / "large", BLOB // 256)
+
+
+def _paths(hub: HubServer, name: str, method: str = "GET") -> list[tuple[str, str | None]]:
+    return [(path, asked) for verb, path, asked in hub.requests if verb == method and path.endswith(name)]
+
+
+def _fetched(checkpoints: list[Checkpoint]) -> list[Checkpoint]:
+    return [c for c in checkpoints if c.step == 3 and c.done is not None]
+
+
+def _cached_blobs() -> list[Path]:
+    return [
+        path for path in Path(constants.HF_HUB_CACHE).rglob("*") if path.is_file() and not path.is_symlink()
+    ]
+
+
+def test_a_model_is_fetched_with_bytes_over_all_files(hub: HubServer, shards: Path, nothing: Path) -> None:
+    checkpoints, model = run(spec_for("org/shards", nothing))
+    size = sum(path.stat().st_size for path in shards.glob("*.safetensors"))
+    told = _fetched(checkpoints)
+    assert steps(checkpoints) == list(range(1, 10))
+    assert {(c.size, c.unit) for c in told} == {(size, "bytes")}
+    assert [c.done for c in told] == sorted(c.done or 0 for c in told)
+    assert told[-1].done == size
+    assert (model.facts["source"], model.facts["revision"]) == ("hub", hub.commit("org/shards"))
+    assert model.processor is not None
+
+
+def test_only_what_a_load_may_read_is_fetched(hub: HubServer, shards: Path, nothing: Path) -> None:
+    run(spec_for("org/shards", nothing))
+    asked = {path.rpartition("/")[2] for verb, path, _ in hub.requests if "/resolve/" in path}
+    assert "model-00001-of-00004.safetensors" in asked
+    assert not [name for name in asked if name.endswith((".bin", ".py"))]
+    assert not [path for _, path, _ in hub.requests if "onnx" in path]
+
+
+def test_a_complete_cache_needs_no_network_at_all(hub: HubServer, shards: Path, nothing: Path) -> None:
+    run(spec_for("org/shards", nothing))
+    hub.requests.clear()
+    commit = hub.commit("org/shards")
+    for model_id in ("org/shards", "org/shards@main", f"org/shards@{commit}"):
+        _, model = run(spec_for(model_id, nothing))
+        assert (model.facts["source"], model.facts["revision"]) == ("cache", commit)
+        assert Predictor(model).predict("x", {"max_new_tokens": 1})[0]["generated_text"].startswith("x")
+    assert hub.requests == []
+
+
+def test_an_incomplete_cache_fetches_only_what_is_missing(
+    hub: HubServer, shards: Path, nothing: Path
+) -> None:
+    run(spec_for("org/shards", nothing))
+    name = "model-00002-of-00004.safetensors"
+    (link,) = Path(constants.HF_HUB_CACHE).rglob(name)
+    link.resolve().unlink()
+    link.unlink()
+    hub.requests.clear()
+    checkpoints, _ = run(spec_for("org/shards", nothing))
+    assert {
+        path.rpartition("/")[2] for verb, path, _ in hub.requests if verb == "GET" and "resolve" in path
+    } == {name}
+    whole = sum(path.stat().st_size for path in shards.glob("*.safetensors"))
+    assert _fetched(checkpoints)[-1].done == whole
+
+
+def test_a_revision_goes_past_the_models_folder(hub: HubServer, tmp_path: Path) -> None:
+    models.make_bert(tmp_path / "models" / "org" / "both")
+    models.make_llama(hub.root / "org" / "both")
+    _, local = run(spec_for("org/both", tmp_path / "models"))
+    _, remote = run(spec_for("org/both@main", tmp_path / "models"))
+    assert (local.facts["source"], remote.facts["source"]) == ("folder", "hub")
+    assert remote.facts["architecture"] == "LlamaForCausalLM"
+
+
+def test_a_broken_connection_goes_on_where_it_was(hub: HubServer, large: Path, nothing: Path) -> None:
+    hub.drop_after["model.safetensors"] = BLOB // 2
+    checkpoints, _ = run(spec_for("org/large", nothing))
+    (first, second) = _paths(hub, "model.safetensors")
+    assert first[1] is None
+    assert second[1] is not None
+    assert int(second[1].removeprefix("bytes=").rstrip("-")) >= BLOB // 2 - 2**20
+    assert _fetched(checkpoints)[-1].done == (large / "model.safetensors").stat().st_size
+
+
+def test_a_cancelled_download_is_resumed_by_the_next_load(hub: HubServer, large: Path, nothing: Path) -> None:
+    hub.hold_after["model.safetensors"] = BLOB // 2
+    load = loader.load(spec_for("org/large", nothing))
+    for checkpoint in load:
+        if checkpoint.step == 3 and checkpoint.done and checkpoint.done >= BLOB // 2:
+            break
+    closing = threading.Thread(target=hub.release.set)
+    threading.Timer(0.05, closing.start).start()
+    started = time.monotonic()
+    load.close()
+    assert time.monotonic() - started < 2
+    (partial,) = [path for path in _cached_blobs() if path.name.endswith(".incomplete")]
+    kept = partial.stat().st_size
+    assert kept >= BLOB // 2
+
+    hub.requests.clear()
+    checkpoints, _ = run(spec_for("org/large", nothing))
+    assert _paths(hub, "model.safetensors") == [(hub.requests[-2][1], f"bytes={kept}-")]
+    assert (_fetched(checkpoints)[0].done or 0) >= kept
+    assert not [path for path in _cached_blobs() if path.name.endswith(".incomplete")]
+
+
+def test_wrong_bytes_are_found_and_thrown_away(hub: HubServer, large: Path, nothing: Path) -> None:
+    hub.wrong.add("model.safetensors")
+    error = failure(spec_for("org/large", nothing))
+    assert (error.code, "checksum" in error.message) == ("corrupt", True)
+    assert not [path for path in _cached_blobs() if path.stat().st_size > BLOB // 2]
+    hub.wrong.clear()
+    run(spec_for("org/large", nothing))
+
+
+def test_the_file_that_failed_is_told_not_those_it_stopped(
+    hub: HubServer, shards: Path, nothing: Path
+) -> None:
+    hub.hold_after["model-00001-of-00004.safetensors"] = 1000
+    hub.wrong.add("model-00003-of-00004.safetensors")
+    release = threading.Thread(
+        target=lambda: hub.holding.wait() and threading.Timer(0.3, hub.release.set).start()
+    )
+    release.start()
+    error = failure(spec_for("org/shards", nothing))
+    release.join()
+    assert (error.code, "model-00003" in error.message) == ("corrupt", True)
+
+
+def test_a_partial_file_of_other_bytes_is_found(hub: HubServer, large: Path, nothing: Path) -> None:
+    load = loader.load(spec_for("org/large", nothing))
+    next(checkpoint for checkpoint in load if checkpoint.step == 3)
+    load.close()
+    hub.hold_after["model.safetensors"] = 1
+    (snapshot,) = Path(constants.HF_HUB_CACHE).rglob("snapshots")
+    name = hashlib.sha256((large / "model.safetensors").read_bytes()).hexdigest()
+    (snapshot.parent / "blobs" / f"{name}.incomplete").write_bytes(b"rubbish")
+    hub.hold_after.clear()
+    assert failure(spec_for("org/large", nothing)).code == "corrupt"
+    run(spec_for("org/large", nothing))
+
+
+def test_an_unknown_model(hub: HubServer, nothing: Path) -> None:
+    assert failure(spec_for("org/nobody", nothing)).code == "unknown_model"
+
+
+def test_an_unknown_revision(hub: HubServer, shards: Path, nothing: Path) -> None:
+    assert failure(spec_for("org/shards@nowhere", nothing)).code == "unknown_model"
+
+
+def test_a_gated_model(hub: HubServer, shards: Path, nothing: Path) -> None:
+    hub.gated.add("org/shards")
+    assert failure(spec_for("org/shards", nothing)).code == "gated"
+
+
+def test_a_hub_with_an_error(hub: HubServer, shards: Path, nothing: Path) -> None:
+    hub.broken.add("org/shards")
+    error = failure(spec_for("org/shards", nothing))
+    assert error.code == "hub_error"
+    assert "500" in error.message
+
+
+def test_a_hub_that_cannot_be_reached_fails_soon(nothing: Path) -> None:
+    started = time.monotonic()
+    assert failure(spec_for("org/shards", nothing)).code == "hub_unreachable"
+    assert time.monotonic() - started < 3
+
+
+def test_a_repository_without_a_config(hub: HubServer, nothing: Path) -> None:
+    (hub.root / "org" / "bare").mkdir(parents=True)
+    (hub.root / "org" / "bare" / "README.md").write_text("x")
+    assert failure(spec_for("org/bare", nothing)).code == "no_config"
+
+
+def test_a_repository_with_other_weights_only(hub: HubServer, shards: Path, nothing: Path) -> None:
+    for path in shards.glob("model*"):
+        path.unlink()
+    error = failure(spec_for("org/shards", nothing))
+    assert error.code == "missing_weights"
+    assert "pytorch_model.bin" in error.message
+
+
+def test_an_index_of_the_hub_that_leaves_the_folder(hub: HubServer, shards: Path, nothing: Path) -> None:
+    index = shards / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"x": "../../evil.safetensors"}}))
+    assert failure(spec_for("org/shards", nothing)).code == "refused"
+    assert not [path for _, path, _ in hub.requests if "evil" in path]
+
+
+def test_a_disk_too_small_is_said_before_the_first_byte(
+    hub: HubServer, large: Path, nothing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10**9, 10**9, 1000))
+    error = failure(spec_for("org/large", nothing))
+    assert error.code == "disk_full"
+    assert "1 kB are free" in error.message
+    assert _paths(hub, "model.safetensors") == []
+
+
+def test_a_link_of_the_cache_that_leads_out_is_refused(
+    hub: HubServer, large: Path, nothing: Path, tmp_path: Path
+) -> None:
+    run(spec_for("org/large", nothing))
+    (link,) = Path(constants.HF_HUB_CACHE).rglob("model.safetensors")
+    elsewhere = tmp_path / "elsewhere.safetensors"
+    os.replace(link.resolve(), elsewhere)
+    link.unlink()
+    link.symlink_to(elsewhere)
+    assert failure(spec_for("org/large", nothing)).code == "refused"
+
+
+def test_the_settings_of_huggingface_hub_are_heard(
+    hub: HubServer, shards: Path, nothing: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import sys; from modelhub import loader; from modelhub.checkpoints import LoadSpec\n"
+        "for c in loader.load(LoadSpec('org/shards', sys.argv[1], sys.argv[1])): print(c.step)"
+    )
+    environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
+    root = Path(__file__).resolve().parents[3]
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(nothing)],
+        cwd=root, env=environment, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert done.stdout.split()[-1] == "9"
+    assert (tmp_path / "home" / "hub" / "models--org--shards").is_dir()

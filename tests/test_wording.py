@@ -1,0 +1,229 @@
+"""The words of the pages, and that what ticks in their script is said the same."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+
+from modelhub import units, wording
+from modelhub.errors import ModelhubError
+from modelhub.progress.log import absent
+from tests.support.server import ROOT
+
+TIMES = [
+    -1,
+    0,
+    0.04,
+    0.05,
+    1.15,
+    2.26,
+    9.94,
+    9.95,
+    10.4,
+    11.6,
+    59.49,
+    59.5,
+    60,
+    75,
+    3599.4,
+    3599.6,
+    3600,
+    5400.4,
+    90061,
+]
+ERROR = {**ModelhubError("no_memory", id="a/b", needed="14.1 GB", free="3.2 GB").to_dict(), "step": 4}
+
+
+def snapshot(**changes: Any) -> dict[str, Any]:
+    return {**absent("a/b", "e"), "load_id": "1", **changes}
+
+
+def loading(**changes: Any) -> dict[str, Any]:
+    running = {"state": "loading", "step": 5, "phase": "loading_model", "message": "Loading model weights..."}
+    running |= {"progress": 0.29, "elapsed": 3.25, "steps": [0.25, 0.1, 0.05, 0.2, *[None] * 5]}
+    return snapshot(**{**running, **changes})
+
+
+BYTES = {"done": 4_200_000_000, "size": 14_100_000_000, "unit": "bytes", "rate": 9.5e8}
+SNAPSHOTS = [
+    snapshot(),
+    snapshot(state="queued", queue_position=1),
+    snapshot(state="queued", queue_position=12),
+    loading(),
+    loading(step=None, phase=None, message=None, progress=None, elapsed=None, steps=[None] * 9),
+    loading(**BYTES, eta=9.2, detail="model-00002-of-00004.safetensors"),
+    loading(**{**BYTES, "done": 12_000_000}, eta=0.3),
+    loading(**{**BYTES, "size": None}, eta=None),
+    loading(done=120, size=290, unit="tensors", eta=48.1),
+    loading(done=120, size=None, unit="tensors", eta=3500),
+    loading(**BYTES, stalled_for=12.34),
+    loading(progress=0.99999, eta=7201),
+    loading(progress=0.0, eta=96),
+    snapshot(state="ready", progress=1.0, seconds=3.25, bytes=1.2e9, device="cpu", dtype="bfloat16", step=9),
+    snapshot(state="unloading", step=9),
+    snapshot(state="failed", error=ERROR, step=4, elapsed=0.75),
+    snapshot(state="cancelled", by="page", step=5, elapsed=12.5),
+    snapshot(state="cancelled", by="cli"),
+    snapshot(memory_before=1_300_000_000, memory_after=120_000_000, freed=1_180_000_000, by="rest"),
+    snapshot(state="failed", memory_before=None, memory_after=None, freed=None, by=None, error=ERROR),
+]
+
+
+@pytest.fixture(scope="module")
+def script() -> dict[str, Any]:
+    """What static/live.js makes of the same values, run by node."""
+    code = """
+        const given = JSON.parse(require("fs").readFileSync(0, "utf8"));
+        globalThis.document = { getElementById: () => ({ textContent: "{}" }) };
+        globalThis.matchMedia = () => ({ matches: false });
+        import(given.module).then((live) => console.log(JSON.stringify({
+          times: given.times.map(live.duration),
+          judged: given.judged.map(([last, next, isAnswer]) => live.judge(last, next, isAnswer)),
+        })));
+    """
+    given = {
+        "module": str(ROOT / "static" / "live.js"),
+        "times": TIMES,
+        "judged": [case[:3] for case in VERDICTS],
+    }
+    done = subprocess.run(
+        ["node", "-e", code], input=json.dumps(given), capture_output=True, text=True, timeout=30, check=True
+    )
+    return dict(json.loads(done.stdout))
+
+
+def _at(epoch: str, seq: int) -> dict[str, Any]:
+    return {"epoch": epoch, "seq": seq}
+
+
+VERDICTS = [
+    (_at("a", 4), _at("a", 5), False, "news"),
+    (_at("a", 4), _at("a", 4), False, "old"),
+    (_at("a", 4), _at("a", 3), False, "old"),
+    (_at("a", 4), _at("a", 6), False, "missed"),
+    (_at("a", 4), _at("b", 5), False, "missed"),
+    (_at("a", 4), _at("b", 1), False, "missed"),
+    (_at("a", 4), _at("a", 4), True, "news"),
+    (_at("a", 4), _at("a", 9), True, "news"),
+    (_at("a", 4), _at("a", 3), True, "old"),
+    (_at("a", 4), _at("b", 0), True, "news"),
+]
+
+
+def test_times_that_tick_are_the_same_in_the_script(script: dict[str, Any]) -> None:
+    assert script["times"] == [units.duration(value) for value in TIMES]
+
+
+@pytest.mark.parametrize("index", range(len(SNAPSHOTS)))
+def test_everything_that_a_page_says_is_made_for_every_snapshot(index: int) -> None:
+    said = wording.with_words(SNAPSHOTS[index])["said"]
+    assert all(isinstance(said[name], str) for name in wording.describe(SNAPSHOTS[index]))
+    assert len(said["steps"]) == len(said["times"]) == 9
+    assert json.loads(json.dumps(said)) == said
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"state": "absent"}, ["load"]),
+        ({"state": "queued"}, ["cancel"]),
+        ({"state": "loading"}, ["cancel"]),
+        ({"state": "ready"}, ["unload"]),
+        ({"state": "unloading"}, []),
+        ({"state": "cancelled"}, ["load"]),
+        ({"state": "failed"}, ["retry"]),
+        ({"state": "failed", "error": ERROR}, ["retry", "force"]),
+    ],
+)
+def test_only_buttons_that_make_sense(changes: dict[str, Any], expected: list[str]) -> None:
+    assert wording.actions(snapshot(**changes)) == expected
+
+
+def test_what_needs_attention_comes_first() -> None:
+    interrupted = snapshot(error={**ModelhubError("interrupted", id="a/b").to_dict(), "step": None})
+    rows = [snapshot(state=state) for state in ("absent", "ready", "failed", "queued", "loading")]
+    ranked = sorted([*rows, interrupted], key=wording.rank)
+    assert [row["state"] for row in ranked] == ["loading", "queued", "failed", "absent", "ready", "absent"]
+    assert ranked[3] is interrupted
+
+
+@pytest.mark.parametrize("index", range(len(VERDICTS)))
+def test_the_script_judges_events_by_epoch_and_seq(script: dict[str, Any], index: int) -> None:
+    assert script["judged"][index] == VERDICTS[index][3]
+
+
+def test_bytes_rate_and_time_left_in_one_line() -> None:
+    line = wording.describe(loading(**BYTES, eta=9.2))["line"]
+    assert line == "4.2 of 14.1 GB · 950 MB/s · about 10 s left"
+
+
+def test_what_is_not_known_is_said_to_be_not_known() -> None:
+    said = wording.describe(loading())
+    assert said["line"] == "time left not known yet"
+    assert said["left"] == "not known yet"
+    assert said["amount"] == said["rate"] == "–"
+
+
+def test_never_a_hundred_percent_before_ready() -> None:
+    assert wording.describe(loading(progress=0.99999))["percent"] == "99%"
+
+
+def test_a_stall_is_said_in_words() -> None:
+    assert wording.describe(loading(stalled_for=12.34))["stalled"].startswith("Nothing new for 12 s.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "likely"),
+    [
+        (
+            {"step": 3, "unit": "bytes", "done": 5, "size": 9, "detail": "model.safetensors"},
+            "the network or the hub",
+        ),
+        ({"step": 1, "detail": "asking the hub"}, "the network or the hub"),
+        ({"step": 2, "unit": "bytes", "done": 5, "size": 9, "detail": "4 files from the hub"}, "the network"),
+        ({"id": "demo/random-2gb", "step": 3, "unit": "bytes", "done": 5, "size": 9}, "the disk is slow"),
+        (
+            {"step": 5, "unit": "bytes", "done": 5, "size": 9, "detail": "model.safetensors"},
+            "the disk is slow",
+        ),
+        ({"step": 9, "detail": "a first forward pass"}, "the processor is busy"),
+    ],
+)
+def test_a_stall_names_its_likely_cause(changes: dict[str, Any], likely: str) -> None:
+    stalled = loading(**{"stalled_for": 12.0, **changes})
+    said = wording.describe(stalled)["stalled"]
+    assert likely in said
+    assert said.endswith("The load goes on.")
+    assert wording.entry(stalled).startswith("Stalled. ")
+    assert wording.entry(stalled) == wording.entry({**stalled, "stalled_for": 99.0}), "the log tells it once"
+
+
+def test_an_interrupted_load_is_said_with_what_to_do() -> None:
+    error = {**ModelhubError("interrupted", id="a/b").to_dict(), "step": None}
+    said = wording.tell(snapshot(error=error))
+    assert (said["state"], said["kind"], said["actions"]) == ("Interrupted", "interrupted", ["load"])
+    assert said["headline"] == "The server stopped while a/b was loading."
+    assert said["line"] == "Load it again: what was fetched is kept."
+
+
+def test_a_plan_in_words() -> None:
+    plan = {"source": "hub", "files": 12, "size_bytes": 2_200_000_000, "free_bytes": 10**10}
+    left = {"fetch_files": 2, "fetch_bytes": 1_200_000_000}
+    assert wording.plan(plan | left) == "Hugging Face hub: 1.2 GB in 2 files to fetch; needs 2.2 GB, fits."
+    none = {"source": "cache", "fetch_files": 0, "fetch_bytes": 0, "free_bytes": 10**9}
+    said = "Hugging Face cache: 12 files, nothing to fetch; needs 2.2 GB, 1.0 GB free: does not fit."
+    assert wording.plan(plan | none) == said
+
+
+def test_who_cancelled_is_said() -> None:
+    said = wording.describe(snapshot(state="cancelled", by="page", step=5, elapsed=12.5))
+    assert said["headline"] == "Cancelled from a page"
+    assert said["line"] == "At step 5 of 9, after 12 s."
+
+
+def test_facts_leave_out_what_is_not_known() -> None:
+    known = dict(wording.facts(snapshot(state="ready", parameters=50_700_000, dtype="bfloat16", task=None)))
+    assert known == {"Parameters": "50.7 million", "Data type": "bfloat16"}

@@ -1,0 +1,106 @@
+"""What the pages of loads say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from modelhub.core.statistics import OUTCOMES, Result, figures
+from modelhub.web.pages import load_wording
+
+NOTHING: dict[str, Any] = dict.fromkeys(
+    (
+        "started_at",
+        "ended_at",
+        "ended_by",
+        "seconds",
+        "bytes",
+        "memory",
+        "device",
+        "dtype",
+        "source",
+        "revision",
+    )
+)
+NOTHING |= dict.fromkeys(("architecture", "parameters", "error", "steps", "snapshot"))
+
+
+def load(state: str, **changes: Any) -> dict[str, Any]:
+    known = {"load_id": "abc", "model_id": "org/a", "state": state, "by": "page", "requested_at": 0.0}
+    return {**NOTHING, **known, **changes}
+
+
+def test_every_outcome_has_a_name() -> None:
+    assert list(load_wording.OUTCOMES) == list(OUTCOMES)
+    for states in OUTCOMES.values():
+        for state in states:
+            assert load_wording.outcome(load(state))
+
+
+@pytest.mark.parametrize(
+    ("one", "step", "said"),
+    [
+        (load("ready", seconds=3.2), 9, "Ready in 3.2 s. It is in memory."),
+        (load("unloaded", seconds=3.2), 9, "Ready in 3.2 s. It has left memory since."),
+        (load("failed", seconds=12.4), 4, "Failed after 12 s, in step 4 of 9."),
+        (load("failed"), None, "Failed."),
+        (
+            load("cancelled", seconds=2.0, ended_by="cli", started_at=1.0),
+            5,
+            "Cancelled from the command line after 2.0 s, in step 5 of 9.",
+        ),
+        (load("cancelled", ended_by="rest"), None, "Cancelled over the API while it waited in line."),
+        (load("cancelled", seconds=2.0, started_at=1.0), 5, "Cancelled after 2.0 s, in step 5 of 9."),
+        (load("interrupted", seconds=2.0), 3, "Interrupted after 2.0 s, in step 3 of 9."),
+        (load("interrupted"), None, "Interrupted."),
+        (load("queued"), None, "It waits in line."),
+        (load("loading"), 5, "It is loading, in step 5 of 9."),
+    ],
+)
+def test_the_end_in_a_sentence(one: dict[str, Any], step: int | None, said: str) -> None:
+    assert load_wording.ending(one, step) == said
+
+
+def test_figures_are_those_that_are_known() -> None:
+    assert load_wording.figures(load("failed", seconds=2.0)) == [("Took", "2.0 s")]
+    assert load_wording.figures(load("queued")) == []
+    assert load_wording.figures(load("loading", snapshot={"elapsed": 1.5})) == [("So far", "1.5 s")]
+    whole = load("ready", seconds=2.0, bytes=1_000_000_000, memory=1_100_000_000)
+    assert dict(load_wording.figures(whole)) == {
+        "Took": "2.0 s",
+        "Weights": "1.0 GB",
+        "Mean rate": "500 MB/s",
+        "Memory it took": "1.1 GB",
+    }
+
+
+def test_facts_leave_out_what_is_not_known() -> None:
+    assert load_wording.facts(load("queued")) == [
+        ("Asked for", "1970-01-01 00:00:00 UTC, from a page"),
+        ("Load id", "abc"),
+    ]
+    known = dict(load_wording.facts(load("ready", started_at=12.0, source="hub", parameters=50_700_000)))
+    assert known["Waited in line"] == "12 s"
+    assert known["From"] == "Hugging Face hub"
+    assert known["Parameters"] == "50.7 million"
+    assert "Waited in line" not in dict(load_wording.facts(load("ready", started_at=0.004)))
+
+
+def test_bytes_that_were_there_at_once_have_no_rate() -> None:
+    said = load_wording.counted({"step": 7, "at": [8.93, 8.94], "bytes": [256_000_000, 256_000_000]})
+    assert said == "Step 7, Moving model to device: 256 MB, counted at once at 8.93 s."
+
+
+def test_a_row_of_a_model_in_words() -> None:
+    results = [Result("org/a", "ready", 2.0, 400_000_000)] * 2 + [Result("org/a", "failed", 1.0, None)]
+    assert load_wording.model_row(figures(results)[0]) == {
+        "loads": "3",
+        "success": "67%",
+        "of": "2 of 3",
+        "median": "2.0 s",
+        "p90": "2.0 s",
+        "rate": "200 MB/s",
+    }
+    nothing = load_wording.model_row(figures([Result("org/a", "queued", None, None)])[0])
+    assert (nothing["success"], nothing["of"], nothing["median"]) == ("–", "", "–")

@@ -1,0 +1,299 @@
+"""The pages and their forms as a browser without JavaScript meets them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from tests.support.server import Server
+
+REFRESH = '<noscript><meta http-equiv="refresh" content="2"></noscript>'
+
+
+class Visitor:
+    """Somebody with cookies and no JavaScript."""
+
+    def __init__(self, server: Server) -> None:
+        self.url = server.url
+        self.session = requests.Session()
+
+    def open(self, path: str) -> requests.Response:
+        return self.session.get(self.url + path, timeout=30)
+
+    def press(self, page: str, action: str, **fields: str) -> requests.Response:
+        """Press the button of ``page`` whose form or button goes to ``action``."""
+        html = self.open(page).text
+        assert f'"{action}"' in html, f"{page} has no way to {action}"
+        token = re.search(r'name="csrf_token" value="([^"]+)"', html)
+        assert token is not None
+        return self.session.post(self.url + action, {"csrf_token": token[1], **fields}, timeout=60)
+
+
+@pytest.fixture
+def visitor(server: Server) -> Visitor:
+    return Visitor(server)
+
+
+@pytest.fixture(autouse=True)
+def _clean(server: Server) -> Iterator[None]:
+    yield
+    server.unload_all()
+
+
+def state_on(html: str) -> str:
+    found = re.search(r'<article id="model" data-model="[^"]+" data-state="(\w+)"', html)
+    assert found is not None
+    return found[1]
+
+
+def shown_buttons(html: str) -> list[str]:
+    return [name for name, rest in re.findall(r'data-do="(\w+)"([^>]*)>', html) if "hidden" not in rest]
+
+
+def test_the_dashboard_lists_every_model_in_words(visitor: Visitor) -> None:
+    html = visitor.open("/").text
+    assert re.findall(r'<li class="row" data-model="([^"]+)"', html)
+    assert 'data-model="demo/random-0.1gb"' in html
+    assert 'data-model="tiny/llama"' in html
+    assert "random weights, for trying out only" in html
+    assert REFRESH not in html
+
+
+def test_the_models_that_need_attention_come_first(server: Server, visitor: Visitor) -> None:
+    server.load("tiny/vit")
+    frozen = server.freeze_load("tiny/llama")
+    server.request_load("tiny/bert")
+    rows = re.findall(r'data-model="([^"]+)" data-state="(\w+)"', visitor.open("/").text)
+    frozen.resume()
+    states = [state for _, state in rows]
+    order = ["loading", "queued", "failed", "cancelled", "ready", "absent"]
+    assert rows[:2] == [("tiny/llama", "loading"), ("tiny/bert", "queued")]
+    assert states == sorted(states, key=order.index)
+
+
+def test_an_absent_model_has_a_load_button_only(visitor: Visitor) -> None:
+    html = visitor.open("/models/demo/random-2gb").text
+    assert state_on(html) == "absent"
+    assert shown_buttons(html) == ["load"]
+    assert len(re.findall(r'<li data-step="\d" data-is="">', html)) == 9
+
+
+def test_load_and_unload_by_plain_forms(server: Server, visitor: Visitor) -> None:
+    answer = visitor.press("/models/tiny/llama", "/loads", model="tiny/llama")
+    assert answer.history[0].status_code == 303
+    assert answer.url == f"{server.url}/models/tiny/llama"
+    server.wait_state("tiny/llama", ("ready",))
+    html = visitor.open("/models/tiny/llama").text
+    assert state_on(html) == "ready"
+    assert shown_buttons(html) == ["unload"]
+    assert "LlamaForCausalLM" in html
+    assert html.count('data-is="done"') == 18  # nine steps, and nine pips below the bar
+    assert REFRESH not in html
+
+    html = visitor.press("/models/tiny/llama", "/models/tiny/llama/unload").text
+    assert state_on(html) == "absent"
+    assert re.search(r"Unloaded from a page: \d+(\.\d)? [kMG]?B freed", html)
+
+
+def test_a_load_under_way_is_shown_and_cancelled_without_javascript(server: Server, visitor: Visitor) -> None:
+    frozen = server.freeze_load("tiny/llama")
+    html = visitor.open("/models/tiny/llama").text
+    assert state_on(html) == "loading"
+    assert shown_buttons(html) == ["cancel"]
+    assert REFRESH in html
+    assert REFRESH in visitor.open("/").text
+    load_id = server.snapshot("tiny/llama")["load_id"]
+    html = visitor.press("/models/tiny/llama", f"/loads/{load_id}/cancel").text
+    assert state_on(html) == "cancelled"
+    assert "Cancelled from a page" in html
+    frozen.wait(10)
+
+
+def test_a_queued_load_says_its_place(server: Server, visitor: Visitor) -> None:
+    frozen = server.freeze_load("tiny/llama")
+    server.request_load("tiny/bert")
+    server.request_load("tiny/vit")
+    assert "Next in line" in visitor.open("/models/tiny/bert").text
+    assert "Number 2 in line" in visitor.open("/models/tiny/vit").text
+    frozen.resume()
+
+
+def test_a_failed_load_says_why_and_offers_retry(server: Server, visitor: Visitor) -> None:
+    visitor.press("/", "/loads", model="nobody/nothing")
+    failed = server.wait_state("nobody/nothing", ("failed",))
+    html = visitor.open("/models/nobody/nothing").text
+    assert shown_buttons(html) == ["retry"]
+    assert failed["error"]["code"] in html
+    assert failed["error"]["message"] in html
+    assert failed["error"]["hint"].replace("'", "&#39;") in html
+
+
+def test_an_id_that_is_not_here_is_offered_for_loading(visitor: Visitor) -> None:
+    answer = visitor.open("/models/some/where@v1")
+    assert answer.status_code == 404
+    assert 'name="model" value="some/where@v1"' in answer.text
+
+
+@pytest.mark.parametrize("model_id", ["", "../../etc/passwd", "a/b/c", "<script>alert(1)</script>"])
+def test_what_cannot_be_an_id_is_refused_in_words(visitor: Visitor, model_id: str) -> None:
+    answer = visitor.press("/", "/loads", model=model_id)
+    assert answer.status_code == 422
+    assert "is not a model id" in answer.text
+    assert "<script>alert" not in answer.text
+
+
+def test_unloading_what_is_not_loaded_is_refused_in_words(visitor: Visitor) -> None:
+    answer = visitor.press("/models/demo/random-2gb", "/models/demo/random-2gb/unload")
+    assert answer.status_code == 409
+    assert "Load it first." in answer.text
+
+
+def test_a_form_of_an_old_page_is_refused_in_words(server: Server) -> None:
+    answer = requests.post(f"{server.url}/loads", {"model": "tiny/llama"}, timeout=5)
+    assert answer.status_code == 400
+    assert "Reload the page" in answer.text
+
+
+def test_a_script_gets_failures_as_json(visitor: Visitor) -> None:
+    visitor.session.headers["Accept"] = "application/json"
+    answer = visitor.session.post(f"{visitor.url}/loads", {"model": "tiny/llama"}, timeout=5)
+    assert answer.json()["error"]["code"] == "form_expired"
+
+
+def test_an_unknown_address_is_a_page_in_words(visitor: Visitor) -> None:
+    answer = visitor.open("/nowhere")
+    assert answer.status_code == 404
+    assert "There is nothing at this address." in answer.text
+
+
+def test_past_loads_are_listed_newest_first(server: Server, visitor: Visitor) -> None:
+    server.load("tiny/wav2vec2")
+    visitor.press("/models/tiny/wav2vec2", "/models/tiny/wav2vec2/unload")
+    visitor.press("/models/tiny/wav2vec2", "/loads", model="tiny/wav2vec2")
+    server.wait_state("tiny/wav2vec2", ("ready",))
+    table = visitor.open("/models/tiny/wav2vec2").text.split("<tbody>")[1]
+    assert re.findall(r"<td>(from a page|over the API)</td>", table)[:2] == ["from a page", "over the API"]
+    assert re.findall(r'class="state" data-state="(\w+)"', table)[:2] == ["ready", "unloaded"]
+
+
+def test_the_api_page_lists_every_operation(server: Server, visitor: Visitor) -> None:
+    html = visitor.open("/docs").text
+    paths = server.get("/openapi.json").json()["paths"]
+    assert paths
+    for path in paths:
+        assert f"<code>{path}</code>" in html
+
+
+def test_pages_hold_nothing_that_the_content_policy_forbids(server: Server, visitor: Visitor) -> None:
+    for path in ("/", "/models/tiny/llama", "/models/not/here", "/docs", "/nowhere"):
+        html = visitor.open(path).text
+        assert not re.search(r"\sstyle=|\son\w+=|javascript:", html)
+        assert not re.search(r"<script(?! type=\"(module\" src|application/json))", html)
+        assert not re.search(r'(src|href)="https?://', html)
+
+
+def test_pages_are_never_taken_from_a_cache(visitor: Visitor) -> None:
+    assert visitor.open("/").headers["Cache-Control"] == "no-store"
+
+
+def test_the_memory_is_shown_with_what_fits(server: Server, visitor: Visitor) -> None:
+    server.load("tiny/llama")
+    html = visitor.open("/").text
+    assert re.search(r'<li class="models">\d+(\.\d)? MB in 1 model</li>', html)
+    assert re.search(r'<li class="free">\d+(\.\d)? GB free</li>', html)
+    widths = [float(width) for width in re.findall(r'<rect class="\w+" x="[\d.]+%" width="([\d.]+)%"', html)]
+    assert sum(widths) == pytest.approx(100, abs=0.1)
+    needs = dict(re.findall(r'id="need-([^"]+)" data-fresh[^>]*>([^<]*)<', html))
+    assert needs["tiny/vit"].endswith(", fits")
+    assert needs["tiny/too-big"].endswith("free: does not fit")
+    memory = server.get("/api/memory").json()
+    assert memory["models"] > 0
+    assert memory["total"] == memory["models"] + memory["loading"] + memory["other"] + memory["free"]
+
+
+def test_a_search_hides_what_it_does_not_find(visitor: Visitor) -> None:
+    html = visitor.open("/?q=TINY").text
+    rows = re.findall(r'<li class="row" data-model="([^"]+)"[^>]*?( hidden)?>', html)
+    assert {name for name, hidden in rows if not hidden} >= {"tiny/llama", "tiny/bert"}
+    assert all(name.startswith("tiny/") != bool(hidden) for name, hidden in rows)
+    assert 'value="TINY"' in html
+    assert "<b>" not in visitor.open("/?q=<b>").text
+
+
+def test_several_ids_are_loaded_and_each_bad_one_is_told(server: Server, visitor: Visitor) -> None:
+    answer = visitor.press("/", "/loads", model=" tiny/llama, ../x  tiny/bert,,a/b/c tiny/llama ")
+    assert answer.url == f"{server.url}/"
+    assert re.findall(r'<li class="alert">(“[^”]+”) is not a model id', answer.text) == ["“../x”", "“a/b/c”"]
+    for model_id in ("tiny/llama", "tiny/bert"):
+        server.wait_state(model_id, ("ready",))
+    assert "is not a model id" not in visitor.open("/").text, "it is told once"
+
+
+def test_a_script_hears_of_each_bad_id_too(visitor: Visitor) -> None:
+    token = re.search(r'name="csrf_token" value="([^"]+)"', visitor.open("/").text)
+    assert token is not None
+    answer = visitor.session.post(
+        f"{visitor.url}/loads",
+        {"csrf_token": token[1], "model": "tiny/vit ../x ../y"},
+        headers={"Accept": "application/json"},
+        timeout=30,
+    )
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (422, "some_refused")
+    assert "“../x”" in error["message"]
+    assert "“../y”" in error["message"]
+    assert "The others were asked for." in error["hint"]
+
+
+def test_what_would_be_fetched_is_told_without_javascript(server: Server, visitor: Visitor) -> None:
+    assert '<noscript><button name="preview" value="1">' in visitor.open("/").text
+    before = server.snapshot("tiny/vit")
+    answer = visitor.press("/", "/loads", model="tiny/vit nobody/has-this", preview="1")
+    assert "tiny/vit: Models folder: 3 files, nothing to fetch; needs 327 kB, fits." in answer.text
+    assert "the Hugging Face hub cannot be reached" in answer.text
+    assert server.snapshot("tiny/vit") == before, "nothing was loaded"
+
+
+def test_the_bar_has_nine_segments_with_number_message_and_mark(server: Server, visitor: Visitor) -> None:
+    frozen = server.freeze_load("tiny/llama")
+    html = visitor.open("/models/tiny/llama").text
+    titles = re.findall(r"<title>(\d) of 9: ([^<]+) (\d+)%</title>", html)
+    assert [(int(number), int(mark)) for number, _, mark in titles] == [
+        (1, 11), (2, 22), (3, 33), (4, 44), (5, 56), (6, 67), (7, 78), (8, 89), (9, 100)
+    ]  # fmt: skip
+    drawn = [float(width) for width in re.findall(r'class="line" x="[\d.]+%" y="17" width="([\d.]+)%"', html)]
+    told = server.snapshot("tiny/llama")["shares"]
+    assert drawn == pytest.approx([100 * share for share in told], abs=1)
+    frozen.resume()
+
+
+def test_steps_are_compared_with_last_time(server: Server, visitor: Visitor) -> None:
+    for _ in range(2):
+        server.load("tiny/bert")
+        server.delete("/api/models/tiny/bert")
+    assert len(re.findall(r">last time (?:\d+ ms|\d+\.\d s)<", visitor.open("/models/tiny/bert").text)) == 9
+
+
+def test_the_log_tells_the_story_and_is_open_after_a_failure(server: Server, visitor: Visitor) -> None:
+    server.load("tiny/vit")
+    html = visitor.open("/models/tiny/vit").text
+    log = re.findall(r'<span class="what">([^<]+)</span>', html)
+    told = [line for line in log if line.startswith("Step")]
+    assert list(dict.fromkeys(line[:11] for line in told)) == [f"Step {step} of 9" for step in range(1, 10)]
+    assert log[-1].startswith("Ready to use. in ")
+    assert '<details id="story" class="story">' in html
+    server.load("nobody/nothing")
+    assert '<details id="story" class="story" open>' in visitor.open("/models/nobody/nothing").text
+
+
+def test_what_is_loaded_is_told_in_full(server: Server, visitor: Visitor) -> None:
+    server.load("tiny/llama")
+    facts = dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]+)</dd>", visitor.open("/models/tiny/llama").text))
+    assert facts["Architecture"] == "LlamaForCausalLM"
+    assert facts["Data type"] == "bfloat16"
+    assert facts["Weight files"] == "1"
+    assert facts["Revision"] == "none: files of this machine"
+    assert {"Parameters", "Device", "Memory it took"} <= facts.keys()

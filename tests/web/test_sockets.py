@@ -1,0 +1,120 @@
+"""Rooms over real WebSockets: snapshots, late joiners, cuts, several watchers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import socketio
+
+from modelhub import wording
+from tests.support.server import Server, Watcher, check_truth
+
+LLAMA, BERT = "tiny/llama", "tiny/bert"
+Watch = Callable[..., Watcher]
+
+
+def test_a_late_joiner_gets_the_state_and_then_every_event(empty_server: Server, watch: Watch) -> None:
+    first = watch(empty_server)
+    first.subscribe(LLAMA)
+    worker = empty_server.freeze_load(LLAMA)
+    late = watch(empty_server)
+    snapshot = late.subscribe(LLAMA)["snapshot"]
+    assert snapshot["state"] == "loading"
+    assert snapshot["seq"] >= 1
+    worker.resume()
+    ends = [watcher.wait_for("model_load_completed") for watcher in (first, late)]
+    assert ends[0] == ends[1] == empty_server.snapshot(LLAMA)
+    seqs = [payload["seq"] for _, payload in late.events if payload["seq"] > snapshot["seq"]]
+    assert seqs == list(range(snapshot["seq"] + 1, ends[0]["seq"] + 1))
+    check_truth(first.events)
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+def test_after_a_cut_the_snapshot_makes_it_right(empty_server: Server, watch: Watch, transport: str) -> None:
+    watcher = watch(empty_server, transport)
+    watcher.subscribe(LLAMA)
+    worker = empty_server.freeze_load(LLAMA)
+    watcher.wait_for("model_load_started")
+    watcher.close()
+    worker.resume()
+    ready = empty_server.wait_state(LLAMA, ("ready",))
+    back = watch(empty_server, transport)
+    snapshot = back.subscribe(LLAMA)["snapshot"]
+    assert snapshot == ready
+    assert snapshot["seq"] > watcher.events[-1][1]["seq"]
+    assert snapshot["epoch"] == watcher.events[-1][1]["epoch"]
+
+
+def test_several_tabs_agree(empty_server: Server, watch: Watch) -> None:
+    tabs = [watch(empty_server) for _ in range(4)]
+    for tab in tabs:
+        tab.subscribe(BERT)
+    empty_server.request_load(BERT)
+    for tab in tabs:
+        tab.wait_for("model_load_completed")
+    assert all(tab.events == tabs[0].events for tab in tabs)
+
+
+def test_the_dashboard_hears_of_every_model_and_a_room_only_of_its_own(
+    empty_server: Server, watch: Watch
+) -> None:
+    dashboard, room, both = watch(empty_server), watch(empty_server), watch(empty_server)
+    answer = dashboard.subscribe()
+    assert {LLAMA, BERT} <= {model["id"] for model in answer["snapshot"]["models"]}
+    room.subscribe(BERT)
+    both.subscribe()
+    both.subscribe(BERT)
+    empty_server.load(LLAMA)
+    empty_server.load(BERT)
+    for watcher in (dashboard, room, both):
+        watcher.wait_for("model_load_completed", model_id=BERT)
+    assert dashboard.of(LLAMA)
+    assert not room.of(LLAMA)
+    assert both.of(BERT) == dashboard.of(BERT) == room.events, "told once to who is in both rooms"
+
+
+def test_pages_hear_the_same_with_words(empty_server: Server, watch: Watch) -> None:
+    plain, page, dashboard = watch(empty_server), watch(empty_server), watch(empty_server)
+    plain.subscribe(BERT)
+    snapshot = page.client.call("subscribe", {"id": BERT, "words": True}, timeout=5)["snapshot"]
+    assert snapshot == wording.with_words(empty_server.snapshot(BERT))
+    models = dashboard.client.call("subscribe", {"words": True}, timeout=5)["snapshot"]["models"]
+    assert all("said" in model["snapshot"] for model in models)
+    empty_server.request_load(BERT)
+    for watcher in (plain, page, dashboard):
+        watcher.wait_for("model_load_completed", model_id=BERT)
+    assert not any("said" in payload for _, payload in plain.events)
+    with_words = [(name, wording.with_words(payload)) for name, payload in plain.events]
+    assert page.of(BERT) == dashboard.of(BERT) == with_words
+    assert page.client.call("unsubscribe", {"id": BERT}, timeout=5) == {"ok": True}
+    empty_server.delete(f"/api/models/{BERT}")
+    dashboard.wait_for("model_unloaded", model_id=BERT)
+    assert "model_unloaded" not in page.names()
+
+
+def test_only_rooms_of_known_models(server: Server, watch: Watch) -> None:
+    watcher = watch(server)
+    for unknown, code in [("nobody/never-asked-for", "unknown_model"), ("../x", "invalid_id")]:
+        answer = watcher.subscribe(unknown)
+        assert (answer["ok"], answer["error"]["code"]) == (False, code)
+    for nonsense in ("text", {"id": 7}, ["x"], {"id": None}):
+        answer = watcher.client.call("subscribe", nonsense, timeout=5)
+        assert (answer["ok"], answer["error"]["code"]) == (False, "invalid_request")
+
+
+def test_who_unsubscribes_hears_nothing_more(empty_server: Server, watch: Watch) -> None:
+    leaver, stayer = watch(empty_server), watch(empty_server)
+    for watcher in (leaver, stayer):
+        watcher.subscribe(BERT)
+    assert leaver.client.call("unsubscribe", {"id": BERT}, timeout=5) == {"ok": True}
+    empty_server.request_load(BERT)
+    stayer.wait_for("model_load_completed")
+    assert leaver.events == []
+
+
+@pytest.mark.parametrize("headers", [{"Origin": "http://evil.example"}, {"Host": "evil.example"}])
+def test_another_site_is_not_let_in(server: Server, headers: dict[str, str]) -> None:
+    client = socketio.Client(reconnection=False)
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        client.connect(server.url, headers=headers, transports=["websocket"], wait_timeout=3)
