@@ -1,0 +1,217 @@
+"""The shapes of the data that crosses module and process boundaries, as typed dictionaries.
+
+They are dictionaries since they travel as JSON. Sizes are bytes, times are seconds, moments are Unix seconds;
+None is "not known". The marshmallow schemas (progress/schemas.py, web/schemas.py) check and document the
+same fields; tests hold the two together.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+from modelhub.states import State
+
+
+class ErrorPayload(TypedDict):
+    """A failure in words; ``step`` is the checkpoint at which a load failed, where it was in one."""
+
+    code: str
+    message: str
+    hint: str
+    step: NotRequired[int | None]
+
+
+class Facts(TypedDict):
+    """What is known of a loaded model."""
+
+    device: str
+    dtype: str
+    parameters: int
+    bytes: int  # of the weight files
+    architecture: str
+    task: str | None  # of transformers' pipelines
+    files: int  # weight files
+    revision: str | None
+    source: str  # folder, cache, hub or demo
+    attention: str
+    memory: int  # bytes the load took
+    unused_tensors: int  # in the files, and not in the model
+
+
+class Receipt(TypedDict):
+    """What an unload freed, over all processes of the server; ``by`` is None where nobody asked for it."""
+
+    memory_before: int | None
+    memory_after: int | None
+    freed: int | None
+    by: str | None
+
+
+class ProgressState(TypedDict):
+    """How far a load is: the part of a snapshot that the load itself determines."""
+
+    step: int | None
+    total: int
+    phase: str | None
+    message: str | None
+    percent: int | None
+    done: int | None
+    size: int | None
+    unit: str | None
+    rate: float | None  # bytes a second
+    detail: str | None
+    progress: float | None  # 0 to 1, of the time
+    shares: list[float] | None  # of the bar, by step
+    elapsed: float | None
+    eta: float | None
+    eta_low: float | None
+    eta_high: float | None
+    stalled_for: float | None
+    steps: list[float | None]  # seconds of each step that has ended
+
+
+class Snapshot(ProgressState):
+    """The full state of a model, which is the payload of every event about it.
+
+    A completed load adds the ``Facts`` and ``seconds``, a cancelled one ``by``, an unload the ``Receipt``.
+    """
+
+    id: str
+    model_id: str
+    load_id: str | None
+    epoch: str
+    seq: int
+    state: State
+    queue_position: int | None
+    error: ErrorPayload | None
+
+    seconds: NotRequired[float | None]
+    by: NotRequired[str | None]
+
+    device: NotRequired[str]
+    dtype: NotRequired[str]
+    parameters: NotRequired[int]
+    bytes: NotRequired[int]
+    architecture: NotRequired[str]
+    task: NotRequired[str | None]
+    files: NotRequired[int]
+    revision: NotRequired[str | None]
+    source: NotRequired[str]
+    attention: NotRequired[str]
+    memory: NotRequired[int]
+    unused_tensors: NotRequired[int]
+
+    memory_before: NotRequired[int | None]
+    memory_after: NotRequired[int | None]
+    freed: NotRequired[int | None]
+
+
+class Series(TypedDict):
+    """Bytes over time in one step: the n-th of ``at`` (seconds since the load began) and of ``bytes``."""
+
+    step: int
+    size: int | None
+    at: list[float]
+    bytes: list[int]
+
+
+class Stall(TypedDict):
+    """A time without news of the load: from when on, in seconds since it began, and for how long."""
+
+    step: int
+    at: float
+    seconds: float
+
+
+class Timeline(TypedDict):
+    """When each step began, bytes over time, and stalls; times are seconds since the load began."""
+
+    began: list[float | None]
+    series: list[Series]
+    stalls: list[Stall]
+
+
+class LoadRow(TypedDict):
+    """A load as the journal keeps it."""
+
+    load_id: str
+    model_id: str
+    state: State
+    by: str
+    ended_by: str | None
+    requested_at: float
+    started_at: float | None
+    ended_at: float | None
+    seconds: float | None
+    bytes: int | None
+    memory: int | None
+    device: str | None
+    dtype: str | None
+    source: str | None
+    revision: str | None
+    architecture: str | None
+    parameters: int | None
+    error: ErrorPayload | None
+    steps: list[float | None] | None
+
+
+class LoadResource(LoadRow):
+    """A load as REST returns it; ``snapshot`` is that of its model while the load is its latest."""
+
+    snapshot: Snapshot | None
+
+
+class ModelResource(TypedDict):
+    """A model as REST returns it; ``fits`` is None where its size is not known or it is in memory."""
+
+    id: str
+    source: str
+    size_bytes: int | None
+    fits: bool | None
+    random_weights: bool
+    state: State
+    snapshot: Snapshot
+
+
+class Preview(TypedDict):
+    """What a load would bring: ``fetch_*`` count what is not on this machine yet."""
+
+    source: str
+    revision: str | None
+    files: int
+    size_bytes: int  # of the weights
+    fetch_files: int
+    fetch_bytes: int
+
+
+class PreviewResource(Preview):
+    """A preview with the memory that is free, and whether the model fits into it."""
+
+    id: str
+    free_bytes: int
+    fits: bool | None
+
+
+class WorkersStatus(TypedDict):
+    """How far the zygote is: cold, warming or warm, for how long, and the pid of the spare worker."""
+
+    state: str
+    seconds: float | None
+    spare: int | None
+
+
+class Readiness(TypedDict):
+    """Whether loads start at once and the models of MODELHUB_PRELOAD are ready."""
+
+    ready: bool
+    workers: WorkersStatus
+    preload: dict[str, State]
+
+
+class Prediction(TypedDict):
+    """What a model made of its inputs; ``outputs`` is JSON whose shape depends on the task."""
+
+    model: str
+    task: str
+    outputs: Any
+    seconds: float
