@@ -9,24 +9,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flask import Flask
 
+    from modelhub.payloads import Snapshot
+
 __version__ = "0.1.0"
 _HOUSE = Path(__file__).resolve().parent.parent
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
-    """The application, with its hub at ``app.extensions["modelhub"]``.
+    """The application; its registry is ``modelhub.web.current.registry_of(app)``.
 
-    ``config`` holds MODELHUB_* settings that go before those of the environment, and anything of Flask's own;
-    ASYNC_MODE is python-socketio's. Nothing is started before ``hub.start()`` or the first request.
+    ``config`` holds MODELHUB_* settings, which override those of the environment, and Flask's own settings;
+    ASYNC_MODE is python-socketio's. Nothing is started before ``registry.start()`` or the first request.
     Raises ModelhubError ``bad_setting``.
     """
     from flask import Flask  # here, since the processes of models import this package too
     from flask_socketio import SocketIO
 
     from modelhub.config import read_settings
-    from modelhub.core.registry import Hub
-    from modelhub.web import api, error_handlers, fanout, security, sockets, sse
-    from modelhub.web.pages import loads, models
+    from modelhub.core.registry import Registry
+    from modelhub.web import api, current, error_handlers, fanout, security, sse
+    from modelhub.web.pages import live, loads, models
+    from modelhub.web.sockets import Sockets
 
     config = dict(config or {})
     settings = read_settings({name: value for name, value in config.items() if name.startswith("MODELHUB_")})
@@ -42,16 +45,15 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         client_manager=fanout.Fanout() if settings.fanout else None,
     )
 
-    def emit(name: str, payload: dict[str, Any], to: list[str]) -> None:
-        sockets.emit_to(socketio, name, payload, to)
+    def page_snapshot(snapshot: Snapshot, with_charts: bool) -> live.PageSnapshot:
+        if not with_charts:
+            return live.page_snapshot(snapshot)
+        return live.model_page_snapshot(snapshot, registry.adapter.trace(snapshot["id"]))
 
-    hub = app.extensions["modelhub"] = Hub(settings, socketio.start_background_task, emit)
-    app.before_request(hub.start)
-    security.init_app(app)
-    error_handlers.init_app(app)
-    api.init_app(app)
-    sse.init_app(app)
-    models.init_app(app)
-    loads.init_app(app)
-    sockets.init_app(app, socketio)
+    sockets = Sockets(socketio, page_snapshot)
+    registry = Registry(settings, socketio.start_background_task, sockets.emit)
+    app.before_request(registry.start)
+    current.init_app(app, registry)
+    for module in (security, error_handlers, api, sse, models, loads, sockets):
+        module.init_app(app)
     return app

@@ -19,7 +19,7 @@ DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings of one server; README's table says what each is for."""
+    """The settings of one server; docs/settings.md says what each is for."""
 
     host: str
     port: int
@@ -35,7 +35,7 @@ class Settings:
 
     @property
     def demo_dir(self) -> Path:
-        """Where the demo models are made."""
+        """The folder in which demo models are made."""
         return self.data_dir / "demo"
 
 
@@ -44,7 +44,7 @@ def read_settings(
 ) -> Settings:
     """Settings from ``overrides`` (keys such as MODELHUB_PORT), else from ``environ``, else the defaults.
 
-    Raises ModelhubError ``bad_setting`` that names the first setting with a value that cannot be used.
+    Raises ModelhubError ``bad_setting``, which names the first setting with a value that cannot be used.
     """
     given = {name: value for name, value in environ.items() if name.startswith(PREFIX)} | dict(
         overrides or {}
@@ -67,7 +67,7 @@ def read_settings(
         data_dir=data_dir,
         models_dir=setting("MODELS_DIR", data_dir / "models", _folder),
         preload=setting("PRELOAD", (), _model_ids),
-        server=setting("SERVER", f"http://{_reachable(host)}:{port}", _url),
+        server=setting("SERVER", f"http://{_connectable(host)}:{port}", _url),
         max_concurrent_loads=setting("MAX_CONCURRENT_LOADS", 1, _whole(1, 64)),
         stall_seconds=setting("STALL_SECONDS", 10.0, _seconds),
         device=setting("DEVICE", "auto", _one_of(DEVICES)),
@@ -83,7 +83,7 @@ def _text(raw: Any) -> str:
     return text
 
 
-def _reachable(host: str) -> str:
+def _connectable(host: str) -> str:
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host

@@ -1,11 +1,12 @@
-"""Every failure a user can meet: its stable code, HTTP status, message and what to do about it."""
+"""Every failure that a user can meet: its stable code, HTTP status, message and what to do about it."""
 
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from modelhub import units
+from modelhub.payloads import ErrorPayload
 
 
 class Failure(NamedTuple):
@@ -21,48 +22,42 @@ FAILURES: dict[str, Failure] = {
     "invalid_id": Failure(
         422,
         "“{id}” is not a model id.",
-        "Write name or org/name, if need be with @revision: letters, digits, '.', '_' and '-' only.",
+        "Write name or org/name, optionally with @revision: letters, digits, '.', '_' and '-' only.",
     ),
-    "invalid_request": Failure(
-        422, "The request is not valid: {why}", "Correct what is named and send it again."
-    ),
-    "some_refused": Failure(422, "Some of the models were refused.", "The others were asked for."),
+    "invalid_request": Failure(422, "The request is not valid: {why}", "Correct it and send it again."),
+    "some_refused": Failure(422, "Some of the models were refused.", "The others were accepted."),
     "form_expired": Failure(
-        400, "The page that this came from is out of date.", "Reload the page and press the button again."
+        400, "The page that sent this form is out of date.", "Reload the page and press the button again."
     ),
     "unknown_model": Failure(
         404,
         "No model {id} was found in the models folder, the Hugging Face cache or on the hub.",
         "Check the spelling of the id. A private model needs a token: run 'hf auth login'.",
     ),
-    "unknown_load": Failure(
-        404, "There is no load {id}.", "The history lists every load that there was: /history."
-    ),
-    "not_found": Failure(404, "There is nothing at this address.", "See /docs for what there is."),
+    "unknown_load": Failure(404, "Load {id} not found.", "The history lists every load: /history."),
+    "not_found": Failure(404, "Address not found.", "See /docs for the addresses."),
     "method_not_allowed": Failure(
-        405, "This address does not take that method.", "See /docs for what it takes."
+        405, "This address does not support that method.", "See /docs for its methods."
     ),
     "wrong_state": Failure(409, "{id} is {state}: {why}", "{todo}"),
     "too_large": Failure(413, "The request is too large.", "Send at most {limit}."),
     "queue_full": Failure(
-        503, "{waiting} loads are waiting already.", "Try again in a while, or cancel a load that waits."
+        503, "{waiting} loads are waiting already.", "Try again later, or cancel a load that waits."
     ),
     "shutting_down": Failure(
         503, "The server is shutting down.", "Load the model again once the server is back."
     ),
-    "internal": Failure(
-        500, "modelhub made a mistake of its own.", "The server's log says more. Please report it."
-    ),
+    "internal": Failure(500, "Internal error.", "See the server's log for details, and please report it."),
     # The model's files
     "no_config": Failure(
         404,
         "{id} has no config.json, so it is not a model that transformers can load.",
-        "Check what the id names.",
+        "Check the id.",
     ),
     "bad_config": Failure(
         422,
         "The configuration of {id} cannot be used: {why}",
-        "Fetch the model's files again, or choose another model.",
+        "Download the model's files again, or choose another model.",
     ),
     "missing_weights": Failure(
         422,
@@ -72,7 +67,7 @@ FAILURES: dict[str, Failure] = {
     "corrupt": Failure(
         422,
         "A file of {id} is damaged: {file}: {why}",
-        "Delete the file and load the model again, so that it is fetched afresh.",
+        "Delete the file and load the model again, so that it is downloaded again.",
     ),
     "refused": Failure(
         422,
@@ -90,30 +85,30 @@ FAILURES: dict[str, Failure] = {
         "Run 'pip install {package}' and restart.",
     ),
     "bad_tokenizer": Failure(
-        422, "The tokenizer or processor of {id} cannot be loaded: {why}", "Fetch the model's files again."
+        422, "The tokenizer or processor of {id} cannot be loaded: {why}", "Download the model's files again."
     ),
     "incomplete_weights": Failure(
         422,
-        "The files of {id} lack {count} of the model's tensors, among them {names}.",
-        "The download is incomplete, or config.json names another architecture than the weights are for.",
+        "The files of {id} lack {count} of the model's tensors, such as {names}.",
+        "The download is incomplete, or config.json names another architecture than that of the weights.",
     ),
     "forward_failed": Failure(
         500,
         "{id} was loaded, but its first forward pass failed: {why}",
-        "The configuration and the weights do not fit together, or the device lacks an operation.",
+        "The configuration does not fit the weights, or the device lacks an operation.",
     ),
-    # The hub
+    # The Hugging Face hub
     "hub_unreachable": Failure(
         503,
         "{id} is not complete on this machine, and the Hugging Face hub cannot be reached.",
-        "Check the network, then load it again: what was fetched is kept.",
+        "Check the network, then load it again: what was downloaded is kept.",
     ),
     "gated": Failure(
         403,
-        "{id} is gated or private, and this machine's token does not open it.",
+        "{id} is gated or private, and this machine's token gives no access to it.",
         "Accept the model's terms on its hub page, run 'hf auth login', then load it again.",
     ),
-    "hub_error": Failure(502, "The hub answered with an error for {id}: {why}", "Load it again in a while."),
+    "hub_error": Failure(502, "The hub returned an error for {id}: {why}", "Load it again later."),
     "disk_full": Failure(
         507,
         "The disk is full: {id} needs {needed} more, {free} are free.",
@@ -141,22 +136,22 @@ FAILURES: dict[str, Failure] = {
     "killed": Failure(
         500,
         "The process of {id} was killed from outside ({signal}).",
-        "Most often the system was short of memory. Free some, then load it again.",
+        "The system was probably short of memory. Free some, then load it again.",
     ),
     "crashed": Failure(
         500,
         "The process of {id} ended unexpectedly ({status}).",
-        "The server's log says more. Load it again.",
+        "See the server's log for details. Load it again.",
     ),
     "worker_unavailable": Failure(
         503,
         "No process for the model could be started: {why}",
-        "The server's log says more. Restart the server.",
+        "See the server's log for details. Restart the server.",
     ),
     "interrupted": Failure(
-        503, "The server stopped while {id} was loading.", "Load it again: what was fetched is kept."
+        503, "The server stopped while {id} was loading.", "Load it again: what was downloaded is kept."
     ),
-    "load_failed": Failure(500, "{id} could not be loaded: {why}", "The server's log says more."),
+    "load_failed": Failure(500, "{id} could not be loaded: {why}", "See the server's log for details."),
     # Predictions
     "bad_inputs": Failure(422, "{id} cannot use these inputs: {why}", "{todo}"),
     "prediction_failed": Failure(500, "The prediction failed: {why}", "Check the inputs and parameters."),
@@ -167,17 +162,17 @@ FAILURES: dict[str, Failure] = {
     "already_running": Failure(
         500,
         "Another modelhub server uses this data folder.",
-        "Stop it, or give this one a folder of its own with MODELHUB_DATA_DIR.",
+        "Stop it, or set MODELHUB_DATA_DIR to another folder.",
     ),
     "newer_journal": Failure(
         500,
         "The journal of loads in the data folder was written by a newer modelhub.",
-        "Update modelhub, or give this one a folder of its own with MODELHUB_DATA_DIR.",
+        "Update modelhub, or set MODELHUB_DATA_DIR to another folder.",
     ),
     "server_unreachable": Failure(
         503,
-        "No modelhub server answers at {server}.",
-        "Start one with 'python wsgi.py', or name it with --server.",
+        "No modelhub server responds at {server}.",
+        "Start one with 'python wsgi.py', or give its address with --server.",
     ),
 }
 
@@ -187,7 +182,7 @@ class ModelhubError(Exception):
 
     ``facts`` fill the templates of the table. A fact is cut to printable characters, so that a hostile file
     name can neither flood nor forge a log; a path of the server must not be among them.
-    Raises KeyError for an unknown code or a missing fact: both are mistakes of ours.
+    Raises KeyError for an unknown code or a missing fact: both are bugs in modelhub.
     """
 
     def __init__(self, code: str, **facts: object) -> None:
@@ -199,13 +194,13 @@ class ModelhubError(Exception):
         self.hint = failure.hint.format(**clean)
         super().__init__(self.message)
 
-    def to_dict(self) -> dict[str, Any]:
-        """``{"code", "message", "hint"}``, as events and REST answers carry it."""
+    def to_dict(self) -> ErrorPayload:
+        """``{"code", "message", "hint"}``, as in events and REST responses."""
         return {"code": self.code, "message": self.message, "hint": self.hint}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> ModelhubError:
-        """The error that ``to_dict`` described in another process, which may know codes that we do not."""
+    def from_dict(cls, data: ErrorPayload) -> ModelhubError:
+        """The error that ``to_dict`` described in another process, which may know other codes."""
         error = cls.__new__(cls)
         Exception.__init__(error, data["message"])
         error.code = data["code"]

@@ -1,4 +1,4 @@
-"""Sizes, rates and times as people say them: one voice for the page, the terminal and the API."""
+"""Sizes, rates and times in words, the same on the page, in the terminal and in the API."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def rate(bytes_per_second: float | None) -> str:
 def duration(seconds: float | None) -> str:
     """``duration(0.42)`` is ``"0.4 s"``, ``duration(75)`` is ``"1 min 15 s"``; None is ``"unknown"``.
 
-    What is too short for tenths is told in milliseconds: ``duration(0.042)`` is ``"42 ms"``.
+    A duration too short for tenths is given in milliseconds: ``duration(0.042)`` is ``"42 ms"``.
     """
     if seconds is None:
         return "unknown"
@@ -44,7 +44,7 @@ def duration(seconds: float | None) -> str:
 
 
 def fine_duration(seconds: float | None) -> str:
-    """A duration for a close look: ``fine_duration(0.0034)`` is ``"3 ms"``, of 1.234 ``"1.23 s"``."""
+    """A duration with more digits: ``fine_duration(0.0034)`` is ``"3 ms"``, of 1.234 ``"1.23 s"``."""
     if seconds is None:
         return "unknown"
     if seconds < 0.9995:

@@ -1,107 +1,111 @@
 // The dashboard.
 
-import { add, data, follow, fresh, read, refresh, snapshots, take, write } from "./live.js";
+import { LOADING, NO_RESPONSE, add, data, fetchPage, follow, read, refresh, show, snapshots, write } from "./live.js";
 
-const PLANNED = 5; // so many of several ids are looked up
+const MAX_PREVIEWS = 5; // of several ids, so many are looked up
 const list = document.getElementById("models");
 
-function place(page, { snapshots: all }) { // a row for every model of `page` that has none here
-  const known = new Set(snapshots().map((s) => s.id));
+// Add a row for every model of `page` that has none here.
+function addRows(page, { snapshots: all }) {
+  const known = new Set(snapshots().map(({ id }) => id));
   const rows = new Map([...page.querySelectorAll("#models > li")].map((row) => [row.dataset.model, row]));
-  for (const s of all.filter(({ id }) => !known.has(id))) {
-    const row = rows.get(s.id);
-    add(row, s);
-    if (page !== document) put(document.adoptNode(row));
+  for (const snapshot of all.filter(({ id }) => !known.has(id))) {
+    const row = rows.get(snapshot.id);
+    add(row, snapshot);
+    if (page !== document) moveToRank(document.adoptNode(row));
   }
 }
 
-function put(row) { // in its place among the others: moving one row costs little, sorting all of them a lot
+// Move one row to its place among the others: that costs little, sorting all of them a lot.
+function moveToRank(row) {
   const name = ({ dataset }) => dataset.model.toLowerCase();
   const isBefore = (a, b) => a.dataset.rank - b.dataset.rank || (name(a) < name(b) ? -1 : 1);
   const next = [...list.children].find((other) => other !== row && isBefore(row, other) < 0) ?? null;
   if (row.nextElementSibling === next && row.parentElement === list) return;
-  const held = document.activeElement;
+  const focused = document.activeElement;
   list.insertBefore(row, next);
-  if (row.contains(held)) held.focus();
+  if (row.contains(focused)) focused.focus();
 }
 
-function title() {
-  const loading = snapshots().filter((s) => s.state === "loading");
-  const what = loading.length === 1 && loading[0].said ? loading[0].said.percent : `${loading.length} loading`;
+function writeTitle() {
+  const loading = snapshots().filter(({ state }) => state === LOADING);
+  const what = loading.length === 1 && loading[0].words ? loading[0].words.percent : `${loading.length} loading`;
   document.title = `${loading.length ? `${what} · ` : ""}Models · modelhub`;
 }
 
-let adopting = null;
-const later = new Map();
-function adopt(s) {
-  later.set(s.id, s);
-  adopting ??= fresh().then((page) => {
-    adopting = null;
+// Show a snapshot of a model that has no row yet: fetch the page, which has one.
+let fetching = null;
+const waiting = new Map();
+function addModel(snapshot) {
+  waiting.set(snapshot.id, snapshot);
+  fetching ??= fetchPage().then((page) => {
+    fetching = null;
     if (!page) return;
-    place(page, read(page));
-    for (const s of later.values()) take(s, true);
-    later.clear();
+    addRows(page, read(page));
+    for (const one of waiting.values()) show(one, true);
+    waiting.clear();
     filter();
-    title();
+    writeTitle();
   });
 }
 
 const search = document.getElementById("q");
 function filter() {
-  const wanted = search.value.trim().toLowerCase();
+  const text = search.value.trim().toLowerCase();
   let count = 0;
   for (const row of list.children) {
-    row.hidden = !row.dataset.model.toLowerCase().includes(wanted);
+    row.hidden = !row.dataset.model.toLowerCase().includes(text);
     count += !row.hidden;
   }
-  write(document.getElementById("found"), wanted && `${count} of ${list.children.length} models`);
+  write(document.getElementById("found"), text && `${count} of ${list.children.length} models`);
 }
 
 search.addEventListener("input", () => {
   filter();
-  const wanted = search.value.trim();
-  history.replaceState(null, "", wanted ? `?q=${encodeURIComponent(wanted)}` : "/");
+  const text = search.value.trim();
+  history.replaceState(null, "", text ? `?q=${encodeURIComponent(text)}` : "/");
 });
 
-const ask = document.getElementById("ask");
-const plan = document.getElementById("plan");
+const input = document.getElementById("load-id");
+const previews = document.getElementById("previews");
 const idsOf = (text) => [...new Set(text.split(/[\s,]+/).filter(Boolean))];
-let asking = 0;
+let previewTimer = 0;
 
-async function planOf(id) { // what loading it would fetch, in words
+// What loading the model would fetch, in words.
+async function previewOf(id) {
   const url = `/api/plans?model=${encodeURIComponent(id)}`;
-  const answer = await fetch(url).then((response) => response.json()).catch(() => null);
-  if (!answer) return "The server does not answer. Is it running?";
-  return answer.error ? `${answer.error.message} ${answer.error.hint}` : `${id}: ${answer.said}`;
+  const preview = await fetch(url).then((response) => response.json()).catch(() => null);
+  if (!preview) return NO_RESPONSE;
+  return preview.error ? `${preview.error.message} ${preview.error.hint}` : `${id}: ${preview.said}`;
 }
 
-function preview() {
-  clearTimeout(asking);
-  const text = ask.value;
+function showPreviews() {
+  clearTimeout(previewTimer);
+  const text = input.value;
   const ids = idsOf(text);
-  write(plan, ids.length ? "Looking for it…" : "");
+  write(previews, ids.length ? "Looking for it…" : "");
   if (!ids.length) return;
-  asking = setTimeout(async () => {
-    const lines = await Promise.all(ids.slice(0, PLANNED).map(planOf));
-    if (ask.value === text) write(plan, lines.join("\n"));
+  previewTimer = setTimeout(async () => {
+    const lines = await Promise.all(ids.slice(0, MAX_PREVIEWS).map(previewOf));
+    if (input.value === text) write(previews, lines.join("\n"));
   }, 400);
 }
 
-ask.addEventListener("input", preview);
-ask.form.addEventListener("reset", () => setTimeout(preview));
+input.addEventListener("input", showPreviews);
+input.form.addEventListener("reset", () => setTimeout(showPreviews));
 
-place(document, data);
+addRows(document, data);
 filter();
 follow({
   request: { words: true },
-  answered({ models }) {
-    for (const { snapshot: s } of models) if (take(s, true) === "unknown") adopt(s);
-    title();
+  subscribed({ models }) {
+    for (const { snapshot } of models) if (show(snapshot, true) === "unknown") addModel(snapshot);
+    writeTitle();
   },
-  unknown: adopt,
-  news(s, isNewState, before) {
-    if (isNewState || (s.step === 5 && before.step < 5)) refresh(); // by step 5, its need is reserved
-    if (isNewState) put(document.querySelector(`[data-model="${CSS.escape(s.id)}"]`));
-    title();
+  unknown: addModel,
+  shown({ id, step }, isNewState, before) {
+    if (isNewState || (step === 5 && before.step < 5)) refresh(); // by step 5, memory is reserved for it
+    if (isNewState) moveToRank(document.querySelector(`[data-model="${CSS.escape(id)}"]`));
+    writeTitle();
   },
 });

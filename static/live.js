@@ -1,12 +1,13 @@
-// What every live page shares: bars, words, buttons, the connection. The server says the words (phrases.tell).
+// Shared by the live pages: bars, texts, buttons, the connection. The server sends the texts with each snapshot
+// (web/pages/live.py), so that pages, terminal and API use the same words.
 
-export const data = read(document); // the page's snapshots, and what else the server drew it from
+export const data = read(document); // the snapshots that the server made the page from
 
 export function read(page) {
   return JSON.parse(page.getElementById("data").textContent);
 }
 
-// Only what ticks between two events is put into words here, as modelhub/words.py does.
+// The same as modelhub/units.py: elapsed time ticks between two events.
 export function duration(seconds) {
   if (seconds < 0.095) return `${Math.max(1000 * seconds, 0).toFixed(0)} ms`;
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
@@ -16,91 +17,102 @@ export function duration(seconds) {
   return `${Math.floor(whole / 3600)} h ${Math.floor(whole % 3600 / 60)} min`;
 }
 
-// An event is old, the next one, or shows that some were missed. What subscribe answers is old or new.
-export function judge(last, next, isAnswer = false) {
-  if (!last || last.epoch !== next.epoch) return last && !isAnswer ? "missed" : "news";
-  if (next.seq < last.seq || (next.seq === last.seq && !isAnswer)) return "old";
-  return isAnswer || next.seq === last.seq + 1 ? "news" : "missed";
+// Whether an event is old, the next one ("news"), or shows that some were missed. A snapshot that subscribe
+// returned is old or news.
+export function judge(last, next, isSnapshot = false) {
+  if (!last || last.epoch !== next.epoch) return last && !isSnapshot ? "missed" : "news";
+  if (next.seq < last.seq || (next.seq === last.seq && !isSnapshot)) return "old";
+  return isSnapshot || next.seq === last.seq + 1 ? "news" : "missed";
 }
 
-const views = new Map(); // model id -> { root, s: its snapshot, at: when that came, from, to, began, span: the bar }
+// Model id -> { root, snapshot, at: when it came (ms); from, to, began, span: the animation of the bar }
+const views = new Map();
 const still = matchMedia("(prefers-reduced-motion: reduce)");
+export const LOADING = "loading";
+export const NO_RESPONSE = "The server does not respond. Is it running?";
 let live = false;
 let animated = false;
-let onNews = () => {};
+let onSnapshot = () => {};
 
-export const snapshots = () => [...views.values()].map((view) => view.s);
+export const snapshots = () => [...views.values()].map((view) => view.snapshot);
 
-export function add(root, s) { // as the server drew it
-  views.set(s.id, { root, s, at: performance.now(), from: s.progress || 0, to: s.progress || 0, began: 0, span: 1 });
+// Follow `snapshot` in `root`, which the server has rendered from it.
+export function add(root, snapshot) {
+  const progress = snapshot.progress || 0;
+  views.set(snapshot.id, { root, snapshot, at: performance.now(), from: progress, to: progress, began: 0, span: 1 });
   animate();
 }
 
-export function take(s, isAnswer) {
-  const view = views.get(s.id);
+// Show a snapshot; returns "old", "news" or "missed", or "unknown" for a model that has no place on the page.
+export function show(snapshot, isSnapshot) {
+  const view = views.get(snapshot.id);
   if (!view) return "unknown";
-  const verdict = judge(view.s, s, isAnswer);
+  const verdict = judge(view.snapshot, snapshot, isSnapshot);
   if (verdict === "old") return verdict;
-  const before = view.s;
+  const before = view.snapshot;
+  const { state, progress, words } = snapshot;
+  const isNewState = before.state !== state || before.load_id !== snapshot.load_id;
   const now = performance.now();
-  const jump = before.load_id !== s.load_id || s.state !== "loading" || document.hidden || still.matches;
-  view.from = jump ? s.progress || 0 : barAt(view, now);
-  view.to = Math.max(view.from, s.progress || 0);
+  const jump = before.load_id !== snapshot.load_id || state !== LOADING || document.hidden || still.matches;
+  view.from = jump ? progress || 0 : barAt(view, now);
+  view.to = Math.max(view.from, progress || 0);
   view.span = Math.min(Math.max(now - view.at, 50), 1000); // as long as it took the server to get here
   view.began = view.at = now;
-  view.s = s;
-  say(view.root, s);
+  view.snapshot = snapshot;
+  writeTexts(view.root, words);
   tick(view);
-  const isNewState = before.state !== s.state || before.load_id !== s.load_id;
-  if (isNewState || before.step !== s.step) sayStep(view.root, s);
-  if (before.state !== s.state || before.phase !== s.phase) write(document.getElementById("told"), s.said.news);
-  onNews(s, isNewState, before);
+  if (isNewState || before.step !== snapshot.step) writeSteps(view.root, snapshot);
+  if (before.state !== state || before.phase !== snapshot.phase) {
+    write(document.getElementById("announcement"), words.announcement);
+  }
+  onSnapshot(snapshot, isNewState, before);
   animate();
   return verdict;
 }
 
-// The bar follows the newest progress that the server told, never past it: nothing can deny what it shows.
+// The bar follows the newest progress that the server sent, never past it: no later event can contradict it.
 function barAt({ from, to, began, span }, now) {
   return from + (to - from) * Math.min(1, (now - began) / span);
 }
 
-function tick(view) { // what moves between two events
-  const { root, s } = view;
+// What changes between two events: the bar and the elapsed time.
+function tick(view) {
+  const { root, snapshot } = view;
   const now = performance.now();
   root.querySelector("progress").value = barAt(view, now);
-  if (s.state !== "loading") return;
-  const elapsed = s.elapsed + (now - view.at) / 1000;
-  write(root.querySelector("[data-say=elapsed]"), duration(elapsed));
-  const running = root.querySelector(".steps [data-is=running] .time");
-  if (running) write(running, duration(elapsed - s.steps.reduce((sum, seconds) => sum + seconds, 0)));
+  if (snapshot.state !== LOADING) return;
+  const elapsed = snapshot.elapsed + (now - view.at) / 1000;
+  write(root.querySelector("[data-text=elapsed]"), duration(elapsed));
+  const running = root.querySelector(".steps [data-status=running] .time");
+  if (running) write(running, duration(elapsed - snapshot.steps.reduce((sum, seconds) => sum + seconds, 0)));
 }
 
-function say(root, { said }) {
-  for (const place of root.querySelectorAll("[data-say]")) write(place, said[place.dataset.say]);
-  root.querySelector("progress").ariaValueText = said.spoken;
-  root.toggleAttribute("data-stalled", Boolean(said.stalled));
+function writeTexts(root, words) {
+  for (const element of root.querySelectorAll("[data-text]")) write(element, words[element.dataset.text]);
+  root.querySelector("progress").ariaValueText = words.spoken;
+  root.toggleAttribute("data-stalled", Boolean(words.stalled));
 }
 
-function sayStep(root, { load_id, said }) {
-  root.dataset.state = said.kind;
-  root.dataset.rank = said.rank;
-  for (const place of root.querySelectorAll("[data-step]")) {
-    const index = place.dataset.step - 1;
-    place.dataset.is = said.steps[index];
-    if (place.localName !== "li") continue;
-    write(place.querySelector(".is"), said.steps[index]);
-    write(place.querySelector(".time"), said.times[index]);
+function writeSteps(root, { load_id, state, words }) {
+  root.dataset.state = state;
+  root.dataset.rank = words.rank;
+  for (const element of root.querySelectorAll("[data-step]")) {
+    const index = element.dataset.step - 1;
+    element.dataset.status = words.steps[index];
+    if (element.localName !== "li") continue;
+    write(element.querySelector(".status"), words.steps[index]);
+    write(element.querySelector(".time"), words.times[index]);
   }
-  const held = root.querySelector("[data-do]:focus");
-  for (const button of root.querySelectorAll("[data-do]")) {
-    button.hidden = !said.actions.includes(button.dataset.do);
-    if (button.dataset.do === "cancel") button.setAttribute("formaction", `/loads/${load_id}/cancel`);
+  const focused = root.querySelector("[data-action]:focus");
+  for (const button of root.querySelectorAll("[data-action]")) {
+    button.hidden = !words.actions.includes(button.dataset.action);
+    if (button.dataset.action === "cancel") button.setAttribute("formaction", `/loads/${load_id}/cancel`);
   }
-  if (held?.hidden) root.querySelector("[data-do]:not([hidden])")?.focus({ preventScroll: true });
+  if (focused?.hidden) root.querySelector("[data-action]:not([hidden])")?.focus({ preventScroll: true });
 }
 
-export function write(place, text) {
-  if (place.textContent !== text) place.textContent = text;
+export function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }
 
 function animate() {
@@ -109,71 +121,75 @@ function animate() {
 }
 
 function frame() {
-  const moving = [...views.values()].filter((view) => view.s.state === "loading");
-  if (live) moving.forEach(tick); // without news, nothing moves
+  const moving = [...views.values()].filter((view) => view.snapshot.state === LOADING);
+  if (live) moving.forEach(tick); // without a connection, nothing moves
   animated = false;
   if (moving.length) animate();
 }
 
-// Buttons: the form goes as it would without a script, only the page stays.
+// Buttons: the form is sent as it would be without a script, but the page stays.
 
-const deaf = new WeakMap(); // form -> until when: a quick second click is not meant for the next button
+// Form -> until when (ms) it ignores clicks: a quick second click is not meant for the button that comes next.
+const ignoring = new WeakMap();
 
 async function send(event) {
   const form = event.target;
   const button = event.submitter;
   if (form.method !== "post" || event.defaultPrevented) return;
   event.preventDefault();
-  if (performance.now() < (deaf.get(form) || 0)) return;
+  if (performance.now() < (ignoring.get(form) || 0)) return;
   const body = new FormData(form, button);
-  const alert = form.closest("[data-state], [data-ask]").querySelector("[data-alert]");
-  deaf.set(form, Infinity);
+  const alert = form.closest("[data-state], [data-load-form]").querySelector("[data-alert]");
+  ignoring.set(form, Infinity);
   alert.hidden = true;
   button.setAttribute("aria-busy", "true");
-  let trouble = "The server does not answer. Is it running?";
+  let failure = NO_RESPONSE;
   try {
     const url = button.getAttribute("formaction") || form.action;
     const headers = { Accept: "application/json" };
-    const answer = await fetch(url, { method: "POST", body, headers, redirect: "manual" });
-    const { error } = answer.type === "opaqueredirect" ? {} : await answer.json();
-    trouble = error ? `${error.message} ${error.hint}` : "";
-  } catch { /* said below */ }
+    const response = await fetch(url, { method: "POST", body, headers, redirect: "manual" });
+    const { error } = response.type === "opaqueredirect" ? {} : await response.json();
+    failure = error ? `${error.message} ${error.hint}` : "";
+  } catch { /* shown below */ }
   button.removeAttribute("aria-busy");
-  deaf.set(form, performance.now() + 400);
-  write(alert, trouble);
-  alert.hidden = !trouble;
-  if (trouble) return;
+  ignoring.set(form, performance.now() + 400);
+  write(alert, failure);
+  alert.hidden = !failure;
+  if (failure) return;
   const id = body.get("model").trim();
   if (!live) location.assign(/[\s,]/.test(id) ? "/" : encodeURI(`/models/${id}`));
-  if ("ask" in form.dataset) form.reset();
+  if ("loadForm" in form.dataset) form.reset();
 }
 
-// This page as the server would make it now; null when the server does not answer.
-export async function fresh() {
-  const text = await fetch(location.href).then((answer) => answer.text()).catch(() => null);
+// This page as the server would render it now; null when the server does not respond.
+export async function fetchPage() {
+  const text = await fetch(location.href).then((response) => response.text()).catch(() => null);
   return text && new DOMParser().parseFromString(text, "text/html");
 }
 
-let wanted = 0;
-export function refresh(after = () => {}) { // the parts that the server alone can say
-  clearTimeout(wanted);
-  wanted = setTimeout(async () => {
-    const mine = wanted;
-    const page = await fresh();
-    if (mine !== wanted) return; // newer parts are on their way
-    for (const part of page?.querySelectorAll("[data-fresh]") || []) {
+// Replace the parts of the page that only the server can render.
+let refreshTimer = 0;
+export function refresh(after = () => {}) {
+  clearTimeout(refreshTimer);
+  refreshTimer = setTimeout(async () => {
+    const own = refreshTimer;
+    const page = await fetchPage();
+    if (own !== refreshTimer) return; // newer parts are on their way
+    for (const part of page?.querySelectorAll("[data-refresh]") || []) {
       document.getElementById(part.id)?.replaceWith(document.adoptNode(part));
     }
     if (page) after(page);
   }, 150);
 }
 
-// Follows what `request` subscribes to. `answered` gets what subscribe answers; `unknown` hears of a model that
-// has no place on the page, `news` of every snapshot taken, whether its state is new, and the one before.
-export async function follow({ request, answered, unknown = () => {}, news }) {
-  onNews = news;
+// Subscribe with `request` and show what comes. `subscribed` gets the snapshot that subscribe returns; `unknown` is
+// called with a snapshot of a model that has no place on the page, `shown` with every snapshot that was shown,
+// whether its state is new, and the snapshot before it.
+export async function follow({ request, subscribed, unknown = () => {}, shown }) {
+  onSnapshot = shown;
   document.addEventListener("submit", send);
-  document.addEventListener("keydown", (event) => { // a key held down is one press
+  document.addEventListener("keydown", (event) => {
+    // A key that is held down is one press.
     if (event.repeat && event.target.matches("button")) event.preventDefault();
   });
   const badge = document.getElementById("badge");
@@ -191,16 +207,16 @@ export async function follow({ request, answered, unknown = () => {}, news }) {
     return mark("lost", "No live updates: npm ci --prefix static was not run");
   }
   const socket = io({ transports: ["websocket", "polling"], tryAllTransports: true, reconnectionDelayMax: 2000 });
-  let asking = false;
-  const ask = async () => {
-    if (asking || !socket.connected) return;
-    asking = true;
-    const answer = await socket.timeout(5000).emitWithAck("subscribe", request).catch(() => null);
-    asking = false;
-    if (!answer) return setTimeout(ask, 500);
-    if (!answer.ok) return mark("lost", answer.error.message);
+  let subscribing = false;
+  const subscribe = async () => {
+    if (subscribing || !socket.connected) return;
+    subscribing = true;
+    const ack = await socket.timeout(5000).emitWithAck("subscribe", request).catch(() => null);
+    subscribing = false;
+    if (!ack) return setTimeout(subscribe, 500);
+    if (!ack.ok) return mark("lost", ack.error.message);
     mark("live", "Live");
-    answered(answer.snapshot);
+    subscribed(ack.snapshot);
   };
   const lost = (reason) => {
     const { state } = badge.dataset;
@@ -208,13 +224,13 @@ export async function follow({ request, answered, unknown = () => {}, news }) {
     else if (state !== "ended") mark("lost", "Connection lost, reconnecting");
     if (reason === "io server disconnect") setTimeout(() => socket.connect(), 1000);
   };
-  socket.on("connect", ask);
+  socket.on("connect", subscribe);
   socket.on("connect_error", lost);
   socket.on("disconnect", lost);
   socket.on("server_stopping", ({ message }) => mark("ending", message));
-  socket.onAny((name, s) => {
-    const verdict = s.said && take(s);
-    if (verdict === "missed") ask();
-    if (verdict === "unknown") unknown(s);
+  socket.onAny((name, snapshot) => {
+    const verdict = snapshot.words && show(snapshot);
+    if (verdict === "missed") subscribe();
+    if (verdict === "unknown") unknown(snapshot);
   });
 }

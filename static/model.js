@@ -1,11 +1,9 @@
 // The page of one model.
 
-import { add, data, follow, refresh, take, write } from "./live.js";
+import { NO_RESPONSE, add, data, follow, refresh, show, write } from "./live.js";
 
 const [first] = data.snapshots;
 const root = document.getElementById("model");
-const WIDTH = 100; // of the sparkline, and its height: as modelhub/drawing.py has them
-const HEIGHT = 24;
 
 function localTimes() {
   for (const time of document.querySelectorAll("time")) {
@@ -14,54 +12,31 @@ function localTimes() {
   }
 }
 
-function drawSegments(shares) {
-  let x = 0;
-  for (const [index, part] of [...root.querySelectorAll(".segments g")].entries()) {
-    const share = shares[index];
-    for (const rect of part.querySelectorAll("rect")) {
-      rect.setAttribute("x", `${100 * x}%`);
-      if (rect.matches(".gap")) rect.setAttribute("width", index === 0 || share < 0.01 ? 0 : 2);
-      else rect.setAttribute("width", `${100 * share}%`);
+function drawSegments(segments) {
+  for (const [index, group] of [...root.querySelectorAll(".segments g")].entries()) {
+    const [, x, width, middle, gap, number] = segments[index];
+    for (const rect of group.querySelectorAll("rect")) {
+      rect.setAttribute("x", `${x}%`);
+      rect.setAttribute("width", rect.matches(".gap") ? gap : `${width}%`);
     }
-    const number = part.querySelector("text");
-    number.setAttribute("x", `${100 * (x + share / 2)}%`);
-    write(number, share < 0.03 ? "" : String(index + 1));
-    x += share;
+    const text = group.querySelector("text");
+    text.setAttribute("x", `${middle}%`);
+    write(text, number);
   }
 }
 
-let { rates } = data; // [seconds since the start, bytes per second or null]
-let most = { rate: 0, said: "" };
-
-function drawRates(s, isNewLoad) {
-  if (isNewLoad) {
-    rates = [];
-    most = { rate: 0, said: "" };
-  }
-  if (s.state !== "loading" || (s.rate == null && !rates.at(-1)?.[1])) return;
-  rates.push([s.elapsed, s.rate]);
-  if (rates.length > 2 * WIDTH) rates = rates.filter((point, index) => index % 2 === 0);
-  if (s.rate > most.rate) most = { rate: s.rate, said: s.said.rate };
-  const top = Math.max(1, ...rates.map(([, rate]) => rate));
-  const begin = rates[0][0];
-  const span = Math.max(0.001, rates.at(-1)[0] - begin);
-  const points = rates.map(([elapsed, rate], index) => {
-    if (rate == null) return "";
-    const pen = rates[index - 1]?.[1] == null ? "M" : "L";
-    const x = WIDTH * (elapsed - begin) / span;
-    return `${pen}${x.toFixed(1)} ${(HEIGHT - 1 - (HEIGHT - 2) * rate / top).toFixed(1)}`;
-  });
-  const spark = document.getElementById("spark");
-  spark.firstElementChild.setAttribute("d", points.join(""));
-  if (most.said) spark.ariaLabel = `Rate since the start, at most ${most.said}`;
+function drawSparkline({ sparkline, sparkline_label: label }) {
+  const element = document.getElementById("spark");
+  element.firstElementChild.setAttribute("d", sparkline);
+  element.ariaLabel = label;
 }
 
-function tellStory({ said }, isNewLoad) {
+function appendToLog({ words }, isNewLoad) {
   const log = document.getElementById("log");
   if (isNewLoad) log.replaceChildren();
-  if (!said.entry || log.lastElementChild?.querySelector(".what").textContent === said.entry) return;
+  if (!words.log_line || log.lastElementChild?.querySelector(".what").textContent === words.log_line) return;
   const line = document.createElement("li");
-  for (const [name, text] of [["when", said.elapsed], ["what", said.entry]]) {
+  for (const [name, text] of [["when", words.elapsed], ["what", words.log_line]]) {
     const part = document.createElement("span");
     part.className = name;
     part.textContent = text;
@@ -70,39 +45,39 @@ function tellStory({ said }, isNewLoad) {
   log.append(line);
 }
 
-async function tryOut(event) { // the answer as the page would have it, without leaving the page
+// Run the prediction without leaving the page, and show the result as the server renders it.
+async function predict(event) {
   const form = event.target;
   if (!form.closest("#try")) return;
   event.preventDefault();
   const { submitter } = event;
   const body = new FormData(form, submitter);
   submitter.setAttribute("aria-busy", "true");
-  let answer = null;
-  let trouble = "The server does not answer. Is it running?";
+  let result = null;
+  let failure = NO_RESPONSE;
   try {
     const text = await (await fetch(form.action, { method: "POST", body, headers: { Accept: "text/html" } })).text();
     const page = new DOMParser().parseFromString(text, "text/html");
-    answer = page.getElementById("answer");
-    trouble = page.querySelector("main")?.innerText ?? text;
-  } catch { /* said below */ }
+    result = page.getElementById("result");
+    failure = page.querySelector("main")?.innerText ?? text;
+  } catch { /* shown below */ }
   submitter.removeAttribute("aria-busy");
-  document.getElementById("answer").replaceChildren(...(answer ? document.adoptNode(answer).childNodes : [trouble]));
+  document.getElementById("result").replaceChildren(...(result ? document.adoptNode(result).childNodes : [failure]));
 }
 
-root.addEventListener("submit", tryOut);
+root.addEventListener("submit", predict);
 add(root, first);
 localTimes();
 follow({
   request: { id: first.id, words: true },
-  answered: (s) => take(s, true),
-  news(s, isNewState, before) {
-    const { percent } = s.said;
-    document.title = `${percent ? `${percent} · ` : ""}${s.id} · modelhub`;
-    const isNewLoad = before.load_id !== s.load_id;
-    if (s.shares && String(s.shares) !== String(before.shares)) drawSegments(s.shares);
-    drawRates(s, isNewLoad);
-    tellStory(s, isNewLoad);
-    if (s.state === "failed") document.getElementById("story").open = true;
+  subscribed: (snapshot) => show(snapshot, true),
+  shown(snapshot, isNewState, before) {
+    const { charts, words } = snapshot;
+    document.title = `${words.percent ? `${words.percent} · ` : ""}${snapshot.id} · modelhub`;
+    if (charts.segments) drawSegments(charts.segments);
+    drawSparkline(charts);
+    appendToLog(snapshot, before.load_id !== snapshot.load_id);
+    if (snapshot.state === "failed") document.getElementById("log-section").open = true;
     if (isNewState) refresh(localTimes);
   },
 });

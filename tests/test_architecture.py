@@ -16,9 +16,10 @@ HEAVY = ("torch", "transformers", "safetensors", "numpy", "PIL", "ray")
 # Each layer imports from those before it and from itself; a module belongs to the longest name that fits.
 # docs/architecture.md draws the same picture.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("units",),
+    ("units", "states", "checkpoints", "memory", "demos"),
+    ("payloads",),
     ("errors",),
-    ("checkpoints", "states", "payloads", "model_ids", "memory", "demos", "config"),
+    ("model_ids", "config"),
     ("progress", "loader.background", "loader.explain"),
     ("loader.files",),
     ("loader.reading",),

@@ -1,4 +1,4 @@
-"""flask preload, models and unload. What is heavy is imported when a command runs, not before."""
+"""The commands preload, models and unload. Heavy modules are imported when a command runs, not before."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from modelhub.model_ids import parse_model_id
 if TYPE_CHECKING:
     from modelhub.cli.bars import Bars
     from modelhub.cli.lines import Json, Lines
-    from modelhub.cli.loads import Wanted
+    from modelhub.cli.loads import RequestedLoad
     from modelhub.cli.server import Server
 
-NOT_ALL_READY, NOT_ASKED, INTERRUPTED = 1, 2, 130
+NOT_ALL_READY, NOT_REQUESTED, INTERRUPTED = 1, 2, 130
 _EXIT_CODES = """\b
 Exit codes:
   0    {done}
   1    {failed}
-  2    wrong usage, or no server answers
+  2    wrong usage, or no server responds
   130  interrupted with Ctrl-C"""
 
 
@@ -42,35 +42,36 @@ class Failed(click.ClickException):
         click.echo(self.message, file=file or sys.stderr)
 
 
-class NotAsked(Failed):
-    """The failure kept anything from being asked: a bad id, no server."""
+class NotRequested(Failed):
+    """The command could not make its request: a bad id, no server."""
 
-    exit_code = NOT_ASKED
+    exit_code = NOT_REQUESTED
 
 
 class ModelIdType(click.ParamType[str]):
-    """A model id, completed from what the server has, else from what this machine has."""
+    """A model id, completed from those that the server knows, else from those on this machine."""
 
     name = "id"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The id, checked by its pattern before anything is asked."""
+        """The id, checked by its pattern before any request."""
         try:
             parse_model_id(value)
         except ModelhubError as error:
-            raise NotAsked(error) from None
+            raise NotRequested(error) from None
         return str(value)
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """The ids that begin as what is typed, not those on the line already."""
+        """The ids that begin with ``incomplete`` and are not on the command line already."""
         from modelhub.cli.completion import known_ids
+        from modelhub.web.current import registry_of
 
-        settings = ctx.ensure_object(ScriptInfo).load_app().extensions["modelhub"].settings
-        taken = ctx.params.get(param.name or "") or ()
+        settings = registry_of(ctx.ensure_object(ScriptInfo).load_app()).settings
+        given = ctx.params.get(param.name or "") or ()
         ids = known_ids(ctx.params.get("server") or settings.server, settings.models_dir)
-        return [CompletionItem(i) for i in ids if i.startswith(incomplete) and i not in taken]
+        return [CompletionItem(i) for i in ids if i.startswith(incomplete) and i not in given]
 
 
 def _check_server(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -80,18 +81,18 @@ def _check_server(ctx: click.Context, param: click.Parameter, value: str | None)
 
 
 _server_option = click.option(
-    "--server", metavar="URL", callback=_check_server, help="The server to ask; else MODELHUB_SERVER."
+    "--server", metavar="URL", callback=_check_server, help="Address of the server; else MODELHUB_SERVER."
 )
 
 
 def create_app() -> Flask:
-    """The app for the ``flask`` command: a setting that cannot be used ends it in words, not with a trace."""
+    """The app of the command line: a bad setting ends it with a message instead of a traceback."""
     import modelhub
 
     try:
         app = modelhub.create_app()
     except ModelhubError as error:
-        raise NotAsked(error) from None
+        raise NotRequested(error) from None
     init_app(app)
     return app
 
@@ -104,92 +105,90 @@ def init_app(app: Flask) -> None:
 
 @click.command(
     epilog=_EXIT_CODES.format(
-        done="all are ready; with --no-wait: all were asked for",
-        failed="a load failed, was refused, cancelled or cut short",
+        done="all are ready; with --no-wait: all were accepted",
+        failed="a load failed, was refused, cancelled or interrupted",
     )
 )
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, type=ModelIdType())
 @_server_option
 @click.option("--force", is_flag=True, help="Load also where memory seems too small.")
-@click.option("--here", is_flag=True, help="Needs no server: fetch, check and test-load, then let go.")
+@click.option("--here", is_flag=True, help="Without a server: fetch, check and test-load, then unload.")
 @click.option("--json", "as_json", is_flag=True, help="Print the events, a JSON object per line.")
 @click.option("--wait/--no-wait", default=True, help="Follow the loads to their end (the default).")
 @with_appcontext
 def preload(
     ids: tuple[str, ...], server: str | None, force: bool, here: bool, as_json: bool, wait: bool
 ) -> None:
-    """Load models and show how it goes.
+    """Load models and show the progress.
 
-    Asks the running server to load each ID, or with --here loads them on this machine, one after another.
+    Requests each ID from the running server, or with --here loads them on this machine, one after another.
     """
     if here and (server or not wait):
-        raise click.UsageError("--here asks no server: leave --server and --no-wait out.")
+        raise click.UsageError("--here uses no server: omit --server and --no-wait.")
     try:
-        from modelhub.cli.loads import Wanted, all_ready
+        from modelhub.cli.loads import RequestedLoad, all_ready
 
-        loads = [Wanted(model_id) for model_id in dict.fromkeys(ids)]
+        loads = [RequestedLoad(model_id) for model_id in dict.fromkeys(ids)]
         if here:
             _preload_here(loads, force, as_json)
         elif wait:
-            _preload_there(_server(server), loads, force, as_json)
+            _preload_and_follow(_server(server), loads, force, as_json)
         else:
-            _preload_later(_server(server), loads, force, as_json)
+            _preload_only(_server(server), loads, force, as_json)
     except ModelhubError as error:
-        raise NotAsked(error) from None
+        raise NotRequested(error) from None
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    asked_only = not wait and all(wanted.end is None for wanted in loads)
-    if not (asked_only or all_ready(loads)):
+    accepted_only = not wait and all(load.end is None for load in loads)
+    if not (accepted_only or all_ready(loads)):
         sys.exit(NOT_ALL_READY)
 
 
-def _preload_here(loads: list[Wanted], force: bool, as_json: bool) -> None:
+def _preload_here(loads: list[RequestedLoad], force: bool, as_json: bool) -> None:
     from modelhub.cli.here import load_here
 
     view = _view(loads, as_json)
     try:
         load_here(_settings(), loads, force, view)
     finally:
-        view.close([wanted.end for wanted in loads if wanted.end])
+        view.close([load.end for load in loads if load.end])
 
 
-def _preload_there(server: Server, loads: list[Wanted], force: bool, as_json: bool) -> None:
+def _preload_and_follow(server: Server, loads: list[RequestedLoad], force: bool, as_json: bool) -> None:
     from modelhub.cli.feed import Feed
-    from modelhub.cli.interrupt import ask_what_becomes
-    from modelhub.cli.loads import follow, request
+    from modelhub.cli.interrupt import offer_to_cancel
+    from modelhub.cli.loads import follow, request_and_watch
 
     with Feed(server.url) as feed:
         view = _view(loads, as_json)
         try:
-            for wanted in loads:
-                request(server, feed, wanted, force)
+            for load in loads:
+                request_and_watch(server, feed, load, force)
             follow(server, feed, loads, view)
         except KeyboardInterrupt:
-            ask_what_becomes(server, loads, view)
+            offer_to_cancel(server, loads, view)
             raise
         finally:
-            view.close([wanted.end for wanted in loads if wanted.end])
+            view.close([load.end for load in loads if load.end])
 
 
-def _preload_later(server: Server, loads: list[Wanted], force: bool, as_json: bool) -> None:
+def _preload_only(server: Server, loads: list[RequestedLoad], force: bool, as_json: bool) -> None:
     from modelhub.cli.lines import Json, Lines
-    from modelhub.cli.loads import ask
+    from modelhub.cli.loads import request
 
     view = Json() if as_json else Lines()
-    for wanted in loads:
-        load = ask(server, wanted, force)
-        if load is None and wanted.end is not None:
-            view.finish(wanted.end)
-        elif load is not None:
-            view.accepted(load)
+    for load in loads:
+        accepted = request(server, load, force)
+        if accepted is None and load.end is not None:
+            view.finish(load.end)
+        elif accepted is not None:
+            view.accepted(accepted)
 
 
-@click.command(
-    epilog=_EXIT_CODES.format(done="the table was printed", failed="the server answered with an error")
-)
+@click.command(epilog=_EXIT_CODES.format(done="the table was printed", failed="the server returned an error"))
 @_server_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; with --watch the events, one per line.")
-@click.option("--watch", is_flag=True, help="Go on showing what changes, until Ctrl-C (then exit code 0).")
+@click.option("--watch", is_flag=True, help="Show changes until Ctrl-C (exit code 0).")
 @with_appcontext
 def models(server: str | None, as_json: bool, watch: bool) -> None:
     """List the models with their state."""
@@ -201,29 +200,32 @@ def models(server: str | None, as_json: bool, watch: bool) -> None:
         else:
             listing.show(_server(server), as_json)
     except ModelhubError as error:
-        raise _stop(error) from None
+        raise _failed(error) from None
 
 
 @click.command(
-    epilog=_EXIT_CODES.format(done="the model left memory", failed="it could not, or was not in memory")
+    epilog=_EXIT_CODES.format(
+        done="the model was unloaded", failed="it was not in memory, or the request failed"
+    )
 )
 @click.argument("model_id", metavar="ID", type=ModelIdType())
 @_server_option
 @with_appcontext
 def unload(model_id: str, server: str | None) -> None:
-    """Let a model leave memory, and say how much that freed."""
+    """Unload a model, and print how much memory that freed."""
     from modelhub.cli import wording
 
     try:
         receipt = _server(server).unload(model_id)
         click.echo(f"{model_id} {wording.receipt(receipt)}")
     except ModelhubError as error:
-        raise _stop(error) from None
+        raise _failed(error) from None
 
 
 def _settings() -> Settings:
-    settings: Settings = current_app.extensions["modelhub"].settings
-    return settings
+    from modelhub.web.current import registry_of
+
+    return registry_of(current_app).settings
 
 
 def _server(url: str | None) -> Server:
@@ -232,11 +234,11 @@ def _server(url: str | None) -> Server:
     return Server(url or _settings().server)
 
 
-def _stop(error: ModelhubError) -> Failed:
-    return NotAsked(error) if error.code == "server_unreachable" else Failed(error)
+def _failed(error: ModelhubError) -> Failed:
+    return NotRequested(error) if error.code == "server_unreachable" else Failed(error)
 
 
-def _view(loads: list[Wanted], as_json: bool) -> Bars | Lines | Json:
+def _view(loads: list[RequestedLoad], as_json: bool) -> Bars | Lines | Json:
     """Bars on a terminal, lines elsewhere, JSON where asked for."""
     from modelhub.cli import tables
     from modelhub.cli.bars import Bars
@@ -244,4 +246,4 @@ def _view(loads: list[Wanted], as_json: bool) -> Bars | Lines | Json:
 
     if as_json:
         return Json()
-    return Bars([wanted.model_id for wanted in loads]) if tables.is_terminal() else Lines()
+    return Bars([load.model_id for load in loads]) if tables.is_terminal() else Lines()

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from modelhub.errors import ModelhubError
 
-_QUICK_S = 0.5
+_TIMEOUT_S = 0.5
 
 
 def known_ids(server_url: str, models_dir: Path) -> list[str]:
-    """The ids that the server has, else those in this machine's folders."""
+    """The ids that the server knows, else those in this machine's folders."""
     from modelhub.cli.server import Server
     from modelhub.core.catalogue import Catalogue
 
     try:
-        return [model["id"] for model in Server(server_url).models(_QUICK_S)]
+        return [model["id"] for model in Server(server_url).models(_TIMEOUT_S)]
     except ModelhubError:
         return sorted(Catalogue(models_dir).entries(), key=str.lower)

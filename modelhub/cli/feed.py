@@ -1,4 +1,4 @@
-"""The rooms' events in order and without a gap, through cuts of the line and restarts of the server."""
+"""Events in order and without a gap, through lost connections and restarts of the server."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from modelhub.cli.server import Rooms
+from modelhub.cli.server import SocketClient
 from modelhub.errors import ModelhubError
+from modelhub.payloads import Snapshot
+from modelhub.states import EventName
 
 SNAPSHOT, LOST, BACK, TICK = "snapshot", "connection_lost", "connection_back", "tick"
-STOPPING = "server_stopping"
+STOPPING = EventName.SERVER_STOPPING.value
 TICK_S = 0.1
-_LATE_S = 0.3  # how long an event may be overtaken by the next before it counts as lost
+_LATE_S = 0.3  # after how long an event that was overtaken by the next counts as lost
 _RETRY_S = 0.5
 PATIENCE_S = 60.0
-News = tuple[str, dict[str, Any]]
+News = tuple[str, Any]  # the name of an event and its payload: a Snapshot for those of models
 
 
-def about_server(name: str, payload: dict[str, Any]) -> str | None:
-    """What news of the server or of the line to it are in words; None for news of models."""
+def about_server(name: str, payload: Any) -> str | None:
+    """News of the server or of the connection to it, in words; None for news of models."""
     if name == STOPPING:
         return str(payload["message"])
-    told = {LOST: "The connection to the server is lost; trying again.", BACK: "Connected again."}
-    return told.get(name)
+    words = {LOST: "The connection to the server is lost; trying again.", BACK: "Connected again."}
+    return words.get(name)
 
 
 class Sequence:
-    """What was heard of one model: puts overtaken events in order, drops old ones, notices a gap."""
+    """The events of one model: puts overtaken ones in order, drops old ones, notices a gap."""
 
     def __init__(self) -> None:
         self._epoch: str | None = None
@@ -36,14 +38,14 @@ class Sequence:
         self._early: dict[int, News] = {}
         self._gap_since: float | None = None
 
-    def restart(self, snapshot: dict[str, Any]) -> None:
-        """Go on from a snapshot."""
+    def restart(self, snapshot: Snapshot) -> None:
+        """Continue from a snapshot."""
         self._epoch, self._seq = snapshot["epoch"], snapshot["seq"]
         self._early.clear()
         self._gap_since = None
 
-    def hear(self, name: str, payload: dict[str, Any], now: float) -> list[News]:
-        """Take an event; answers those that may be told now, in order."""
+    def receive(self, name: str, payload: Snapshot, now: float) -> list[News]:
+        """Take an event; return those that are in order now."""
         if payload["epoch"] != self._epoch:
             self._gap_since = float("-inf")
             return []
@@ -60,32 +62,32 @@ class Sequence:
         return ready
 
     def is_broken(self, now: float) -> bool:
-        """Whether something is missing for good, so that a snapshot is needed."""
+        """Whether an event is lost, so that a snapshot is needed."""
         return self._gap_since is not None and now - self._gap_since > _LATE_S
 
 
 class Feed:
-    """The news of some models, or with ``everything`` of all: events, snapshots, and what became of the line.
+    """The news of some models, or with ``everything`` of all: events, snapshots, changes of the connection.
 
-    ``patience_s`` is how long a server may be away before ``server_unreachable`` is raised.
+    ``patience_s`` is after how many seconds without a server ``server_unreachable`` is raised.
     """
 
     def __init__(self, url: str, everything: bool = False, patience_s: float = PATIENCE_S) -> None:
-        self._rooms = Rooms(url)
+        self._sockets = SocketClient(url)
         self._everything = everything
         self._patience_s = patience_s
         self._sequences: dict[str, Sequence] = {}
-        self._stale: set[str | None] = set()  # what could not be subscribed to again yet
+        self._stale: set[str | None] = set()  # models to subscribe to again; None is the dashboard
         self._fresh: list[News] = []
 
     def __enter__(self) -> Feed:
-        self._rooms.connect()
+        self._sockets.connect()
         if self._everything:
             self._stale.add(None)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._rooms.close()
+        self._sockets.close()
 
     def watch(self, model_id: str) -> None:
         """Follow a model; raises ``unknown_model`` while the server does not know it."""
@@ -95,18 +97,17 @@ class Feed:
             self._stale.add(model_id)
 
     def news(self) -> Iterator[News]:
-        """What is told, for ever: (name, payload).
+        """(name, payload) of whatever comes, without end.
 
-        Beside the server's events, ``server_stopping`` among them: ``snapshot`` with a model's full state, or
-        for the dashboard with all models'; ``connection_lost``, ``connection_back``, and ``tick`` where
-        nothing came for 0.1 s.
+        Beside the server's events: ``snapshot`` with a model's full state, or with that of all models for the
+        dashboard; ``connection_lost``, ``connection_back``, and ``tick`` where nothing came for 0.1 s.
         """
         while True:
-            self._mend()
+            self._fetch_missing()
             while self._fresh:
                 yield self._fresh.pop(0)
             try:
-                item = self._rooms.news.get(timeout=TICK_S)
+                item = self._sockets.news.get(timeout=TICK_S)
             except queue.Empty:
                 yield TICK, {}
             else:
@@ -117,16 +118,16 @@ class Feed:
                 elif item[0] == STOPPING:
                     yield item
                 else:
-                    self._hear(*item)
+                    self._receive(*item)
 
-    def _hear(self, name: str, payload: dict[str, Any]) -> None:
+    def _receive(self, name: str, payload: Snapshot) -> None:
         sequence = self._sequences.get(payload["id"])
         if sequence is not None:
-            self._fresh += sequence.hear(name, payload, time.monotonic())
+            self._fresh += sequence.receive(name, payload, time.monotonic())
         elif self._everything:
             self._stale.add(None)
 
-    def _mend(self) -> None:
+    def _fetch_missing(self) -> None:
         """Fetch a snapshot where something is missing."""
         now = time.monotonic()
         broken = {model_id for model_id, known in self._sequences.items() if known.is_broken(now)}
@@ -140,7 +141,7 @@ class Feed:
         deadline = time.monotonic() + self._patience_s
         while True:
             try:
-                self._rooms.connect()
+                self._sockets.connect()
                 break
             except ModelhubError:
                 if time.monotonic() > deadline:
@@ -149,7 +150,7 @@ class Feed:
         self._stale |= {None} if self._everything else set(self._sequences)
 
     def _try_subscribe(self, model_id: str | None) -> None:
-        """Subscribe again. A server that was restarted may not know the model: then there is no room."""
+        """Subscribe again. A server that was restarted may not know the model: then it has no room."""
         try:
             self._subscribe(model_id)
         except ModelhubError as error:
@@ -157,11 +158,11 @@ class Feed:
             if model_id is not None:
                 self._sequences[model_id] = Sequence()
                 self._fresh.append((SNAPSHOT, {"id": model_id, "load_id": None, "error": error.to_dict()}))
-        except ConnectionError:  # if the line is lost, that is among the news by now
-            self._stale.add(model_id)
+        except ConnectionError:
+            self._stale.add(model_id)  # the loss of the connection is among the news by now
 
     def _subscribe(self, model_id: str | None) -> None:
-        snapshot = self._rooms.subscribe(model_id)
+        snapshot = self._sockets.subscribe(model_id)
         models = [snapshot]
         if model_id is None:
             self._sequences.clear()

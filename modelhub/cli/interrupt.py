@@ -1,4 +1,4 @@
-"""Ctrl-C while loads are followed: they belong to the server, so it is asked what is to become of them."""
+"""Ctrl-C while loads are followed: they belong to the server, so ask whether to cancel them."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ import sys
 import click
 
 from modelhub.cli.bars import Bars
-from modelhub.cli.loads import View, Wanted
+from modelhub.cli.loads import RequestedLoad, View
 from modelhub.cli.server import Server
 from modelhub.errors import ModelhubError
 
 _POLL_S = 0.2
 
 
-def ask_what_becomes(server: Server, loads: list[Wanted], view: View) -> None:
-    """On a terminal, ask whether to cancel; without one, or without an answer, the loads go on."""
-    running = [wanted for wanted in loads if wanted.end is None and wanted.load_id is not None]
+def offer_to_cancel(server: Server, loads: list[RequestedLoad], view: View) -> None:
+    """On a terminal, ask whether to cancel; without one, or without an answer, the loads continue."""
+    running = [load for load in loads if load.end is None and load.load_id is not None]
     if not running:
         return
-    ids = ", ".join(wanted.model_id for wanted in running)
+    ids = ", ".join(load.model_id for load in running)
     if not (isinstance(view, Bars) and sys.stdin.isatty()):
-        view.note(f"{ids}: the load goes on in the server.")
+        view.note(f"{ids}: the load continues in the server.")
         return
     view.stop()
-    if _wants_to_cancel(ids):
-        for wanted in reversed(running):  # so that none starts just to be cancelled
+    if _confirm_cancel(ids):
+        for load in reversed(running):  # the last first, so that none starts only to be cancelled
             with contextlib.suppress(ModelhubError):  # it has just ended by itself
-                wanted.settle(server.cancel(str(wanted.load_id)))
-            if wanted.end is not None:
-                view.finish(wanted.end)
+                load.take_end(server.cancel(str(load.load_id)))
+            if load.end is not None:
+                view.finish(load.end)
     else:
-        view.note(f"{ids}: the load goes on in the server; 'flask models --watch' shows it.")
+        view.note(f"{ids}: the load continues in the server; 'flask models --watch' shows it.")
 
 
-def _wants_to_cancel(ids: str) -> bool:
-    """The answer; no answer, another Ctrl-C or the end of input are a no."""
-    click.echo(f"\nCancel {ids}? Otherwise it goes on in the server. [y/N]: ", nl=False)
+def _confirm_cancel(ids: str) -> bool:
+    """Ask; no input, another Ctrl-C or the end of input count as no."""
+    click.echo(f"\nCancel {ids}? Otherwise it continues in the server. [y/N]: ", nl=False)
     try:
-        # A wait without end would sleep through a Ctrl-C that comes just before it.
+        # Waiting without a time limit would miss a Ctrl-C that comes just before.
         while not select.select([sys.stdin], [], [], _POLL_S)[0]:
             pass
         return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,53 +1,54 @@
-"""Loads as plain text, for logs and pipes: lines with the time, or the events as JSON."""
+"""Loads as plain text, for logs and pipes: lines with a timestamp, or the events as JSON."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import click
 
 from modelhub.cli import wording
-from modelhub.cli.loads import RUNNING, result
+from modelhub.cli.loads import Ending, result
+from modelhub.payloads import LoadResource, Snapshot
+from modelhub.states import ACTIVE
 
-_INSIDE_STEP_S = 5.0
+_WITHIN_STEP_S = 5.0
 
 
 class Lines:
-    """One line per step and change of state, and at most one in 5 s inside a step."""
+    """One line per step and change of state, and at most one in 5 s within a step."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._told: dict[str, tuple[object, ...]] = {}
-        self._told_at: dict[str, float] = {}
+        self._shown: dict[str, tuple[object, ...]] = {}
+        self._shown_at: dict[str, float] = {}
 
-    def show(self, name: str, payload: dict[str, Any]) -> None:
-        """Say what is new in a model's state."""
-        if payload["state"] not in RUNNING:
+    def show(self, name: str, payload: Snapshot) -> None:
+        """Print what is new in a model's state."""
+        if payload["state"] not in ACTIVE:
             return
         model_id, now = payload["id"], self._clock()
         is_stalled = payload["stalled_for"] is not None
-        told = (payload["state"], payload["queue_position"], payload["step"], is_stalled)
-        is_new = told != self._told.get(model_id)
-        if is_new or now - self._told_at[model_id] >= _INSIDE_STEP_S:
-            self._told[model_id], self._told_at[model_id] = told, now
-            _say(model_id, wording.stalled(payload) if is_stalled else wording.now(payload))
+        shown = (payload["state"], payload["queue_position"], payload["step"], is_stalled)
+        is_new = shown != self._shown.get(model_id)
+        if is_new or now - self._shown_at[model_id] >= _WITHIN_STEP_S:
+            self._shown[model_id], self._shown_at[model_id] = shown, now
+            _print_line(model_id, wording.stalled(payload) if is_stalled else wording.now(payload))
 
-    def accepted(self, load: dict[str, Any]) -> None:
-        """Say that the server took a load on, and how far it is."""
-        _say(load["model_id"], wording.accepted(load))
+    def accepted(self, load: LoadResource) -> None:
+        """Print that the server accepted a load, and how far it is."""
+        _print_line(load["model_id"], wording.accepted(load))
 
-    def note(self, words: str) -> None:
-        """Say what became of the connection."""
-        _say(None, words)
+    def note(self, text: str) -> None:
+        """Print news of the connection."""
+        _print_line(None, text)
 
-    def finish(self, payload: dict[str, Any]) -> None:
-        """Say how a load ended."""
-        _say(payload["id"], wording.ending(payload))
+    def finish(self, payload: Ending) -> None:
+        """Print how a load ended."""
+        _print_line(payload["id"], wording.ending(payload))
 
-    def close(self, ends: list[dict[str, Any]]) -> None:
+    def close(self, ends: list[Ending]) -> None:
         """Print the summary."""
         from modelhub.cli import tables
 
@@ -59,29 +60,29 @@ class Lines:
 class Json:
     """One JSON object per line: the events as they came, and for each load its result."""
 
-    def show(self, name: str, payload: dict[str, Any]) -> None:
+    def show(self, name: str, payload: Snapshot) -> None:
         """Print an event, with its name as ``event``."""
-        _print({"event": name, **payload})
+        _print_json({"event": name, **payload})
 
-    def accepted(self, load: dict[str, Any]) -> None:
+    def accepted(self, load: LoadResource) -> None:
         """Print the load."""
-        _print({"event": "load", **load})
+        _print_json({"event": "load", **load})
 
-    def note(self, words: str) -> None:
-        """Say it beside the stream."""
-        click.echo(words, err=True)
+    def note(self, text: str) -> None:
+        """Print it on standard error, beside the stream."""
+        click.echo(text, err=True)
 
-    def finish(self, payload: dict[str, Any]) -> None:
+    def finish(self, payload: Ending) -> None:
         """Print a result."""
-        _print(result(payload))
+        _print_json(result(payload))
 
-    def close(self, ends: list[dict[str, Any]]) -> None:
+    def close(self, ends: list[Ending]) -> None:
         """Nothing is left to print."""
 
 
-def _say(model_id: str | None, words: str) -> None:
-    click.echo("  ".join(filter(None, (time.strftime("%Y-%m-%d %H:%M:%S"), model_id, words))))
+def _print_line(model_id: str | None, text: str) -> None:
+    click.echo("  ".join(filter(None, (time.strftime("%Y-%m-%d %H:%M:%S"), model_id, text))))
 
 
-def _print(item: dict[str, Any]) -> None:
+def _print_json(item: Mapping[str, object]) -> None:
     click.echo(json.dumps(item, ensure_ascii=False, separators=(",", ":")))

@@ -1,10 +1,10 @@
-"""flask models: the table once, or for as long as it is watched."""
+"""``models``: the table once, or with --watch until Ctrl-C."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from typing import Any
+from typing import Any, cast
 
 import click
 from rich.console import Console, Group, RenderableType
@@ -14,9 +14,11 @@ from modelhub import units, wording
 from modelhub.cli import tables
 from modelhub.cli.feed import BACK, SNAPSHOT, TICK, Feed, about_server
 from modelhub.cli.lines import Json, Lines
-from modelhub.cli.loads import RUNNING
+from modelhub.cli.loads import Ending
 from modelhub.cli.server import Server
 from modelhub.errors import ModelhubError
+from modelhub.payloads import ModelResource, Snapshot
+from modelhub.states import ACTIVE, State
 
 
 def show(server: Server, as_json: bool) -> None:
@@ -38,25 +40,27 @@ def watch(server: Server, as_json: bool) -> None:
 
 
 def _print_changes(feed: Feed, view: Json | Lines, url: str) -> None:
-    known: dict[str, tuple[str, str | None]] | None = None
+    known: dict[str, tuple[State, str | None]] | None = None
     for name, payload in feed.news():
-        if said := about_server(name, payload):
-            view.note(said)
+        if text := about_server(name, payload):
+            view.note(text)
         elif name != TICK:
             if known is None:
                 view.note(f"Watching the models of {url}.")
-            states = [model["snapshot"] for model in payload["models"]] if name == SNAPSHOT else [payload]
-            for state in states:
-                view.show(name, state)
-                told = (state["state"], state["load_id"])
-                if known is not None and told != known.get(state["id"], ("absent", None)):
-                    _tell_end(view, state)
-            known = {**(known or {}), **{s["id"]: (s["state"], s["load_id"]) for s in states}}
+            snapshots: list[Snapshot] = [payload]
+            if name == SNAPSHOT:
+                snapshots = [model["snapshot"] for model in payload["models"]]
+            for snapshot in snapshots:
+                view.show(name, snapshot)
+                shown = (snapshot["state"], snapshot["load_id"])
+                if known is not None and shown != known.get(snapshot["id"], (State.ABSENT, None)):
+                    _finish(view, snapshot)
+            known = {**(known or {}), **{s["id"]: (s["state"], s["load_id"]) for s in snapshots}}
 
 
-def _tell_end(view: Json | Lines, state: dict[str, Any]) -> None:
-    if isinstance(view, Lines) and state["state"] not in RUNNING:
-        view.finish(state)
+def _finish(view: Json | Lines, snapshot: Snapshot) -> None:
+    if isinstance(view, Lines) and snapshot["state"] not in ACTIVE:
+        view.finish(cast(Ending, snapshot))
 
 
 def _draw(server: Server, feed: Feed) -> None:
@@ -65,23 +69,24 @@ def _draw(server: Server, feed: Feed) -> None:
     screen = Screen()
     with Live(screen=True, refresh_per_second=8, get_renderable=screen.draw):
         for name, payload in feed.news():
-            if screen.hear(name, payload):
-                with contextlib.suppress(ModelhubError):  # then the line is lost, and that is said
-                    screen.memory = " · ".join(words for _, _, words in wording.memory(server.ledger()))
+            if screen.receive(name, payload):
+                with contextlib.suppress(ModelhubError):  # a lost connection is shown by itself
+                    parts = wording.memory_parts(server.budget())
+                    screen.memory = " · ".join(part.words for part in parts)
 
 
 class Screen:
-    """The dashboard on a terminal: what needs attention first, as many models as there is room for."""
+    """The dashboard on a terminal: what needs attention first, as many models as fit."""
 
     def __init__(self) -> None:
         self.memory = ""
-        self._models: dict[str, dict[str, Any]] = {}
-        self._said = ""
+        self._models: dict[str, ModelResource] = {}
+        self._note = ""
 
-    def hear(self, name: str, payload: dict[str, Any]) -> bool:
-        """Take news; answers whether whose the memory is may have changed."""
-        if said := about_server(name, payload):
-            self._said = "" if name == BACK else said
+    def receive(self, name: str, payload: Any) -> bool:
+        """Take news; returns whether memory use may have changed."""
+        if text := about_server(name, payload):
+            self._note = "" if name == BACK else text
         elif name == SNAPSHOT:
             self._models = {model["id"]: model for model in payload["models"]}
             return True
@@ -102,10 +107,10 @@ class Screen:
             fewest, most = (tried, most) if fits else (fewest, tried - 1)
         return self._page(models, fewest)
 
-    def _page(self, models: list[dict[str, Any]], shown: int) -> RenderableType:
+    def _page(self, models: list[ModelResource], shown: int) -> RenderableType:
         rest = len(models) - shown
         more = f"and {units.count(rest)} more: 'flask models' lists all" if rest else ""
         lines = [Text(line, style="dim") for line in (more, self.memory) if line]
         return Group(
-            tables.models(models[:shown], with_hints=False), *lines, Text(self._said, style="yellow")
+            tables.models(models[:shown], with_hints=False), *lines, Text(self._note, style="yellow")
         )

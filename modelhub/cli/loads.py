@@ -1,121 +1,141 @@
-"""The loads that one command asked for: how far each is, and how it ended."""
+"""The loads that one command requested: how far each is, and how it ended."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import NotRequired, Protocol, TypedDict, cast
 
 from modelhub.cli.feed import TICK, Feed, about_server
 from modelhub.cli.server import Server
 from modelhub.errors import ModelhubError
+from modelhub.payloads import ErrorPayload, LoadResource, Snapshot
+from modelhub.states import ACTIVE, State
 
-RUNNING = ("queued", "loading")
-READY = "ready"
 _RESULT = ("load_id", "state", "seconds", "bytes", "memory", "device", "dtype", "source", "error")
 
 
-class View(Protocol):
-    """Where a command shows how its loads are going. A payload is a model's full state."""
+class Ending(TypedDict):
+    """How a load ended: a snapshot, or as much of one as is known of a load that has none."""
 
-    def show(self, name: str, payload: dict[str, Any]) -> None:
+    id: str
+    load_id: str | None
+    state: State
+    error: ErrorPayload | None
+    step: NotRequired[int | None]
+    elapsed: NotRequired[float | None]
+    seconds: NotRequired[float | None]
+    bytes: NotRequired[int | None]
+    memory: NotRequired[int | None]
+    device: NotRequired[str | None]
+    dtype: NotRequired[str | None]
+    source: NotRequired[str | None]
+    by: NotRequired[str | None]  # where it was cancelled from
+    freed: NotRequired[int | None]
+    was_ready: NotRequired[bool]
+
+
+class View(Protocol):
+    """Where a command shows its loads: bars, lines or JSON."""
+
+    def show(self, name: str, payload: Snapshot) -> None:
         """An event, or a snapshot."""
 
-    def note(self, words: str) -> None:
-        """What became of the connection."""
+    def note(self, text: str) -> None:
+        """News of the connection."""
 
-    def finish(self, payload: dict[str, Any]) -> None:
+    def finish(self, payload: Ending) -> None:
         """A load has ended; ``payload`` says how."""
 
-    def close(self, ends: list[dict[str, Any]]) -> None:
-        """All is said; ``ends`` are the payloads of the loads that ended."""
+    def close(self, ends: list[Ending]) -> None:
+        """Nothing more will come; ``ends`` are the loads that ended."""
 
 
-class Wanted:
-    """One model that was asked for: ``end`` is None until its load has ended."""
+class RequestedLoad:
+    """One model that was requested: ``end`` is None until its load has ended."""
 
     def __init__(self, model_id: str) -> None:
         self.model_id = model_id
         self.load_id: str | None = None
         self.was_ready = False
-        self.end: dict[str, Any] | None = None
+        self.end: Ending | None = None
 
-    def refuse(self, error: ModelhubError, state: str = "failed") -> None:
-        """There is no load that would say more than this error."""
-        words = {**error.to_dict(), "step": None}
-        self.end = {"id": self.model_id, "load_id": self.load_id, "state": state, "error": words}
+    def refuse(self, error: ModelhubError, state: State = State.FAILED) -> None:
+        """End it with an error, where there is no load that says more."""
+        payload: ErrorPayload = {**error.to_dict(), "step": None}
+        self.end = {"id": self.model_id, "load_id": self.load_id, "state": state, "error": payload}
 
-    def settle(self, load: dict[str, Any]) -> None:
-        """Take the load as the journal has it: the last word where the rooms have none."""
-        if load["state"] not in RUNNING:
-            last = load["snapshot"] or {}  # its "by" is who ended the load, the journal's who asked for it
+    def take_end(self, load: LoadResource) -> None:
+        """Take the end of the load from the journal, where no event brought it."""
+        if load["state"] not in ACTIVE:
+            # The journal's "by" is where it was requested from, the snapshot's where it was cancelled from.
             final = {"id": self.model_id, "state": load["state"], "error": load["error"]}
-            self.end = {**load, "by": None, **last, **final}
+            self.end = cast(Ending, {**load, "by": None, **(load["snapshot"] or {}), **final})
 
 
-def request(server: Server, feed: Feed, wanted: Wanted, force: bool) -> None:
-    """Ask for a load and follow its room, from before its first event where that can be."""
+def request_and_watch(server: Server, feed: Feed, load: RequestedLoad, force: bool) -> None:
+    """Request a load and follow its events, from the first one where the server knows the model."""
     try:
-        feed.watch(wanted.model_id)
+        feed.watch(load.model_id)
         unknown = False
     except ModelhubError:
         unknown = True
-    ask(server, wanted, force)
-    if unknown and wanted.end is None:
-        feed.watch(wanted.model_id)
+    request(server, load, force)
+    if unknown and load.end is None:
+        feed.watch(load.model_id)
 
 
-def ask(server: Server, wanted: Wanted, force: bool) -> dict[str, Any] | None:
-    """Ask for a load; answers it, or None where it was refused. Raises ``server_unreachable`` only."""
+def request(server: Server, load: RequestedLoad, force: bool) -> LoadResource | None:
+    """Request a load; returns it, or None where it was refused. Raises ``server_unreachable`` only."""
     try:
-        load = server.start_load(wanted.model_id, force)
+        accepted = server.start_load(load.model_id, force)
     except ModelhubError as error:
         if error.code == "server_unreachable":
             raise
-        wanted.refuse(error)
+        load.refuse(error)
         return None
-    wanted.load_id, wanted.was_ready = load["load_id"], load["state"] == READY
-    return load
+    load.load_id, load.was_ready = accepted["load_id"], accepted["state"] == State.READY
+    return accepted
 
 
-def follow(server: Server, feed: Feed, loads: list[Wanted], view: View) -> None:
+def follow(server: Server, feed: Feed, loads: list[RequestedLoad], view: View) -> None:
     """Show the loads until all have ended; raises ``server_unreachable`` when the server stays away."""
-    open_loads = {wanted.model_id: wanted for wanted in loads if wanted.end is None}
-    for wanted in loads:
-        if wanted.end is not None:
-            view.finish(wanted.end)
+    open_loads = {load.model_id: load for load in loads if load.end is None}
+    for load in loads:
+        if load.end is not None:
+            view.finish(load.end)
     for name, payload in feed.news() if open_loads else ():
         if said := about_server(name, payload):
             view.note(said)
         elif name != TICK and payload["id"] in open_loads:
-            wanted = open_loads[payload["id"]]
-            _take(server, wanted, name, payload, view)
-            if wanted.end is not None:
-                view.finish(wanted.end)
-                del open_loads[wanted.model_id]
+            load = open_loads[payload["id"]]
+            _take(server, load, name, payload, view)
+            if load.end is not None:
+                view.finish(load.end)
+                del open_loads[load.model_id]
         if not open_loads:
             return
 
 
-def _take(server: Server, wanted: Wanted, name: str, payload: dict[str, Any], view: View) -> None:
-    if payload["load_id"] == wanted.load_id:
+def _take(server: Server, load: RequestedLoad, name: str, payload: Snapshot, view: View) -> None:
+    if payload["load_id"] == load.load_id:
         view.show(name, payload)
-        if payload["state"] not in RUNNING:
-            wanted.end = {**payload, "was_ready": wanted.was_ready}
+        if payload["state"] not in ACTIVE:
+            load.end = cast(Ending, {**payload, "was_ready": load.was_ready})
         return
-    try:  # not begun yet, or over and followed by another load: the journal knows
-        wanted.settle(server.load(str(wanted.load_id)))
+    try:  # not begun yet, or ended and followed by another load: the journal knows
+        load.take_end(server.load(str(load.load_id)))
     except ModelhubError as error:
         if error.code == "unknown_load":  # the server has another journal now
-            wanted.refuse(ModelhubError("interrupted", id=wanted.model_id), "interrupted")
-        elif error.code != "server_unreachable":  # then the line is lost, and mended first
+            load.refuse(ModelhubError("interrupted", id=load.model_id), State.INTERRUPTED)
+        elif error.code != "server_unreachable":  # then the feed reconnects first
             raise
 
 
-def result(end: dict[str, Any]) -> dict[str, Any]:
+def result(end: Ending) -> dict[str, object]:
     """How a load ended, for a program to read."""
     return {"event": "result", "id": end["id"], **{name: end.get(name) for name in _RESULT}}
 
 
-def all_ready(loads: Iterable[Wanted]) -> bool:
-    """Whether every model asked for is in memory and usable."""
-    return all(wanted.end is not None and wanted.end["state"] == READY for wanted in loads)
+def all_ready(loads: Iterable[RequestedLoad]) -> bool:
+    """Whether every requested model is in memory and usable."""
+    return all(load.end is not None and load.end["state"] == State.READY for load in loads)

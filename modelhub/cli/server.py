@@ -1,66 +1,69 @@
-"""The server as the terminal sees it: REST for what is asked, Socket.IO for what is told."""
+"""Clients of the server for the command line: REST for requests, Socket.IO for events."""
 
 from __future__ import annotations
 
 import logging
 import queue
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import requests
 import socketio
 
 from modelhub.config import CLI_USER_AGENT
-from modelhub.core.budget import Ledger
+from modelhub.core.budget import Budget
 from modelhub.errors import ModelhubError
+from modelhub.payloads import LoadResource, ModelResource, Snapshot
 
 _CONNECT_S = 5.0
-_ANSWER_S = 60.0
+_RESPONSE_S = 60.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_quiet = logging.getLogger("modelhub.cli.sockets")  # a cut is told in words, not by the library's log
+# A lost connection is shown in words, not by the library's log.
+_quiet = logging.getLogger("modelhub.cli.sockets")
 _quiet.addHandler(logging.NullHandler())
 _quiet.propagate = False
 
 
 class Server:
-    """The REST door of the server at ``url``; every method raises ModelhubError.
+    """A REST client of the server at ``url``; every method raises ModelhubError.
 
-    ``server_unreachable`` also stands for something at that address that is no modelhub server.
+    ``server_unreachable`` also stands for something at that address that is not a modelhub server.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._session = _session(url)
 
-    def start_load(self, model_id: str, force: bool) -> dict[str, Any]:
-        """Ask for a load, or join the one that runs; answers the load."""
-        return self._ask("load_id", "POST", "/api/loads", json={"model": model_id, "force": force})
+    def start_load(self, model_id: str, force: bool) -> LoadResource:
+        """Request a load, or join the one that runs."""
+        body = {"model": model_id, "force": force}
+        return cast(LoadResource, self._request("load_id", "POST", "/api/loads", json=body))
 
-    def load(self, load_id: str) -> dict[str, Any]:
+    def load(self, load_id: str) -> LoadResource:
         """One load, also one of an earlier run of the server."""
-        return self._ask("load_id", "GET", f"/api/loads/{load_id}")
+        return cast(LoadResource, self._request("load_id", "GET", f"/api/loads/{load_id}"))
 
-    def cancel(self, load_id: str) -> dict[str, Any]:
-        """Cancel a load and wait for its end; answers the load."""
-        return self._ask("load_id", "DELETE", f"/api/loads/{load_id}")
+    def cancel(self, load_id: str) -> LoadResource:
+        """Cancel a load and wait for its end."""
+        return cast(LoadResource, self._request("load_id", "DELETE", f"/api/loads/{load_id}"))
 
-    def models(self, timeout_s: float = _ANSWER_S) -> list[dict[str, Any]]:
-        """Every model that is there or was asked for."""
-        models: list[dict[str, Any]] = self._ask("models", "GET", "/api/models", timeout_s)["models"]
+    def models(self, timeout_s: float = _RESPONSE_S) -> list[ModelResource]:
+        """Every model that is on the server's machine or was requested."""
+        models: list[ModelResource] = self._request("models", "GET", "/api/models", timeout_s)["models"]
         return models
 
-    def ledger(self) -> Ledger:
-        """Whose the memory is."""
-        return Ledger(**self._ask("free", "GET", "/api/memory"))
+    def budget(self) -> Budget:
+        """Memory use by owner."""
+        return Budget(**self._request("free", "GET", "/api/memory"))
 
-    def unload(self, model_id: str) -> dict[str, Any]:
-        """Unload a model; answers the receipt."""
-        return self._ask("id", "DELETE", f"/api/models/{model_id}")
+    def unload(self, model_id: str) -> Snapshot:
+        """Unload a model; returns its state with the receipt."""
+        return cast(Snapshot, self._request("id", "DELETE", f"/api/models/{model_id}"))
 
-    def _ask(
-        self, holds: str, method: str, path: str, timeout_s: float = _ANSWER_S, **keywords: Any
+    def _request(
+        self, required_key: str, method: str, path: str, timeout_s: float = _RESPONSE_S, **keywords: Any
     ) -> dict[str, Any]:
-        """The answer as JSON, which must hold the key ``holds``."""
+        """The response as JSON, which must have ``required_key``."""
         try:
             response = self._session.request(
                 method, self.url + path, timeout=(min(_CONNECT_S, timeout_s), timeout_s), **keywords
@@ -68,21 +71,21 @@ class Server:
             body: dict[str, Any] = response.json()
             if not response.ok:
                 raise ModelhubError.from_dict(body["error"])
-            if holds not in body:
-                raise KeyError(holds)
+            if required_key not in body:
+                raise KeyError(required_key)
         except (requests.RequestException, KeyError, TypeError):
             raise ModelhubError("server_unreachable", server=self.url) from None
         return body
 
 
-class Rooms:
-    """The Socket.IO door of the server at ``url``: what is told in the rooms goes into ``news``.
+class SocketClient:
+    """A Socket.IO client of the server at ``url``.
 
     ``news`` gets (name, payload) for each event, and None when the connection is lost.
     """
 
     def __init__(self, url: str) -> None:
-        self.news: queue.SimpleQueue[tuple[str, dict[str, Any]] | None] = queue.SimpleQueue()
+        self.news: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
         self._url = url
         self._client: Any = None
 
@@ -90,7 +93,7 @@ class Rooms:
         """Connect, over WebSocket only; raises ``server_unreachable``."""
         self.close()
         client = socketio.Client(
-            reconnection=False,  # Feed does it, so that it can say so
+            reconnection=False,  # Feed reconnects, so that it can show that
             handle_sigint=False,
             logger=_quiet,
             engineio_logger=_quiet,
@@ -102,34 +105,33 @@ class Rooms:
         except (socketio.exceptions.ConnectionError, OSError, ValueError):
             raise ModelhubError("server_unreachable", server=self._url) from None
         self._client = client
-        if not client.connected:  # lost before anybody could be told
+        if not client.connected:  # lost before the handler could know this client
             raise ModelhubError("server_unreachable", server=self._url)
 
-    def subscribe(self, model_id: str | None) -> dict[str, Any]:
-        """Join a model's room, or with None the dashboard's; answers the snapshot.
+    def subscribe(self, model_id: str | None) -> Any:
+        """Join the room of a model, or with None of the dashboard; returns its snapshot.
 
-        Raises what the server answers, such as ``unknown_model``; ConnectionError when the connection is cut.
+        Raises the server's error, such as ``unknown_model``; ConnectionError when the connection is lost.
         """
         try:
             request = {} if model_id is None else {"id": model_id}
-            answer = self._client.call("subscribe", request, timeout=_CONNECT_S)
+            ack = self._client.call("subscribe", request, timeout=_CONNECT_S)
         except socketio.exceptions.SocketIOError as error:
             raise ConnectionError(str(error)) from None
-        if not answer["ok"]:
-            raise ModelhubError.from_dict(answer["error"])
-        snapshot: dict[str, Any] = answer["snapshot"]
-        return snapshot
+        if not ack["ok"]:
+            raise ModelhubError.from_dict(ack["error"])
+        return ack["snapshot"]
 
     def close(self) -> None:
-        """Leave; the loss of this connection is no news."""
+        """Disconnect; the loss of this connection is no news."""
         client, self._client = self._client, None
         if client is not None:
             client.disconnect()
 
 
 def _session(url: str) -> requests.Session:
-    """An HTTP session for ``url``; a server on this machine is never asked for through a proxy."""
-    made = requests.Session()
-    made.headers["User-Agent"] = CLI_USER_AGENT
-    made.trust_env = urlsplit(url).hostname not in _LOOPBACK
-    return made
+    """An HTTP session for ``url``; for a server on this machine it uses no proxy."""
+    session = requests.Session()
+    session.headers["User-Agent"] = CLI_USER_AGENT
+    session.trust_env = urlsplit(url).hostname not in _LOOPBACK
+    return session

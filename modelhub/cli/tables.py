@@ -1,9 +1,8 @@
-"""Tables of the terminal: the models, and how the loads of a command ended."""
+"""Tables for the terminal: the models, and how the loads of a command ended."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -12,13 +11,23 @@ from rich.text import Text
 
 from modelhub import units
 from modelhub.cli import wording
-from modelhub.wording import SOURCES, STATES
+from modelhub.cli.loads import Ending
+from modelhub.payloads import ModelResource, Snapshot
+from modelhub.states import State
+from modelhub.wording import SOURCE_NAMES, STATE_NAMES, headline
 
-COLOURS = {"ready": "green", "loading": "cyan", "queued": "cyan", "unloading": "cyan", "failed": "red"}
-COLOURS |= {"interrupted": "red", "cancelled": "yellow"}
+COLOURS = {
+    State.READY: "green",
+    State.LOADING: "cyan",
+    State.QUEUED: "cyan",
+    State.UNLOADING: "cyan",
+    State.FAILED: "red",
+    State.INTERRUPTED: "red",
+    State.CANCELLED: "yellow",
+}
 _WIDE = 1000
-_NARROW = 80  # characters; a terminal below that has no room for the columns that can be spared
-_SPARED = ("Device", "From")
+_NARROW = 80  # characters; a narrower terminal does not show the optional columns
+_OPTIONAL = ("Device", "Source")
 _SHORT = ("State", "Time", "Size", "Weights", "Memory")
 
 
@@ -39,32 +48,32 @@ def show(table: Table) -> None:
     print("\n".join(line.rstrip() for line in capture.get().splitlines()), flush=True)
 
 
-def summary(ends: list[dict[str, Any]]) -> Table:
-    """How each load ended: time, bytes, memory, where from."""
-    return _table(("Model", "State", "Time", "Weights", "Memory", *_SPARED), [_end(end) for end in ends])
+def summary(ends: list[Ending]) -> Table:
+    """How each load ended: time, bytes, memory, source."""
+    return _table(("Model", "State", "Time", "Weights", "Memory", *_OPTIONAL), [_end(end) for end in ends])
 
 
-def models(resources: list[dict[str, Any]], with_hints: bool = True) -> Table:
+def models(resources: list[ModelResource], with_hints: bool = True) -> Table:
     """Every model with its state, size, source and how far it is."""
     rows: list[list[str | Text]] = []
     for resource in resources:
-        source = SOURCES.get(resource["source"], resource["source"])
+        source = SOURCE_NAMES.get(resource["source"], resource["source"])
         size, now = _size(resource["size_bytes"]), Text(_now(resource["snapshot"], with_hints))
         if resource["random_weights"]:
             source += ", random weights"
         rows.append([resource["id"], state(resource["state"]), size, source, now])
-    return _table(("Model", "State", "Size", "From", "Now"), rows)
+    return _table(("Model", "State", "Size", "Source", "Now"), rows)
 
 
-def state(name: str) -> Text:
+def state(value: State) -> Text:
     """A state in words, in its colour."""
-    return Text(STATES.get(name, name), style=COLOURS.get(name, ""))
+    return Text(STATE_NAMES[State(value)], style=COLOURS.get(value, ""))
 
 
-def _end(end: dict[str, Any]) -> list[str | Text]:
+def _end(end: Ending) -> list[str | Text]:
     source = end.get("source") or ""
     seconds = end.get("seconds") if end.get("seconds") is not None else end.get("elapsed")
-    device = (end.get("device"), end.get("dtype")) if end["state"] == "ready" else ()
+    device = (end.get("device"), end.get("dtype")) if end["state"] == State.READY else ()
     return [
         end["id"],
         state(end["state"]),
@@ -72,20 +81,20 @@ def _end(end: dict[str, Any]) -> list[str | Text]:
         _size(end.get("bytes")),
         _size(end.get("memory")),
         " ".join(filter(None, device)),
-        SOURCES.get(source, source),
+        SOURCE_NAMES.get(source, source),
     ]
 
 
-def _now(snapshot: dict[str, Any], with_hints: bool) -> str:
-    if snapshot["state"] == "loading":
+def _now(snapshot: Snapshot, with_hints: bool) -> str:
+    if snapshot["state"] == State.LOADING:
         share = "" if snapshot["progress"] is None else f"{int(snapshot['progress'] * 100)}% · "
         return f"{share}{wording.stalled(snapshot) or wording.now(snapshot)}"
-    if snapshot["state"] == "ready":
+    if snapshot["state"] == State.READY:
         memory = snapshot.get("memory")
         return "" if memory is None else f"{units.size(memory)} of memory"
     if snapshot["error"] and with_hints:
         return wording.failure(snapshot)
-    return "" if snapshot["state"] == "absent" and not snapshot["error"] else wording.headline(snapshot)
+    return "" if snapshot["state"] == State.ABSENT else headline(snapshot)
 
 
 def _size(bytes_: int | None) -> str:
@@ -93,9 +102,9 @@ def _size(bytes_: int | None) -> str:
 
 
 def _table(names: tuple[str, ...], rows: list[list[str | Text]]) -> Table:
-    """A table whose first column is never cut; on a narrow terminal without what can be spared."""
+    """A table whose first column is never cut; on a narrow terminal without the optional ones."""
     is_narrow = is_terminal() and Console().width < _NARROW
-    kept = [index for index, name in enumerate(names) if not (is_narrow and name in _SPARED)]
+    kept = [index for index, name in enumerate(names) if not (is_narrow and name in _OPTIONAL)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1 if is_narrow else 2, 0, 0))
     for index in kept:
         name = names[index]

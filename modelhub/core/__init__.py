@@ -1,1 +1,1 @@
-"""What the server is about: models, their loads, the memory and the journal; no web in it."""
+"""What the server does: models, their loads, memory and the journal. Knows no web framework."""

@@ -1,22 +1,24 @@
-"""Whose the memory is: models that are loaded, loads under way, other programs; and what is free."""
+"""Memory use by owner: loaded models, loads under way, other programs; and what a new load may take."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from modelhub import memory
+from modelhub import memory, units
+from modelhub.errors import ModelhubError
+from modelhub.states import State
 
 
-class Holding(NamedTuple):
-    """What one load holds, in bytes: ``held`` (None: not known yet), ``reserved`` for it, and its state."""
+class MemoryUse(NamedTuple):
+    """What one load uses, in bytes: ``held`` (None: not known yet), ``reserved`` for it, and its state."""
 
-    state: str
+    state: State
     held: int | None
     reserved: int
 
 
-class Ledger(NamedTuple):
+class Budget(NamedTuple):
     """The memory that this server could use, in bytes; the parts add up to ``total``."""
 
     total: int
@@ -28,18 +30,34 @@ class Ledger(NamedTuple):
     load_count: int  # how many loads are under way
 
     def fits(self, need_bytes: int | None) -> bool | None:
-        """Whether a load of that need would be admitted now; None where the need is not known."""
+        """Whether a load that needs so much would be admitted now; None where the need is not known."""
         return None if need_bytes is None else need_bytes <= self.free
 
 
-def draw_up(holdings: Iterable[Holding]) -> Ledger:
-    """The ledger as of now; ``free`` is the figure that admission goes by."""
-    holdings = list(holdings)
+def compute_budget(uses: Iterable[MemoryUse]) -> Budget:
+    """The budget as of now; admission compares with the same ``free``."""
+    uses = list(uses)
     total = memory.total_bytes()
-    free = min(total, max(0, memory.free_bytes() - sum(holding.reserved for holding in holdings)))
-    ready = [holding.held or holding.reserved for holding in holdings if holding.state == "ready"]
-    loading = [holding.reserved for holding in holdings if holding.state == "loading"]
+    free = min(total, free_for_load(sum(use.reserved for use in uses)))
+    ready = [use.held or use.reserved for use in uses if use.state == State.READY]
+    loading = [use.reserved for use in uses if use.state == State.LOADING]
     models = min(sum(ready), total - free)
     loads = min(sum(loading), total - free - models)
     other = total - free - models - loads
-    return Ledger(total, models, loads, other, free, len(ready), len(loading))
+    return Budget(total, models, loads, other, free, len(ready), len(loading))
+
+
+def free_for_load(reserved_bytes: int = 0) -> int:
+    """The bytes that a new load may take while ``reserved_bytes`` are reserved for others.
+
+    Weights mapped from files count as page cache, which the system calls available: a loaded model's
+    reservation therefore stays as long as the model is loaded.
+    """
+    return max(0, memory.free_bytes() - reserved_bytes)
+
+
+def check_fits(model_id: str, need_bytes: int, free_bytes: int) -> None:
+    """Raise ``no_memory`` with the numbers where the need is more than what is free."""
+    if need_bytes > free_bytes:
+        needed, free = units.size(need_bytes), units.size(free_bytes)
+        raise ModelhubError("no_memory", id=model_id, needed=needed, free=free)

@@ -1,4 +1,4 @@
-"""Which models this machine has, by names and sizes: models folder, Hugging Face cache, demos."""
+"""The models on this machine, by name and size: models folder, Hugging Face cache, demos."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from modelhub.demos import DEMOS
 from modelhub.errors import ModelhubError
 from modelhub.model_ids import parse_model_id
 
-_FRESH_S = 2.0
+_MAX_AGE_S = 2.0
 _DEMO_TYPE = "llama"
 _MODEL_TYPE = re.compile(r"[a-z0-9_-]{1,64}")
 _CONFIG_LIMIT_BYTES = 1_000_000
@@ -31,30 +31,30 @@ class Entry(NamedTuple):
 
 
 class Catalogue:
-    """Looks at the folders at most every two seconds."""
+    """Scans the folders on demand, at most every two seconds."""
 
     def __init__(self, models_dir: Path, cache_dir: Path | None = None) -> None:
         self._models_dir = models_dir
         self._cache_dir = cache_dir or Path(HF_HUB_CACHE)
         self._entries: dict[str, Entry] = {}
-        self._looked_at = float("-inf")
+        self._scanned_at = float("-inf")
 
     def entries(self) -> dict[str, Entry]:
-        """Every model found, by id; the models folder goes before the cache, as when loading."""
+        """Every model found, by id; the models folder has precedence over the cache, as when loading."""
         now = time.monotonic()
-        if now - self._looked_at > _FRESH_S:
+        if now - self._scanned_at > _MAX_AGE_S:
             demos = (Entry(demo.model_id, "demo", demo.size_bytes) for demo in DEMOS.values())
             found = [*demos, *_in_cache(self._cache_dir), *_in_folder(self._models_dir)]
             self._entries = {entry.model_id: entry for entry in found}
-            self._looked_at = now
+            self._scanned_at = now
         return self._entries
 
     def find(self, model_id: str) -> Entry | None:
-        """The model if it is here. One with a revision is looked up by its repo."""
+        """The model, if it is on this machine. One with a revision is looked up by its repo."""
         return self.entries().get(model_id) or self.entries().get(parse_model_id(model_id).repo)
 
     def model_types(self) -> list[str]:
-        """The types of the models that are here, as their configurations name them."""
+        """The types of the models on this machine, as their configurations name them."""
         folders = [entry.folder for entry in self.entries().values() if entry.folder is not None]
         return sorted({_DEMO_TYPE, *filter(None, map(_model_type, folders))})
 
@@ -100,7 +100,7 @@ def _entry(model_id: str, source: str, folder: Path) -> Iterator[Entry]:
     try:
         parse_model_id(model_id)
     except ModelhubError:
-        return  # a folder whose name cannot be an id cannot be asked for
+        return  # a folder whose name is no id could not be requested
     sizes = [_size(path) for path in folder.glob("*.safetensors")]
     yield Entry(model_id, source, sum(sizes) if sizes else None, folder)
 

@@ -1,43 +1,43 @@
-"""The life of a load: it waits for its turn, is followed, ends, and in the end its process is gone."""
+"""The one owner of a load's state: start, join, cancel, unload, close.
+
+queued -> loading -> ready -> unloading -> absent, and from queued or loading to failed, cancelled or
+interrupted. Each load has a green thread of its own, which alone reports its events; requests from other
+threads set a flag and wait.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
-from modelhub import memory, units
-from modelhub.checkpoints import LoadSpec, checkpoint
+from modelhub import memory
 from modelhub.config import Settings
-from modelhub.core.budget import Holding, Ledger, draw_up
+from modelhub.core.budget import Budget, MemoryUse, check_fits, compute_budget, free_for_load
 from modelhub.core.catalogue import Catalogue
-from modelhub.core.journal import Journal
-from modelhub.core.load import Load, LoadQueue
+from modelhub.core.follow import announce, follow, load_spec
+from modelhub.core.journal import Journal, new_row
+from modelhub.core.load import Load, LoadQueue, end_values, load_resource
 from modelhub.demos import sweep
 from modelhub.errors import ModelhubError
+from modelhub.model_ids import parse_model_id
+from modelhub.payloads import Facts, LoadResource, Receipt, Snapshot, Timeline
 from modelhub.progress.adapter import ProgressAdapter
+from modelhub.states import ACTIVE, State
 from modelhub.workers.launcher import Launcher
 
 log = logging.getLogger(__name__)
-_KEPT_AT_THE_END = (
-    *("bytes", "memory", "device", "dtype", "source", "revision", "architecture", "parameters"),
-    *("error", "steps"),
-)
+_PATIENCE_S = 10.0  # how long a request waits for an event or for a process to exit
 
 
-def spec_of(settings: Settings, model_id: str, force: bool = False) -> LoadSpec:
-    """What a worker has to know to load the model, by these settings."""
-    folders = {"models_dir": str(settings.models_dir), "demo_dir": str(settings.demo_dir)}
-    return LoadSpec(model_id, **folders, device=settings.device, dtype=settings.dtype, force=force)
+class Lifecycle:
+    """Starts and ends loads. ``spawn(function, load)`` runs a function in a green thread.
 
-
-class Runner:
-    """Runs loads, each in a green thread of its own that alone tells its events.
-
-    ``loads`` has the latest load of each model in this run; it and the loads' states change under ``lock``.
+    ``on_new_load`` is called with the id of a model whose load is new.
+    Every method may block the thread that calls it, never the process; all raise ModelhubError.
     """
 
     def __init__(
@@ -47,31 +47,149 @@ class Runner:
         launcher: Launcher,
         adapter: ProgressAdapter,
         journal: Callable[[], Journal],
+        spawn: Callable[..., object],
+        on_new_load: Callable[[str], None] = lambda model_id: None,
     ) -> None:
-        self.lock = threading.RLock()
-        self.loads: dict[str, Load] = {}
-        self.queue = LoadQueue(settings.max_concurrent_loads)
-        self.closing = False
+        self.is_closing = False
+        self._lock = threading.RLock()  # guards what follows, and the state of every load
+        self._loads: dict[str, Load] = {}  # model id -> its latest load in this run
+        self._queue = LoadQueue(settings.max_concurrent_loads)
         self._settings = settings
         self._catalogue = catalogue
         self._launcher = launcher
         self._adapter = adapter
         self._journal = journal
+        self._spawn = spawn
+        self._on_new_load = on_new_load
 
-    def run(self, load: Load) -> None:
-        """Carry one load to its end, and on until its process is gone."""
+    # Requests, from any thread
+
+    def start(self, model_id: str, by: str, force: bool = False) -> tuple[LoadResource, bool]:
+        """Load a model, or join the load that runs or is done: (the load, whether it is a new one).
+
+        Returns once the load's first event was emitted: a client that asks next finds it queued or loading.
+        Raises ``invalid_id``, ``queue_full``, ``wrong_state`` while the model is being unloaded.
+        """
+        parse_model_id(model_id)
+        journal = self._journal()
+        with self._lock:
+            if self.is_closing:
+                raise ModelhubError("shutting_down")
+            load = self._loads.get(model_id)
+            if load is not None and load.state == State.UNLOADING:
+                why, todo = "It is being unloaded.", "Try again in a moment."
+                raise wrong_state(model_id, load.state, why, todo)
+            is_new = load is None or load.state not in (*ACTIVE, State.READY)
+            if load is None or is_new:
+                load = Load(new_row(secrets.token_hex(8), model_id, by), force)
+                self._queue.join(load)
+                self._loads[model_id] = load
+                journal.add(load.row)
+                self._on_new_load(model_id)
+        if is_new:
+            self._spawn(self._run, load)
+        load.announced.wait(_PATIENCE_S)
+        return self._resource(load), is_new
+
+    def cancel(self, load_id: str, by: str) -> LoadResource:
+        """Cancel a load that waits or runs, and wait until its end was emitted.
+
+        Raises ``wrong_state`` for a load that has ended, ``unknown_load``.
+        """
+        with self._lock:
+            load = self.find(load_id)
+            if load is None:
+                row = self._journal().load(load_id)
+                if row is None:
+                    raise ModelhubError("unknown_load", id=load_id)
+                raise _has_ended(row["model_id"], row["state"])
+            if load.state not in ACTIVE:
+                raise _has_ended(load.model_id, load.state)
+            load.cancelled_by = load.cancelled_by or by
+            self._queue.leave(load)
+            worker = load.worker
+        load.wakeup.set()
+        if worker is not None:
+            worker.kill()
+        load.ended.wait(_PATIENCE_S)
+        return self._resource(load)
+
+    def unload(self, model_id: str, by: str) -> Snapshot:
+        """Have a ready model leave memory, and wait for its process to exit.
+
+        Returns the model's state with the receipt: memory before, after and freed, in bytes. Raises
+        ``wrong_state`` for a model that is not in memory.
+        """
+        load = self.loaded(model_id, also=State.UNLOADING)
+        before = self._memory_bytes()
+        with self._lock:
+            if load.state == State.READY:
+                load.state, load.unloaded_by, load.memory_before = State.UNLOADING, by, before
+                self._adapter.unloading(model_id)
+        if load.worker is not None:
+            load.worker.kill()
+        load.process_exited.wait(_PATIENCE_S)
+        return load.receipt or self._adapter.snapshot(model_id)
+
+    def close(self) -> None:
+        """Refuse new loads, and record how far the running ones came: they end as interrupted."""
+        with self._lock:
+            self.is_closing = True
+            for load in self._loads.values():
+                timeline = self._adapter.timeline(load.load_id, load.model_id)
+                if timeline is not None:
+                    snapshot = self._adapter.snapshot(load.model_id)
+                    progress = {"seconds": snapshot["elapsed"], "steps": snapshot["steps"]}
+                    values = {**progress, "ended_at": time.time(), "timeline": timeline}
+                    self._journal().update(load.load_id, values)
+
+    # What there is
+
+    def find(self, load_id: str) -> Load | None:
+        """A load of this run that is the latest of its model."""
+        return next((load for load in list(self._loads.values()) if load.load_id == load_id), None)
+
+    def budget(self) -> Budget:
+        """Memory use by owner, and what a new load may take."""
+        return compute_budget(
+            MemoryUse(load.state, self._adapter.snapshot(load.model_id).get("memory"), load.reserved_bytes)
+            for load in list(self._loads.values())
+        )
+
+    def knows(self, model_id: str) -> bool:
+        """Whether the model is on this machine or was requested; raises ``invalid_id``."""
+        parse_model_id(model_id)
+        return self._adapter.knows(model_id) or self._catalogue.find(model_id) is not None
+
+    def loaded(self, model_id: str, also: State = State.READY) -> Load:
+        """The load of a model that is ready (or ``also``); raises ``wrong_state`` or ``unknown_model``."""
+        load = self._loads.get(model_id)
+        if load is None or load.state not in (State.READY, also):
+            if not self.knows(model_id):
+                raise ModelhubError("unknown_model", id=model_id)
+            state = self._adapter.snapshot(model_id)["state"]
+            raise wrong_state(model_id, state, "It is not in memory.", "Load it first.")
+        return load
+
+    def _resource(self, load: Load) -> LoadResource:
+        return load_resource(load.row, self._adapter.snapshot(load.model_id))
+
+    # The thread of one load
+
+    def _run(self, load: Load) -> None:
+        """Carry one load to its end, and on until its process has exited."""
         failure: ModelhubError | None = None
-        facts: dict[str, Any] = {}
+        facts: Facts | None = None
         try:
-            if self._wait_for_turn(load):
-                facts = self._follow(load)
+            if self._wait_for_slot(load):
+                facts = self._load(load)
         except ModelhubError as error:
             failure = error
         except Exception:
             log.exception("Following the load of %s failed", load.model_id)
             failure = ModelhubError("internal")
         self._end(load, facts, failure)
-        if load.state == "ready" and load.worker is not None:
+        if load.state == State.READY and load.worker is not None:
             self._release(load)
             load.worker.serve()
             self._leave(load)
@@ -80,136 +198,123 @@ class Runner:
             sweep(self._settings.demo_dir)
         load.reserved_bytes = 0
         self._release(load)
-        load.gone.set()
+        load.process_exited.set()
 
-    def _wait_for_turn(self, load: Load) -> bool:
+    def _wait_for_slot(self, load: Load) -> bool:
         """Wait in the queue; False when the load was cancelled there."""
-        told = None
-        while not load.turn and load.cancelled_by is None:
-            position = self.queue.position(load)
-            if position is not None and position != told:
-                told = position
+        announced = None
+        while not load.may_run and load.cancelled_by is None:
+            position = self._queue.position(load)
+            if position is not None and position != announced:
+                announced = position
                 self._adapter.queued(load.model_id, load.load_id, position)
-                load.told.set()
-            load.wake.wait()
-            load.wake.clear()
+                load.announced.set()
+            load.wakeup.wait()
+            load.wakeup.clear()
         return load.cancelled_by is None
 
-    def _follow(self, load: Load) -> dict[str, Any]:
-        """Have a worker load the model and tell each checkpoint; answers the facts of the loaded model."""
-        load.state = "loading"
-        self._record(load, state="loading", started_at=time.time())
+    def _load(self, load: Load) -> Facts | None:
+        """Have a worker load the model and emit each checkpoint; None where the load was cancelled."""
+        load.state = State.LOADING
+        self._record(load, {"state": load.state, "started_at": time.time()})
         entry = self._catalogue.find(load.model_id)
-        wait_s = self._launcher.expected_wait_s()
-        self._adapter.started(load.model_id, load.load_id, entry.size_bytes if entry else None, wait_s)
-        load.told.set()
-        if wait_s:
-            detail = "The server has just started: importing torch and transformers."
-            self._adapter.emit_progress(load.model_id, *checkpoint(1, detail=detail))
-        with self.lock:
+        size_bytes = entry.size_bytes if entry else None
+        announce(self._adapter, self._launcher, load.model_id, load.load_id, size_bytes)
+        load.announced.set()
+        with self._lock:
             load.worker = self._launcher.worker()
-        checkpoints = load.worker.load(
-            spec_of(self._settings, load.model_id, load.force), lambda need: self._admit(load, need)
+        return follow(
+            self._adapter,
+            load.worker,
+            load_spec(self._settings, load.model_id, load.force),
+            lambda need_bytes: self._admit(load, need_bytes),
+            lambda: load.cancelled_by is not None,
         )
-        while True:
-            if load.cancelled_by is not None:
-                return {}
-            try:
-                news = next(checkpoints)
-            except StopIteration as end:
-                facts: dict[str, Any] = end.value
-                return facts
-            if news is None:
-                self._adapter.tick(load.model_id)
-            else:
-                self._adapter.emit_progress(load.model_id, *news)
 
-    def _end(self, load: Load, facts: dict[str, Any], failure: ModelhubError | None) -> None:
-        """Decide how the load ended, and tell it."""
-        if self.closing:
+    def _admit(self, load: Load, need_bytes: int) -> None:
+        """Reserve memory for a load; raises ``no_memory`` with the numbers."""
+        with self._lock:
+            others = sum(other.reserved_bytes for other in self._loads.values() if other is not load)
+            if not load.force:
+                check_fits(load.model_id, need_bytes, free_for_load(others))
+            load.reserved_bytes = need_bytes
+
+    def _end(self, load: Load, facts: Facts | None, failure: ModelhubError | None) -> None:
+        """Decide how the load ended, record it and emit it."""
+        with self._lock:
+            load.state = self._final_state(load, failure)
+        if load.state == State.INTERRUPTED:
             failure = ModelhubError("interrupted", id=load.model_id)
-        with self.lock:
-            if load.cancelled_by is not None and not self.closing:
-                load.state = "cancelled"
-            else:
-                load.state = "failed" if failure is not None else "ready"
-        if load.state == "cancelled":
+
+        def record(payload: Snapshot, timeline: Timeline | None) -> None:
+            self._record(load, {**end_values(payload), "ended_by": load.cancelled_by})
+            self._journal().update(load.load_id, {"timeline": timeline})
+
+        if load.state == State.CANCELLED:
             if not self._adapter.is_open(load.model_id):
                 self._adapter.queued(load.model_id, load.load_id, 1)
-            self._adapter.cancelled(load.model_id, load.cancelled_by or load.by, self._keeper(load))
+            self._adapter.cancelled(load.model_id, load.cancelled_by or load.row["by"], record)
         elif failure is not None:
-            self._adapter.failed(load.model_id, failure, self._keeper(load))
-        else:
+            self._adapter.failed(load.model_id, failure, record, load.state)
+        elif facts is not None:
             if load.worker is not None:
                 load.reserved_bytes = load.worker.mapped_bytes
-            self._adapter.completed(load.model_id, facts, self._keeper(load))
-        load.told.set()
+            self._adapter.completed(load.model_id, facts, record)
+        load.announced.set()
         load.ended.set()
         self._launcher.prepare()
 
-    def _keeper(self, load: Load) -> Callable[[dict[str, Any]], None]:
-        """Writes the end of a load into the journal."""
-
-        def keep(payload: dict[str, Any]) -> None:
-            state = "interrupted" if self.closing else load.state
-            values = {"state": state, "ended_at": time.time(), "seconds": payload["elapsed"]}
-            values |= {name: payload.get(name) for name in _KEPT_AT_THE_END}
-            self._record(load, **values, ended_by=load.cancelled_by)
-            self._journal().update(load.load_id, timeline=payload["timeline"])
-
-        return keep
+    def _final_state(self, load: Load, failure: ModelhubError | None) -> State:
+        if self.is_closing:
+            return State.INTERRUPTED
+        if load.cancelled_by is not None:
+            return State.CANCELLED
+        return State.READY if failure is None else State.FAILED
 
     def _leave(self, load: Load) -> None:
-        """The process of a ready model has ended, asked to or not: tell it, with the receipt."""
+        """The process of a ready model has exited, on request or not: emit it, with the receipt."""
         worker = load.worker
         assert worker is not None  # noqa: S101 - a ready load has one
         worker.close()
         load.reserved_bytes = 0
         error = None if load.unloaded_by is not None else worker.exit_error(load.model_id)
-        before, after = load.memory_before, self.memory_bytes()
+        before, after = load.memory_before, self._memory_bytes()
         freed = None if before is None or after is None else max(0, before - after)
-        receipt = {"memory_before": before, "memory_after": after, "freed": freed, "by": load.unloaded_by}
-        if self.closing:
+        receipt: Receipt = {
+            "memory_before": before,
+            "memory_after": after,
+            "freed": freed,
+            "by": load.unloaded_by,
+        }
+        if self.is_closing:
             return
-        with self.lock:
-            load.state = "absent" if error is None else "failed"
+        with self._lock:
+            load.state = State.ABSENT if error is None else State.FAILED
 
-        def keep(payload: dict[str, Any]) -> None:
-            self._record(load, state="unloaded", error=payload["error"])
+        def record(payload: Snapshot, _: Timeline | None) -> None:
+            self._record(load, {"state": State.UNLOADED, "error": payload["error"]})
 
-        load.receipt = self._adapter.unloaded(load.model_id, load.load_id, receipt, error, keep)
-
-    def _admit(self, load: Load, need_bytes: int) -> None:
-        """Reserve memory for a load; raises ``no_memory`` with the numbers.
-
-        Weights mapped from files count as page cache, which the system calls available: they stay reserved as
-        long as the model is loaded.
-        """
-        with self.lock:
-            others = sum(other.reserved_bytes for other in self.loads.values() if other is not load)
-            free = max(0, memory.free_bytes() - others)
-            if need_bytes > free and not load.force:
-                raise ModelhubError(
-                    "no_memory", id=load.model_id, needed=units.size(need_bytes), free=units.size(free)
-                )
-            load.reserved_bytes = need_bytes
+        load.receipt = self._adapter.unloaded(load.model_id, load.load_id, receipt, error, record)
 
     def _release(self, load: Load) -> None:
-        with self.lock:
-            self.queue.release(load)
+        with self._lock:
+            self._queue.release(load)
 
-    def _record(self, load: Load, **values: Any) -> None:
-        load.row |= values
-        self._journal().update(load.load_id, **values)
+    def _record(self, load: Load, values: dict[str, object]) -> None:
+        load.row = {**load.row, **values}  # type: ignore[typeddict-item]
+        self._journal().update(load.load_id, values)
 
-    def ledger(self) -> Ledger:
-        """Whose the memory is, and what a new load may take."""
-        return draw_up(
-            Holding(load.state, self._adapter.snapshot(load.model_id).get("memory"), load.reserved_bytes)
-            for load in list(self.loads.values())
-        )
-
-    def memory_bytes(self) -> int | None:
+    def _memory_bytes(self) -> int | None:
         """What modelhub's processes hold together."""
         workers = self._launcher.memory_bytes()
         return None if workers is None else workers + memory.process_memory(os.getpid()).total
+
+
+def wrong_state(model_id: str, state: State, why: str, todo: str) -> ModelhubError:
+    """The error for a request that the model's state does not allow."""
+    return ModelhubError("wrong_state", id=model_id, state=state, why=why, todo=todo)
+
+
+def _has_ended(model_id: str, state: State) -> ModelhubError:
+    todo = "Unload the model instead." if state == State.READY else "There is nothing to cancel."
+    return wrong_state(model_id, state, "That load has ended.", todo)

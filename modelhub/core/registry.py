@@ -1,46 +1,54 @@
-"""The hub: what there is, and what can be done with it: load, join, cancel, unload, predict."""
+"""The registry: the models of one server, their loads and the memory they use."""
 
 from __future__ import annotations
 
-import secrets
 import sqlite3
-import time
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from modelhub.config import Settings
-from modelhub.core.budget import Ledger
+from modelhub.core.budget import Budget
 from modelhub.core.catalogue import Catalogue
+from modelhub.core.follow import load_spec
 from modelhub.core.journal import Journal
-from modelhub.core.lifecycle import Runner, spec_of
-from modelhub.core.load import ACTIVE, Load
-from modelhub.core.preview import Planner
+from modelhub.core.lifecycle import Lifecycle, wrong_state
+from modelhub.core.load import load_resource
+from modelhub.core.preview import Previewer
 from modelhub.demos import sweep
 from modelhub.errors import ModelhubError
-from modelhub.model_ids import parse_model_id
+from modelhub.payloads import LoadResource, ModelResource, PreviewResource, Readiness, Snapshot, Timeline
 from modelhub.progress.adapter import Emit, ProgressAdapter
-from modelhub.progress.trace import Trace
+from modelhub.states import OCCUPYING, Outcome, State
 from modelhub.workers.launcher import Launcher
 
-_PATIENCE_S = 10.0  # how long a request waits for a process to be gone
 
+class Registry:
+    """The models of one server; ``lifecycle`` loads, cancels and unloads them.
 
-class Hub:
-    """The models of one server. ``spawn`` starts a green thread; ``emit`` tells an event to rooms.
-
-    Every method may block the thread that calls it, never the process; all raise ModelhubError.
+    ``spawn(function, *args)`` starts a green thread; ``emit`` sends an event to Socket.IO rooms. Nothing is
+    started before ``start``, ``close`` ends every process. Every method may block the thread that calls it,
+    never the process; all raise ModelhubError.
     """
 
-    def __init__(self, settings: Settings, spawn: Callable[..., Any], emit: Emit) -> None:
+    def __init__(self, settings: Settings, spawn: Callable[..., object], emit: Emit) -> None:
         self.settings = settings
-        self._catalogue = Catalogue(settings.models_dir)
-        self.launcher = Launcher(self._catalogue.model_types)
-        self._planner = Planner(self._catalogue, self.launcher)
+        self.catalogue = Catalogue(settings.models_dir)
+        self.launcher = Launcher(self.catalogue.model_types)
         self.adapter = ProgressAdapter(emit, settings.stall_seconds)
-        self._spawn = spawn
-        self._runner = Runner(settings, self._catalogue, self.launcher, self.adapter, lambda: self.journal)
-        self._interrupted: dict[str, dict[str, Any]] = {}  # model id -> why its load of an earlier run ended
-        self.at_start: list[Callable[[], None]] = []  # what else is to be done once the data folder is ours
+        self._previewer = Previewer(self.catalogue, self.launcher)
+        self.lifecycle = Lifecycle(
+            settings,
+            self.catalogue,
+            self.launcher,
+            self.adapter,
+            lambda: self.journal,
+            spawn,
+            on_new_load=self._previewer.forget,
+        )
+        self.on_start: list[Callable[[], None]] = []  # called once the data folder is this server's
+        self.on_close: list[Callable[[], None]] = []  # called when the server is about to end
+        self._starting = threading.Lock()
         self._journal: Journal | None = None
 
     @property
@@ -57,12 +65,12 @@ class Hub:
         return self._journal
 
     def start(self) -> None:
-        """Open the journal, warm the zygote up, load the boot list. Done once; called again it does nothing.
+        """Open the journal, warm the zygote up, load the boot list. Calling it again does nothing.
 
         Raises ModelhubError ``already_running`` when another server uses the data folder, ``bad_setting``
         when the folder cannot be used.
         """
-        with self._runner.lock:
+        with self._starting:
             if self._journal is not None:
                 return
             try:
@@ -73,218 +81,111 @@ class Hub:
                     "bad_setting", setting="MODELHUB_DATA_DIR", value=folder, why=f"{error}."
                 ) from error
         sweep(self.settings.demo_dir)
-        for do in self.at_start:
-            do()
+        for hook in self.on_start:
+            hook()
         self._journal.interrupt()
-        newest = {row["model_id"]: row for row in reversed(self._journal.loads(limit=1000))}
-        self._interrupted = {
-            model_id: row["error"] for model_id, row in newest.items() if row["state"] == "interrupted"
-        }
+        for model_id, reason in self._journal.interrupted().items():
+            self.adapter.restore_interrupted(model_id, reason)
         self.launcher.start()
         for model_id in self.settings.preload:
-            self.request(model_id, by="preload")
+            self.lifecycle.start(model_id, by="preload")
 
     def close(self) -> None:
-        """End every process and mark what was loading as interrupted."""
-        with self._runner.lock:
-            self._runner.closing = True
-            journal = self._journal
-            if journal is not None:
-                self._keep_unfinished(journal)
-        self.adapter.stopping(ModelhubError("shutting_down"))
+        """End every process; loads that are running end as interrupted."""
+        self.lifecycle.close()
+        for hook in self.on_close:
+            hook()
         self.launcher.close()
-        if journal is not None:
-            journal.interrupt()
-            journal.close()
-
-    def _keep_unfinished(self, journal: Journal) -> None:
-        """How far the loads under way had come: their page is to tell it after the restart."""
-        for load in self._runner.loads.values():
-            timeline = self.adapter.timeline(load.load_id, load.model_id)
-            if timeline is not None:
-                snapshot = self.snapshot(load.model_id)
-                values = {"seconds": snapshot["elapsed"], "steps": snapshot["steps"], "timeline": timeline}
-                journal.update(load.load_id, ended_at=time.time(), **values)
-
-    # What there is
-
-    def models(self) -> list[dict[str, Any]]:
-        """Every model that is here or was asked for, by id."""
-        known = {*self._catalogue.entries(), *self.adapter.known(), *self._interrupted}
-        ledger = self.ledger()
-        return [self._model_resource(model_id, ledger) for model_id in sorted(known, key=str.lower)]
-
-    def model(self, model_id: str) -> dict[str, Any]:
-        """One model; raises ``unknown_model`` where nothing is known of it."""
-        if not self.knows(model_id):
-            raise ModelhubError("unknown_model", id=model_id)
-        return self._model_resource(model_id, self.ledger())
-
-    def trace(self, model_id: str) -> Trace:
-        """What is kept of the model's latest load: its story, and its rate over time."""
-        return self.adapter.trace(model_id)
-
-    def ledger(self) -> Ledger:
-        """Whose the memory is, and what a new load may take."""
-        return self._runner.ledger()
+        if self._journal is not None:
+            self._journal.interrupt()
+            self._journal.close()
 
     def knows(self, model_id: str) -> bool:
-        """Whether the model is here or was asked for; raises ``invalid_id``."""
-        parse_model_id(model_id)
-        is_told = self.adapter.knows(model_id) or model_id in self._interrupted
-        return is_told or self._catalogue.find(model_id) is not None
+        """Whether the model is on this machine or was requested; raises ``invalid_id``."""
+        return self.lifecycle.knows(model_id)
 
-    def snapshot(self, model_id: str) -> dict[str, Any]:
-        """The full state of a model: the payload of its latest event, as of now.
+    def models(self) -> list[ModelResource]:
+        """Every model that is on this machine or was requested, by id."""
+        known = {*self.catalogue.entries(), *self.adapter.known()}
+        budget = self.budget()
+        return [self._model_resource(model_id, budget) for model_id in sorted(known, key=str.lower)]
 
-        One that was loading when an earlier run of the server ended is absent, with that as its ``error``.
-        """
-        snapshot = self.adapter.snapshot(model_id)
-        if snapshot["seq"] == 0 and model_id in self._interrupted:
-            return {**snapshot, "error": self._interrupted[model_id]}
-        return snapshot
+    def model(self, model_id: str) -> ModelResource:
+        """One model; raises ``unknown_model``."""
+        if not self.knows(model_id):
+            raise ModelhubError("unknown_model", id=model_id)
+        return self._model_resource(model_id, self.budget())
 
-    def load(self, load_id: str) -> dict[str, Any]:
+    def snapshot(self, model_id: str) -> Snapshot:
+        """The full state of a model: the payload of its latest event, as of now."""
+        return self.adapter.snapshot(model_id)
+
+    def load(self, load_id: str) -> LoadResource:
         """One load of this run or an earlier one; raises ``unknown_load``."""
-        for load in self._runner.loads.values():
-            if load.load_id == load_id:
-                return self._load_resource(load.row)
-        row = self.journal.load(load_id)
+        load = self.lifecycle.find(load_id)
+        row = self.journal.load(load_id) if load is None else load.row
         if row is None:
             raise ModelhubError("unknown_load", id=load_id)
-        return self._load_resource(row)
+        return load_resource(row, self.snapshot(row["model_id"]))
 
     def loads(
-        self, model_id: str | None = None, outcome: str | None = None, limit: int = 50, offset: int = 0
-    ) -> list[dict[str, Any]]:
+        self, model_id: str | None = None, outcome: Outcome | None = None, limit: int = 50, offset: int = 0
+    ) -> list[LoadResource]:
         """The newest loads first, of one model or of all, with one outcome or with any."""
-        return [self._load_resource(row) for row in self.journal.loads(model_id, outcome, limit, offset)]
+        rows = self.journal.loads(model_id, outcome, limit, offset)
+        return [load_resource(row, self.snapshot(row["model_id"])) for row in rows]
 
-    def timeline(self, load: dict[str, Any]) -> dict[str, Any] | None:
-        """When the steps of a load began, its bytes over time and its stalls, so far; None if not known."""
+    def timeline(self, load: LoadResource) -> Timeline | None:
+        """The timeline of a load, so far; None where none was kept."""
         running = self.adapter.timeline(load["load_id"], load["model_id"])
         return running or self.journal.timeline(load["load_id"])
 
-    def plan(self, model_id: str) -> dict[str, Any]:
-        """What a load would bring and need, without starting it; raises as the load itself would."""
-        plan = self._planner.plan(spec_of(self.settings, model_id))
-        ledger = self.ledger()
-        fits = ledger.fits(plan["size_bytes"])
-        return {"id": model_id, **plan, "free_bytes": ledger.free, "fits": fits}
+    def budget(self) -> Budget:
+        """Memory use by owner, and what a new load may take."""
+        return self.lifecycle.budget()
 
-    def readiness(self) -> dict[str, Any]:
+    def preview(self, model_id: str) -> PreviewResource:
+        """What a load would bring and need, without starting it; raises as the load itself would."""
+        preview = self._previewer.preview(load_spec(self.settings, model_id))
+        budget = self.budget()
+        fits = budget.fits(preview["size_bytes"])
+        return {**preview, "id": model_id, "free_bytes": budget.free, "fits": fits}
+
+    def readiness(self) -> Readiness:
         """Whether new loads start at once and the boot list is loaded, and how far that is."""
         preload = {model_id: self.snapshot(model_id)["state"] for model_id in self.settings.preload}
         workers = self.launcher.status()
-        ready = workers["state"] == "warm" and all(state == "ready" for state in preload.values())
-        return {"ready": ready and not self._runner.closing, "workers": workers, "preload": preload}
-
-    # What can be done
-
-    def request(self, model_id: str, by: str, force: bool = False) -> tuple[dict[str, Any], bool]:
-        """Load a model, or join the load that runs or is done: (load resource, whether it is a new load).
-
-        Answers when the load's first event was told: whoever asks after it finds the model queued or loading.
-        """
-        load, is_new = self._join_or_make(model_id, by, force)
-        load.told.wait(_PATIENCE_S)
-        return self._load_resource(load.row), is_new
-
-    def _join_or_make(self, model_id: str, by: str, force: bool) -> tuple[Load, bool]:
-        parse_model_id(model_id)
-        journal = self.journal
-        with self._runner.lock:
-            if self._runner.closing:
-                raise ModelhubError("shutting_down")
-            current = self._runner.loads.get(model_id)
-            if current is not None and current.state in (*ACTIVE, "ready"):
-                return current, False
-            if current is not None and current.state == "unloading":
-                raise _wrong_state(
-                    model_id, "unloading", "It leaves memory just now.", "Try again in a moment."
-                )
-            self._planner.forget(model_id)
-            load = Load(secrets.token_hex(8), model_id, by, force)
-            self._runner.queue.join(load)
-            self._runner.loads[model_id] = load
-            journal.add(load.load_id, model_id, by)
-            load.row = journal.load(load.load_id) or {"load_id": load.load_id, "model_id": model_id}
-        self._spawn(self._runner.run, load)
-        return load, True
-
-    def cancel(self, load_id: str, by: str) -> dict[str, Any]:
-        """Cancel a load that waits or runs, and wait until its end was told."""
-        with self._runner.lock:
-            load = next((load for load in self._runner.loads.values() if load.load_id == load_id), None)
-            if load is None:
-                past = self.load(load_id)
-                raise _wrong_state(
-                    past["model_id"], past["state"], "That load has ended.", "There is nothing to cancel."
-                )
-            if load.state not in ACTIVE:
-                todo = "Unload the model instead." if load.state == "ready" else "There is nothing to cancel."
-                raise _wrong_state(load.model_id, load.state, "That load has ended.", todo)
-            load.cancelled_by = load.cancelled_by or by
-            self._runner.queue.leave(load)
-            worker = load.worker
-        load.wake.set()
-        if worker is not None:
-            worker.kill()
-        load.ended.wait(_PATIENCE_S)
-        return self._load_resource(load.row)
-
-    def unload(self, model_id: str, by: str) -> dict[str, Any]:
-        """Let a ready model leave memory; answers the receipt: memory before, after, freed (bytes)."""
-        load = self._ready_load(model_id, also="unloading")
-        before = self._runner.memory_bytes()
-        with self._runner.lock:
-            if load.state == "ready":
-                load.state, load.unloaded_by, load.memory_before = "unloading", by, before
-                self.adapter.unloading(model_id)
-        if load.worker is not None:
-            load.worker.kill()
-        load.gone.wait(_PATIENCE_S)
-        return load.receipt or self.snapshot(model_id)
+        ready = workers["state"] == "warm" and all(state == State.READY for state in preload.values())
+        return {"ready": ready and not self.lifecycle.is_closing, "workers": workers, "preload": preload}
 
     def predict(self, model_id: str, inputs: Any, parameters: dict[str, Any]) -> bytes:
-        """Run one prediction in the model's process; answers JSON text as the API sends it."""
-        load = self._ready_load(model_id)
+        """Run one prediction in the model's process; return a ``payloads.Prediction`` as JSON text.
+
+        Raises ``wrong_state`` for a model that is not in memory, ``bad_inputs``, ``prediction_failed``.
+        """
+        load = self.lifecycle.loaded(model_id)
         assert load.worker is not None  # noqa: S101 - a ready load has one
         try:
             ok, body = load.worker.predict(model_id, inputs, parameters)
         except ModelhubError:
             if load.unloaded_by is None:
                 raise
-            raise _wrong_state(model_id, "absent", "It was unloaded meanwhile.", "Load it again.") from None
+            why = "It was unloaded meanwhile."
+            raise wrong_state(model_id, State.ABSENT, why, "Load it again.") from None
         if not ok:
             raise ModelhubError.from_json(body)
         return body
 
-    def _ready_load(self, model_id: str, also: str = "ready") -> Load:
-        load = self._runner.loads.get(model_id)
-        if load is None or load.state not in ("ready", also):
-            state = self.model(model_id)["state"]
-            raise _wrong_state(model_id, state, "It is not in memory.", "Load it first.")
-        return load
-
-    def _model_resource(self, model_id: str, ledger: Ledger) -> dict[str, Any]:
-        entry = self._catalogue.find(model_id)
+    def _model_resource(self, model_id: str, budget: Budget) -> ModelResource:
+        entry = self.catalogue.find(model_id)
         snapshot = self.snapshot(model_id)
-        is_here = snapshot["state"] in ("loading", "ready", "unloading")
+        is_loaded = snapshot["state"] in OCCUPYING
         return {
             "id": model_id,
             "source": entry.source if entry else "hub",
             "size_bytes": entry.size_bytes if entry else None,
-            "fits": None if is_here or entry is None else ledger.fits(entry.size_bytes),
+            "fits": None if entry is None or is_loaded else budget.fits(entry.size_bytes),
             "random_weights": entry is not None and entry.source == "demo",
             "state": snapshot["state"],
             "snapshot": snapshot,
         }
-
-    def _load_resource(self, row: dict[str, Any]) -> dict[str, Any]:
-        snapshot = self.snapshot(row["model_id"])
-        return {**row, "snapshot": snapshot if snapshot["load_id"] == row["load_id"] else None}
-
-
-def _wrong_state(model_id: str, state: str, why: str, todo: str) -> ModelhubError:
-    return ModelhubError("wrong_state", id=model_id, state=state, why=why, todo=todo)

@@ -1,4 +1,4 @@
-"""How loads came out: the outcomes that one can ask for, and the figures of each model over many loads."""
+"""Statistics of each model over many loads: counts by outcome, success rate, times and rates."""
 
 from __future__ import annotations
 
@@ -7,31 +7,25 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-OUTCOMES: dict[str, tuple[str, ...]] = {
-    "completed": ("ready", "unloaded"),
-    "failed": ("failed",),
-    "cancelled": ("cancelled",),
-    "interrupted": ("interrupted",),
-    "running": ("queued", "loading"),
-}
-_OUTCOME_OF = {state: outcome for outcome, states in OUTCOMES.items() for state in states}
+from modelhub.states import OUTCOME_OF_STATE, Outcome, State
 
 
 class Result(NamedTuple):
-    """What the figures are made of: one load. ``bytes`` are those of its weights."""
+    """One load, as far as the statistics need it. ``bytes`` are those of its weights."""
 
     model_id: str
-    state: str
+    state: State
     seconds: float | None
     bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFigures:
-    """The loads of one model. Times (seconds) and rate (bytes a second) are of the completed ones.
+class ModelStatistics:
+    """The loads of one model. Times (seconds) and rate (bytes a second) are those of the completed ones.
 
-    ``success_rate`` is completed / (completed + failed + interrupted): a load that somebody cancelled is
-    neither. The rate of a load is the size of its weights over the whole time it took. None is not known.
+    ``success_rate`` is completed / (completed + failed + interrupted): a cancelled load is neither a success
+    nor a failure. The rate of a load is the size of its weights over the whole time it took. None is not
+    known.
     """
 
     model_id: str
@@ -47,13 +41,8 @@ class ModelFigures:
     rate_median: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """As REST answers it."""
+        """The fields by name, as REST returns them."""
         return asdict(self)
-
-
-def outcome_of(state: str) -> str:
-    """The outcome that a state in the journal stands for."""
-    return _OUTCOME_OF[state]
 
 
 def mean_rate(bytes_: int | None, seconds: float | None) -> float | None:
@@ -61,27 +50,27 @@ def mean_rate(bytes_: int | None, seconds: float | None) -> float | None:
     return bytes_ / seconds if bytes_ and seconds else None
 
 
-def figures(results: Iterable[Result]) -> list[ModelFigures]:
-    """The figures of each model, in the order in which the models come first."""
+def compute_statistics(results: Iterable[Result]) -> list[ModelStatistics]:
+    """The statistics of each model, in the order in which the models first appear."""
     by_model: dict[str, list[Result]] = {}
     for result in results:
         by_model.setdefault(result.model_id, []).append(result)
-    return [_figures_of(model_id, own) for model_id, own in by_model.items()]
+    return [_statistics_of(model_id, own) for model_id, own in by_model.items()]
 
 
-def _figures_of(model_id: str, results: list[Result]) -> ModelFigures:
-    counts = dict.fromkeys(OUTCOMES, 0)
-    for result in results:
-        counts[outcome_of(result.state)] += 1
-    decided = counts["completed"] + counts["failed"] + counts["interrupted"]
-    completed = [result for result in results if outcome_of(result.state) == "completed"]
+def _statistics_of(model_id: str, results: list[Result]) -> ModelStatistics:
+    outcomes = [OUTCOME_OF_STATE[result.state] for result in results]
+    completed = [
+        result for result, outcome in zip(results, outcomes, strict=True) if outcome == Outcome.COMPLETED
+    ]
+    decided = sum(outcomes.count(one) for one in (Outcome.COMPLETED, Outcome.FAILED, Outcome.INTERRUPTED))
     times = [result.seconds for result in completed if result.seconds is not None]
     rates = [rate for result in completed if (rate := mean_rate(result.bytes, result.seconds)) is not None]
-    return ModelFigures(
+    return ModelStatistics(
         model_id,
         len(results),
-        **counts,
-        success_rate=counts["completed"] / decided if decided else None,
+        **{outcome.value: outcomes.count(outcome) for outcome in Outcome},
+        success_rate=len(completed) / decided if decided else None,
         seconds_median=statistics.median(times) if times else None,
         seconds_p90=_p90(times),
         rate_median=statistics.median(rates) if rates else None,
@@ -89,7 +78,7 @@ def _figures_of(model_id: str, results: list[Result]) -> ModelFigures:
 
 
 def _p90(values: list[float]) -> float | None:
-    """The value below which nine tenths lie, between neighbours where it falls between them."""
+    """The value below which nine tenths lie, interpolated between neighbours."""
     if len(values) < 2:
         return values[0] if values else None
     return statistics.quantiles(values, n=10, method="inclusive")[8]

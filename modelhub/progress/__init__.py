@@ -1,1 +1,1 @@
-"""From checkpoint tuples to events: what is measured, what is estimated, what is told to whom."""
+"""From checkpoint tuples to events: validation, pace, the log of each model."""

@@ -1,6 +1,6 @@
-"""The progress adapter: checkpoint tuple in, validated full-state event out, to the model's room.
+"""The progress adapter: checkpoint tuple in, validated full-state event out, to the model's Socket.IO room.
 
-Nothing in here may break a load: what cannot be built or sent is a logged warning, and counted.
+Nothing here may break a load: what cannot be built or sent is a logged warning, and counted.
 """
 
 from __future__ import annotations
@@ -8,30 +8,32 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import cast
 
 from marshmallow import ValidationError
 
 from modelhub.checkpoints import Checkpoint
 from modelhub.errors import ModelhubError
+from modelhub.payloads import ErrorPayload, Facts, ProgressState, Receipt, Snapshot, Timeline
 from modelhub.progress.log import ModelLog, absent
 from modelhub.progress.schemas import check_checkpoint, check_event
 from modelhub.progress.trace import Trace
 from modelhub.progress.tracker import Tracker
+from modelhub.states import EventName, State
 
 log = logging.getLogger(__name__)
 DASHBOARD_ROOM = "dashboard"
-Emit = Callable[[str, dict[str, Any], list[str]], None]
-Keep = Callable[[dict[str, Any]], None]
+Emit = Callable[[EventName, Snapshot, list[str]], None]  # name, payload, Socket.IO rooms
+Record = Callable[[Snapshot, Timeline | None], None]
 
 
-def _keep_nothing(payload: dict[str, Any]) -> None:
-    """For ends that nobody writes down."""
+def _record_nothing(payload: Snapshot, timeline: Timeline | None) -> None:
+    """For loads that are kept in no journal."""
 
 
 def room_of(model_id: str) -> str:
-    """The name of the room in which a model's events are told."""
+    """The name of the Socket.IO room of a model's events."""
     return f"model:{model_id}"
 
 
@@ -44,12 +46,16 @@ class _OpenLoad:
 
 
 class ProgressAdapter:
-    """Keeps the log of every model and tells each event through ``emit(name, payload, rooms)``."""
+    """Keeps the log of every model and sends each event through ``emit(name, payload, rooms)``.
+
+    One thread at a time may report on a load: the one that runs it. Reading is safe from any thread.
+    ``stall_s`` is after how many seconds without news a load counts as stalled.
+    """
 
     def __init__(
         self, emit: Emit, stall_s: float = 10.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.epoch = secrets.token_hex(6)
+        self.epoch = secrets.token_hex(6)  # names this run of the server
         self.rejected = 0
         self._emit = emit
         self._stall_s = stall_s
@@ -57,15 +63,17 @@ class ProgressAdapter:
         self._logs: dict[str, ModelLog] = {}
         self._open: dict[str, _OpenLoad] = {}
 
+    # Reading
+
     def knows(self, model_id: str) -> bool:
-        """Whether anything was ever told of this model."""
+        """Whether there is anything to say about this model."""
         return model_id in self._logs
 
     def known(self) -> list[str]:
-        """The models of which anything was told."""
+        """The models that there is anything to say about."""
         return list(self._logs)
 
-    def snapshot(self, model_id: str) -> dict[str, Any]:
+    def snapshot(self, model_id: str) -> Snapshot:
         """The model's latest full state, with elapsed time and the like as they are now."""
         model_log = self._logs.get(model_id)
         if model_log is None:
@@ -75,8 +83,8 @@ class ProgressAdapter:
             return model_log.snapshot
         return {**model_log.snapshot, **load.tracker.state(self._clock())}
 
-    def timeline(self, load_id: str, model_id: str) -> dict[str, Any] | None:
-        """The timeline so far of a load that runs; None for any other."""
+    def timeline(self, load_id: str, model_id: str) -> Timeline | None:
+        """The timeline so far of a load that is running; None for any other."""
         load = self._open.get(model_id)
         if load is None or load.load_id != load_id or load.tracker is None:
             return None
@@ -87,28 +95,37 @@ class ProgressAdapter:
         return self._logs.setdefault(model_id, ModelLog(model_id, self.epoch))
 
     def trace(self, model_id: str) -> Trace:
-        """What is kept of the model's latest load for who comes late."""
+        """The story of the model's latest load."""
         return self._logs[model_id].trace if model_id in self._logs else Trace()
 
     def is_open(self, model_id: str) -> bool:
-        """Whether a load of the model has been told of and has not ended."""
+        """Whether a load of the model has been announced and has not ended."""
         return model_id in self._open
+
+    # Reporting
+
+    def restore_interrupted(self, model_id: str, error: ErrorPayload) -> None:
+        """The end of an earlier run of the server interrupted a load of this model; emits nothing."""
+        model_log = self.log_of(model_id)
+        model_log.snapshot = {**model_log.snapshot, "state": State.INTERRUPTED, "error": error}
 
     def queued(self, model_id: str, load_id: str, position: int) -> None:
         """A load waits; ``position`` 1 is the next to run."""
         self._open[model_id] = _OpenLoad(load_id)
-        self._publish("model_load_queued", model_id, load_id, "queued", {"queue_position": position})
+        changes = {"queue_position": position}
+        self._publish(EventName.QUEUED, model_id, load_id, State.QUEUED, changes)
 
     def started(
         self, model_id: str, load_id: str, model_bytes: int | None, first_step_s: float = 0.0
     ) -> None:
         """A load begins; ``model_bytes`` is the size of its weights where it is known already.
 
-        ``first_step_s`` is how long the process is expected to let wait for itself.
+        ``first_step_s`` is how long it is expected to wait for its process.
         """
         load = self._open[model_id] = _OpenLoad(load_id)
         load.tracker = Tracker(self._clock(), model_bytes, self._stall_s, first_step_s)
-        self._publish("model_load_started", model_id, load_id, "loading", load.tracker.state(self._clock()))
+        state = load.tracker.state(self._clock())
+        self._publish(EventName.STARTED, model_id, load_id, State.LOADING, state)
 
     def emit_progress(
         self,
@@ -120,7 +137,7 @@ class ProgressAdapter:
         unit: str | None = None,
         detail: str | None = None,
     ) -> None:
-        """Tell that the model's load has come to ``step``, or further in it. Never raises."""
+        """Report that the model's load has come to ``step``, or further in it. Never raises."""
         try:
             checkpoint = check_checkpoint(Checkpoint(step, message, done, size, unit, detail))
             load, tracker = self._running(model_id)
@@ -128,74 +145,77 @@ class ProgressAdapter:
         except Exception as error:
             self._reject(f"a checkpoint of {model_id}", error)
             return
-        for state in states:
-            self._publish("model_load_progress", model_id, load.load_id, "loading", state)
+        self._publish_progress(model_id, load.load_id, states)
 
     def tick(self, model_id: str) -> None:
-        """No checkpoint came: tell what was held back, or a sign of life, or a stall. Never raises."""
+        """No checkpoint came: emit what was held back, a sign of life, or a stall. Never raises."""
         try:
             load, tracker = self._running(model_id)
             states = tracker.tick(self._clock())
         except Exception as error:
             self._reject(f"a tick of {model_id}", error)
             return
-        for state in states:
-            self._publish("model_load_progress", model_id, load.load_id, "loading", state)
+        self._publish_progress(model_id, load.load_id, states)
 
-    def completed(self, model_id: str, facts: dict[str, Any], keep: Keep = _keep_nothing) -> dict[str, Any]:
+    def completed(self, model_id: str, facts: Facts, record: Record = _record_nothing) -> Snapshot:
         """The load ended well; ``facts`` are those of the loaded model.
 
-        ``keep``, here and below, gets the payload before anybody else: who asks at the news finds it kept. At
-        the end of a load it also has the ``timeline``, None if the load only waited.
+        ``record``, here and below, gets the payload before it is emitted, so that a client that reacts to the
+        event finds the end in the journal, and the timeline, None for a load that only waited.
         """
         state = self._final_state(model_id)
+        elapsed = state["elapsed"] if state else None
         ready = {"progress": 1.0, "percent": 100, "eta": None, "stalled_for": None, "detail": None}
-        return self._end(
-            "model_load_completed",
-            model_id,
-            "ready",
-            {**state, **ready},
-            {**facts, "seconds": state.get("elapsed")},
-            keep,
-        )
+        changes = {**(state or {}), **ready}
+        extras = {**facts, "seconds": elapsed}
+        return self._end(EventName.COMPLETED, model_id, State.READY, changes, extras, record)
 
-    def failed(self, model_id: str, error: ModelhubError, keep: Keep = _keep_nothing) -> dict[str, Any]:
-        """The load failed."""
-        state = self._final_state(model_id)
-        words = {**error.to_dict(), "step": state.get("step")}
-        return self._end("model_load_failed", model_id, "failed", {**state, "error": words}, {}, keep)
+    def failed(
+        self,
+        model_id: str,
+        error: ModelhubError,
+        record: Record = _record_nothing,
+        state: State = State.FAILED,
+    ) -> Snapshot:
+        """The load failed, or with ``state`` interrupted the server ends in the middle of it."""
+        progress = self._final_state(model_id)
+        step = progress["step"] if progress else None
+        changes = {**(progress or {}), "error": {**error.to_dict(), "step": step}}
+        return self._end(EventName.FAILED, model_id, state, changes, {}, record)
 
-    def cancelled(self, model_id: str, by: str, keep: Keep = _keep_nothing) -> dict[str, Any]:
-        """The load was cancelled; ``by`` says by whom."""
-        state = self._final_state(model_id)
-        return self._end("model_load_cancelled", model_id, "cancelled", state, {"by": by}, keep)
+    def cancelled(self, model_id: str, by: str, record: Record = _record_nothing) -> Snapshot:
+        """The load was cancelled; ``by`` is page, rest or cli."""
+        progress = self._final_state(model_id)
+        changes = {**(progress or {})}
+        return self._end(EventName.CANCELLED, model_id, State.CANCELLED, changes, {"by": by}, record)
 
     def unloading(self, model_id: str) -> None:
-        """The model is about to leave memory: the state changes, no event of its own is told."""
+        """The model is about to leave memory: the state changes, without an event of its own."""
         model_log = self.log_of(model_id)
-        model_log.snapshot = {**model_log.snapshot, "state": "unloading"}
+        model_log.snapshot = {**model_log.snapshot, "state": State.UNLOADING}
 
     def unloaded(
         self,
         model_id: str,
         load_id: str,
-        receipt: dict[str, Any],
+        receipt: Receipt,
         error: ModelhubError | None = None,
-        keep: Keep = _keep_nothing,
-    ) -> dict[str, Any]:
+        record: Record = _record_nothing,
+    ) -> Snapshot:
         """The model has left memory; with ``error`` where its process ended by itself."""
-        changes: dict[str, Any] = {}
+        changes: dict[str, object] = {}
         if error is not None:
             changes["error"] = {**error.to_dict(), "step": None}
-        state = "absent" if error is None else "failed"
-        return self._publish("model_unloaded", model_id, load_id, state, changes, receipt, keep)
-
-    def stopping(self, error: ModelhubError) -> None:
-        """Tell everybody that the server is about to end."""
-        try:
-            self._emit("server_stopping", {"epoch": self.epoch, **error.to_dict()}, [])
-        except Exception as failure:
-            log.warning("That the server stops could not be told: %s", failure)
+        state = State.ABSENT if error is None else State.FAILED
+        return self._publish(
+            EventName.UNLOADED,
+            model_id,
+            load_id,
+            state,
+            changes,
+            cast(Mapping[str, object], receipt),
+            lambda payload: record(payload, None),
+        )
 
     def _running(self, model_id: str) -> tuple[_OpenLoad, Tracker]:
         load = self._open.get(model_id)
@@ -203,55 +223,57 @@ class ProgressAdapter:
             raise LookupError("no load of this model is running")
         return load, load.tracker
 
-    def _final_state(self, model_id: str) -> dict[str, Any]:
-        """The running load's last state, what was held back told first; empty if it only waited."""
+    def _final_state(self, model_id: str) -> ProgressState | None:
+        """The last state of the running load, after emitting what was held back; None if it only waited."""
         load = self._open[model_id]
         if load.tracker is None:
-            return {}
+            return None
         now = self._clock()
-        for state in load.tracker.flush(now):
-            self._publish("model_load_progress", model_id, load.load_id, "loading", state)
+        self._publish_progress(model_id, load.load_id, load.tracker.flush(now))
         load.tracker.finish(now)
         return {**load.tracker.state(now), "eta": None, "stalled_for": None, "rate": None}
 
+    def _publish_progress(self, model_id: str, load_id: str, states: list[ProgressState]) -> None:
+        for state in states:
+            self._publish(EventName.PROGRESS, model_id, load_id, State.LOADING, state)
+
     def _end(
         self,
-        name: str,
+        name: EventName,
         model_id: str,
-        state: str,
-        changes: dict[str, Any],
-        extras: dict[str, Any],
-        keep: Keep,
-    ) -> dict[str, Any]:
+        state: State,
+        changes: Mapping[str, object],
+        extras: Mapping[str, object],
+        record: Record,
+    ) -> Snapshot:
         load = self._open.pop(model_id)
         timeline = None if load.tracker is None else load.tracker.timeline(self._clock())
-
-        def keep_all(payload: dict[str, Any]) -> None:
-            keep({**payload, "timeline": timeline})
-
-        return self._publish(name, model_id, load.load_id, state, changes, extras, keep_all)
+        return self._publish(
+            name, model_id, load.load_id, state, changes, extras, lambda payload: record(payload, timeline)
+        )
 
     def _publish(
         self,
-        name: str,
+        name: EventName,
         model_id: str,
         load_id: str,
-        state: str,
-        changes: dict[str, Any],
-        extras: dict[str, Any] | None = None,
-        keep: Keep = _keep_nothing,
-    ) -> dict[str, Any]:
+        state: State,
+        changes: Mapping[str, object],
+        extras: Mapping[str, object] | None = None,
+        record: Callable[[Snapshot], None] = lambda payload: None,
+    ) -> Snapshot:
         """Build an event over the absent state, keep it as the snapshot, emit it. Never raises."""
         model_log = self.log_of(model_id)
         identity = {"load_id": load_id, "seq": model_log.snapshot["seq"] + 1, "state": state}
-        payload = {**absent(model_id, self.epoch), **identity, **changes}
+        fields: dict[str, object] = {**absent(model_id, self.epoch), **identity, **changes}
         try:
-            payload = check_event({**payload, **(extras or {})})
+            payload = check_event({**fields, **(extras or {})})
         except ValidationError as error:
             self._reject(f"{name} of {model_id}", error)
             bad = set(error.messages) if isinstance(error.messages, dict) else set()
-            payload |= {key: value for key, value in (extras or {}).items() if key not in bad}
-        keep(payload)
+            fields |= {key: value for key, value in (extras or {}).items() if key not in bad}
+            payload = cast(Snapshot, fields)
+        record(payload)
         model_log.append(name, payload)
         try:
             self._emit(name, payload, [room_of(model_id), DASHBOARD_ROOM])

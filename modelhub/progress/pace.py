@@ -1,4 +1,4 @@
-"""How long each step may take: constants that give a bar an honest shape until history is learned from."""
+"""How long each step is expected to take: constants until a load measures its own rate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def expected_seconds(
 ) -> float:
     """Seconds that ``step`` (1 to 9) is expected to take for a model of ``model_bytes`` bytes.
 
-    ``fetch_bytes`` of them are not on this machine yet; ``first_step_s`` is a wait known of for step 1.
+    ``fetch_bytes`` of them are not on this machine yet; ``first_step_s`` is an expected wait in step 1.
     """
     size = UNKNOWN_MODEL_BYTES if model_bytes is None else model_bytes
     more = {
@@ -39,5 +39,5 @@ def expected_shares(model_bytes: int | None, fetch_bytes: int = 0) -> list[float
 
 
 def expected_after(step: int, model_bytes: int | None) -> float:
-    """Seconds that all steps behind ``step`` are expected to take together."""
+    """Seconds that all steps after ``step`` are expected to take together."""
     return sum(expected_seconds(later, model_bytes) for later in range(step + 1, TOTAL_STEPS + 1))

@@ -1,15 +1,16 @@
-"""Marshmallow schemas of what travels: checkpoint tuples in, events out."""
+"""Marshmallow schemas: checkpoint tuples as they come in, events as they go out."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from marshmallow import Schema, ValidationError, validate, validates_schema
 from marshmallow.fields import Boolean, Float, Integer, List, Nested, String
 
 from modelhub.checkpoints import TOTAL_STEPS, Checkpoint, ModelLoadPhase
+from modelhub.payloads import Snapshot
+from modelhub.states import MODEL_STATES
 
-STATES = ("absent", "queued", "loading", "ready", "failed", "cancelled", "unloading")
 _not_negative = validate.Range(min=0)
 
 
@@ -24,14 +25,14 @@ class CheckpointSchema(Schema):
     detail = String(allow_none=True, validate=validate.Length(max=400))
 
     @validates_schema
-    def _whole_before_part(self, data: dict[str, Any], **_: Any) -> None:
+    def _part_within_whole(self, data: dict[str, Any], **_: Any) -> None:
         done, size = data.get("done"), data.get("size")
         if done is not None and size is not None and done > size:
             raise ValidationError("done is more than size", "done")
 
 
 class ErrorSchema(Schema):
-    """A failure in words: the same shape in events and in REST answers."""
+    """A failure in words: the same shape in events and in REST responses."""
 
     code = String(required=True, metadata={"description": "Stable; the messages may change."})
     message = String(required=True)
@@ -47,7 +48,7 @@ class EventSchema(Schema):
     load_id = String(required=True, allow_none=True)
     epoch = String(required=True, metadata={"description": "One run of the server."})
     seq = Integer(required=True, validate=_not_negative)
-    state = String(required=True, validate=validate.OneOf(STATES))
+    state = String(required=True, validate=validate.OneOf([state.value for state in MODEL_STATES]))
     step = Integer(required=True, allow_none=True, validate=validate.Range(1, TOTAL_STEPS))
     total = Integer(required=True, validate=validate.Equal(TOTAL_STEPS))
     phase = String(required=True, allow_none=True, validate=validate.OneOf([p.value for p in ModelLoadPhase]))
@@ -71,7 +72,9 @@ class EventSchema(Schema):
         required=True,
         allow_none=True,
         validate=validate.Length(equal=TOTAL_STEPS),
-        metadata={"description": "The share of the bar that each step takes, by the time it is expected to."},
+        metadata={
+            "description": "The share of the bar that each step takes, by the time it is expected to take."
+        },
     )
     queue_position = Integer(required=True, allow_none=True, validate=validate.Range(min=1))
     seconds = Float()
@@ -104,9 +107,9 @@ def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
     return checkpoint
 
 
-def check_event(payload: dict[str, Any]) -> dict[str, Any]:
-    """The payload, if it is a valid event; raises marshmallow's ValidationError."""
-    errors = _EVENT.validate(payload)
+def check_event(fields: dict[str, object]) -> Snapshot:
+    """The fields as a snapshot, if they are a valid event; raises marshmallow's ValidationError."""
+    errors = _EVENT.validate(fields)
     if errors:
         raise ValidationError(errors)
-    return payload
+    return cast(Snapshot, fields)

@@ -5,53 +5,53 @@ from __future__ import annotations
 import math
 from collections import deque
 from itertools import accumulate, pairwise
-from typing import Any
 
 from modelhub.checkpoints import TOTAL_STEPS, Checkpoint, describe_step
+from modelhub.payloads import ProgressState, Timeline
 from modelhub.progress import pace
-from modelhub.progress.timeline import Timeline
+from modelhub.progress.timeline import TimelineRecorder
 
-MIN_INTERVAL_S = 0.1  # at most 10 events a second
+MIN_INTERVAL_S = 0.1  # so at most 10 events a second
 HEARTBEAT_S = 1.0
 _RATE_WINDOW_S = 3.0
 _RATE_MIN_SPAN_S = 0.25
 _FETCH_STEP = 3
 _READ_STEP = 5
-_MOST = 0.99  # progress is 1.0 only in model_load_completed
+_MAX_PROGRESS = 0.99  # progress is 1.0 only in model_load_completed
 
 
 class Tracker:
-    """Takes the checkpoints of one load and says what is to be told, and when.
+    """Takes the checkpoints of one load and decides which states to emit, and when.
 
-    ``feed`` and ``tick`` return the states to tell now, oldest first; each is the part of an event that the
+    ``feed`` and ``tick`` return the states to emit now, oldest first; each is the part of an event that the
     load itself determines. Times are seconds on a monotonic clock. A checkpoint that goes back raises
-    ValueError and changes nothing. ``first_step_s`` is a wait before the first step that is known of.
+    ValueError and changes nothing. ``first_step_s`` is a wait that is expected before the first step.
     """
 
     def __init__(
         self, now: float, model_bytes: int | None = None, stall_s: float = 10.0, first_step_s: float = 0.0
     ) -> None:
         self.started_at = now
-        self._timeline = Timeline(now)
+        self._timeline = TimelineRecorder(now)
         self._first_step_s = first_step_s
         self._model_bytes = model_bytes
         self._stall_s = stall_s
         self._current: Checkpoint | None = None
         self._durations: list[float | None] = [None] * TOTAL_STEPS
-        self._step_began = now
+        self._step_began_at = now
         self._moved_at = now
-        self._told_at = now
+        self._emitted_at = now
         self._pending = False
         self._samples: deque[tuple[float, int]] = deque()
         self._progress = 0.0
 
-    def feed(self, checkpoint: Checkpoint, now: float) -> list[dict[str, Any]]:
-        """Take one checkpoint. The first and the last of each step are always told."""
+    def feed(self, checkpoint: Checkpoint, now: float) -> list[ProgressState]:
+        """Take one checkpoint. The first and the last of each step are always emitted."""
         current = self._current
         if current is None or checkpoint.step > current.step:
-            told = [self._tell(now)] if self._pending else []
+            held_back = self.flush(now)
             self._begin_step(checkpoint, now)
-            return [*told, self._tell(now)]
+            return [*held_back, self._state_to_emit(now)]
         if checkpoint.step < current.step:
             raise ValueError(f"step {checkpoint.step} after step {current.step}")
         done, before = checkpoint.done, current.done
@@ -64,24 +64,24 @@ class Tracker:
         self._pending = True
         return self.tick(now)
 
-    def tick(self, now: float) -> list[dict[str, Any]]:
-        """Time has passed: what was held back, or a sign of life, if it is due."""
-        since = now - self._told_at
+    def tick(self, now: float) -> list[ProgressState]:
+        """Time has passed: return what was held back, or a sign of life, if it is due."""
+        since = now - self._emitted_at
         due = since >= MIN_INTERVAL_S if self._pending else since >= HEARTBEAT_S
-        return [self._tell(now)] if due else []
+        return [self._state_to_emit(now)] if due else []
 
-    def flush(self, now: float) -> list[dict[str, Any]]:
-        """What is still held back; to be called before the load's end is told."""
-        return [self._tell(now)] if self._pending else []
+    def flush(self, now: float) -> list[ProgressState]:
+        """What is still held back; call it before the end of the load is emitted."""
+        return [self._state_to_emit(now)] if self._pending else []
 
     def finish(self, now: float) -> None:
-        """The load is over: the running step's time is final."""
+        """The load is over: the duration of the running step is final."""
         self._moved(now)
         if self._current is not None and self._durations[self._current.step - 1] is None:
-            self._durations[self._current.step - 1] = now - self._step_began
+            self._durations[self._current.step - 1] = now - self._step_began_at
 
-    def state(self, now: float) -> dict[str, Any]:
-        """The load as it stands: the fields of an event from ``step`` to ``steps``."""
+    def state(self, now: float) -> ProgressState:
+        """The load as it stands."""
         checkpoint = self._current or Checkpoint(1, describe_step(1).message)
         row = describe_step(checkpoint.step)
         elapsed = now - self.started_at
@@ -94,7 +94,7 @@ class Tracker:
         passed = [self._expected(step) for step in range(1, checkpoint.step)]
         before = sum(passed)
         reached = (before + here * part) / (before + here + later)
-        self._progress = max(self._progress, min(_MOST, reached))
+        self._progress = max(self._progress, min(_MAX_PROGRESS, reached))
         remaining = here * (1 - part) + later
         return {
             "step": checkpoint.step,
@@ -117,20 +117,20 @@ class Tracker:
             "steps": [None if s is None else round(s, 4) for s in self._durations],
         }
 
-    def timeline(self, now: float) -> dict[str, Any]:
-        """When each step began, bytes over time and stalls so far, as the journal keeps them."""
+    def timeline(self, now: float) -> Timeline:
+        """The timeline so far."""
         silent = now - self._moved_at
         stalled = (self._step, self._moved_at, silent) if silent >= self._stall_s else None
-        return self._timeline.to_dict(stalled)
+        return self._timeline.timeline(stalled)
 
     def _shares(self, so_far: list[float], reached: float) -> list[float]:
-        """How much of the bar each step takes, by the time expected of it; the sum is 1.
+        """How much of the bar each step takes, by the time it is expected to take; the sum is 1.
 
-        ``reached`` may lag behind the progress that was told, which never goes back: the steps up to it are
-        then drawn wider by as much, so that the bar ends inside the running step.
+        ``reached`` may lag behind the progress that was emitted, which never goes back: the steps up to it
+        are then drawn wider by as much, so that the bar ends inside the running step.
         """
-        behind = range(len(so_far) + 1, TOTAL_STEPS + 1)
-        expected = [*so_far, *(pace.expected_seconds(step, self._model_bytes) for step in behind)]
+        later = range(len(so_far) + 1, TOTAL_STEPS + 1)
+        expected = [*so_far, *(pace.expected_seconds(step, self._model_bytes) for step in later)]
         edges = [edge / sum(expected) for edge in accumulate(expected, initial=0.0)]
         if 0 < reached < 1:
             left, right = self._progress / reached, (1 - self._progress) / (1 - reached)
@@ -150,9 +150,9 @@ class Tracker:
     def _begin_step(self, checkpoint: Checkpoint, now: float) -> None:
         self._moved(now)
         if self._current is not None:
-            self._durations[self._current.step - 1] = now - self._step_began
+            self._durations[self._current.step - 1] = now - self._step_began_at
         self._current = checkpoint
-        self._step_began = now
+        self._step_began_at = now
         self._timeline.begin(checkpoint.step, now)
         self._samples.clear()
         self._sample(now)
@@ -169,20 +169,21 @@ class Tracker:
             self._samples.popleft()
 
     def _rate(self, now: float) -> float | None:
-        """Bytes per second over the last few seconds; None until there is enough to tell."""
+        """Bytes per second over the last few seconds; None until it can be measured."""
         if len(self._samples) < 2:
             return None
-        (then, before), (_, done) = self._samples[0], self._samples[-1]  # a pause since then lowers the rate
+        (then, before), (_, done) = self._samples[0], self._samples[-1]
+        # Up to now, not to the last sample: a pause since then lowers the rate.
         return (done - before) / (now - then) if now - then >= _RATE_MIN_SPAN_S else None
 
     def _expected(self, step: int) -> float:
-        """Seconds that a step was expected to take, or did where that was more."""
+        """Seconds that a step was expected to take, or took where that was more."""
         took = self._durations[step - 1] or 0.0
         expected = pace.expected_seconds(step, self._model_bytes)
         return max(took, expected) if step == _FETCH_STEP else expected
 
     def _expected_here(self, checkpoint: Checkpoint, rate: float | None) -> float:
-        """Seconds that the running step is expected to take in all; by its own rate once there is one."""
+        """Seconds that the running step is expected to take in all, by its own rate once there is one."""
         fetched = checkpoint.step == _FETCH_STEP and checkpoint.unit == "bytes"
         expected = pace.expected_seconds(
             checkpoint.step, self._model_bytes, (checkpoint.size or 0) if fetched else 0, self._first_step_s
@@ -195,7 +196,7 @@ class Tracker:
         """How much of the running step is done, 0 to 1: by its count, else by time, ever slower towards 1."""
         if checkpoint.unit == "bytes" and checkpoint.size and checkpoint.done is not None:
             return checkpoint.done / checkpoint.size
-        return 1 - math.exp(-(now - self._step_began) / expected)
+        return 1 - math.exp(-(now - self._step_began_at) / expected)
 
     def _time_left(self, checkpoint: Checkpoint, rate: float | None, remaining: float) -> float | None:
         """Seconds left, or None while it would be a guess."""
@@ -205,7 +206,7 @@ class Tracker:
             return None
         return round(remaining, 2)
 
-    def _tell(self, now: float) -> dict[str, Any]:
-        self._told_at = now
+    def _state_to_emit(self, now: float) -> ProgressState:
+        self._emitted_at = now
         self._pending = False
         return self.state(now)

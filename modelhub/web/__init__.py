@@ -1,1 +1,1 @@
-"""The doors to the hub: pages, REST, Socket.IO rooms, server-sent events."""
+"""Pages, REST, Socket.IO and server-sent events over the registry."""

@@ -1,4 +1,4 @@
-"""Failures as answers: one JSON shape for the API, a page in words for people."""
+"""Error responses: one JSON shape for the API, a page in words for people."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _RETRY_AFTER_S = "10"
 
 
 def init_app(app: Flask) -> None:
-    """Answer every failure with its code, message and hint."""
-    app.register_error_handler(ModelhubError, answer)
+    """Return every failure with its code, message and hint."""
+    app.register_error_handler(ModelhubError, error_response)
     app.register_error_handler(SecurityError, _refuse_host)
-    app.register_error_handler(HTTPException, lambda error: answer(_translate(app, error)))
+    app.register_error_handler(HTTPException, lambda error: error_response(_translate(app, error)))
     app.register_error_handler(Exception, _unexpected)
 
 
-def answer(error: ModelhubError) -> Response:
-    """The response that tells ``error``: JSON below /api and to scripts, a page elsewhere."""
+def error_response(error: ModelhubError) -> Response:
+    """The response for ``error``: JSON below /api and for scripts, a page elsewhere."""
     if wants_json():
         response = jsonify({"error": error.to_dict()})
     else:
@@ -36,18 +36,18 @@ def answer(error: ModelhubError) -> Response:
 
 
 def _refuse_host(_: SecurityError) -> Response:
-    """For a host name that is not ours; a page cannot be made of it, since its links would name that host."""
+    """For a foreign host name. Plain text, since the links of a page would name that host."""
     return Response("This server does not answer to that host name.\n", status=400, mimetype="text/plain")
 
 
 def wants_json() -> bool:
-    """Whether the request is answered with JSON rather than a page."""
+    """Whether the response is JSON rather than a page."""
     is_api = request.path.startswith("/api/") or request.path in ("/livez", "/readyz", "/openapi.json")
-    return is_api or request.accept_mimetypes.best == "application/json"  # so does the script of a page
+    return is_api or request.accept_mimetypes.best == "application/json"
 
 
 def _translate(app: Flask, error: HTTPException) -> ModelhubError:
-    """One of our failures for one of werkzeug's."""
+    """The failure that stands for one of werkzeug's exceptions."""
     status = error.code or 500
     if status == 404:
         return ModelhubError("not_found")
@@ -63,7 +63,7 @@ def _translate(app: Flask, error: HTTPException) -> ModelhubError:
 
 
 def _why(error: HTTPException) -> str:
-    """What webargs found wrong, as words; else what werkzeug says."""
+    """What webargs found wrong, in words; else werkzeug's description."""
     messages: Any = getattr(error, "data", {}).get("messages")
     if not messages:
         return error.description or error.name
@@ -78,4 +78,4 @@ def _why(error: HTTPException) -> str:
 
 def _unexpected(error: Exception) -> Response:
     log.exception("A request failed", exc_info=error)
-    return answer(ModelhubError("internal"))
+    return error_response(ModelhubError("internal"))

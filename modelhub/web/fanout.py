@@ -1,13 +1,8 @@
-"""Fan-out: one event to all watchers of its rooms, as one encoded frame written to every ready WebSocket.
+"""Fan-out: an event is encoded once for all clients of its rooms and written to every ready WebSocket.
 
-Stock python-socketio wakes a writer per client and frames the event for each. Here a client that has
-nothing waiting gets the shared frame at once, from the thread that emits. Who is busy, polls or upgrades is
-told through its stock queue, in which progress that waits gives way to newer progress of the same step; who
-lets it grow past a bound is dropped.
-
-The seams: a client manager (``SocketIO(client_manager=...)``), and engineio's hooks for the queue and
-WebSocket of its async mode. What is leant on behind them is checked at the start and at each connection;
-where it is not as expected, the stock emit does the work.
+The seams: a client manager (``SocketIO(client_manager=...)``), and engineio's hooks for the queue and the
+WebSocket of its async mode. What this relies on behind them is checked at the start and at each connection;
+where it is not as expected, python-socketio's own emit does the work.
 """
 
 from __future__ import annotations
@@ -24,38 +19,50 @@ from engineio.socket import Socket as Client
 from socketio import Manager
 from socketio.packet import EVENT
 
+from modelhub.states import EventName
+
 log = logging.getLogger(__name__)
-MOST_WAITING = 256  # packets; a load has about 25 that may not be left out
-_PROGRESS = "model_load_progress"
-_UNSENT_BYTES = 16 * 1024  # kept small in the kernel, so that a slow reader gets news, not a backlog
+MAX_WAITING = 256  # packets; a load has about 25 that may not be left out
+# Small, so that a slow reader gets the newest state next, not a backlog from the kernel's buffer.
+_UNSENT_BYTES = 16 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Fanout(Manager):
-    """Emits by fan-out; in threading mode, or over libraries not as expected, as the stock manager."""
+    """Emits by fan-out; in threading mode, or over libraries not as expected, as python-socketio does.
+
+    python-socketio wakes a writer per client and frames the event for each. Here a client that has nothing
+    waiting gets the shared frame at once, from the thread that emits. A client that is busy, polls or
+    upgrades gets it through its own queue, in which waiting progress is replaced by newer progress of the
+    same step; a client whose queue grows past a bound is dropped.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.active = False
-        self._steps: dict[tuple[str, bool], tuple[Any, Any]] = {}  # load and step last told of a model
+        # Of each model and kind of payload: the load and step emitted last.
+        self._steps: dict[tuple[str, bool, bool], tuple[Any, Any]] = {}
 
     def set_server(self, server: Any) -> None:
-        """Called by python-socketio with its server, before the first connection: take the seams."""
+        """Called by python-socketio with its server, before the first connection: install the hooks."""
         super().set_server(server)
-        if server.eio.async_mode == "threading":  # clients are written to from many threads there
-            return
+        if server.eio.async_mode == "threading":
+            return  # many threads write to a client there
         try:
             hooks = _checked_hooks(server)
         except Exception as error:
-            log.warning("Events are told by the stock emit: the libraries are not as expected: %s", error)
+            log.warning(
+                "Events go through python-socketio's own emit; the libraries are not as expected: %s",
+                error,
+            )
             return
-        stock_queue, stock_websocket = hooks["queue"], hooks["websocket"]
+        own_queue, own_websocket = hooks["queue"], hooks["websocket"]
 
         def queue(*args: Any, **kwargs: Any) -> Outbox:
-            return Outbox(stock_queue(*args, **kwargs))
+            return Outbox(own_queue(*args, **kwargs))
 
         def websocket(handler: Callable[[Any], Any], eio: Any) -> Callable[..., Any]:
-            return _without_compression(stock_websocket(_wired(handler), eio))
+            return _without_compression(own_websocket(_with_writer(handler), eio))
 
         server.eio._async = {**hooks, "queue": queue, "websocket": websocket}
         self.active = True
@@ -68,33 +75,34 @@ class Fanout(Manager):
         return super().pre_connect(eio_sid, namespace)
 
     def emit(self, event: str, data: Any, namespace: str, room: Any = None, **options: Any) -> None:
-        """Tell ``event`` to all in the rooms; what is no event of a model goes the stock way."""
+        """Send ``event`` to all clients in the rooms; other than of a model, as python-socketio does."""
         special = options.get("callback") or options.get("skip_sid")
         if not self.active or special or not isinstance(data, dict) or "seq" not in data:
             super().emit(event, data, namespace, room, **options)
             return
         encoded = self.server.packet_class(EVENT, namespace=namespace, data=[event, data]).encode()
-        news = _News(encoded, self._supersedes(event, data))
+        packet = _SharedPacket(encoded, self._supersedes(event, data))
         clients = self.server.eio.sockets
         for _, eio_sid in self.get_participants(namespace, options.get("to") or room):
             client = clients.get(eio_sid)
             if client is None or client.closed:
                 continue
-            if not (client.upgraded and client.queue.write_now(news.frame)):
-                self.server.eio.send_packet(eio_sid, news)
+            if not (client.upgraded and client.queue.write_now(packet.frame)):
+                self.server.eio.send_packet(eio_sid, packet)
 
     def _supersedes(self, event: str, data: dict[str, Any]) -> tuple[Any, Any] | None:
-        """What may be left out once this is told: progress in the same step, but for its first."""
-        if event != _PROGRESS:
+        """What this event makes out of date: earlier progress in the same step, but for the first."""
+        if event != EventName.PROGRESS:
             return None
         step = (data.get("load_id"), data.get("step"))
-        told = (str(data.get("id")), "said" in data)  # once as it is, and once with words
-        before, self._steps[told] = self._steps.get(told), step
+        # Each event is emitted as it is, with words, and with words and charts.
+        kind = (str(data.get("id")), "words" in data, "charts" in data)
+        before, self._steps[kind] = self._steps.get(kind), step
         return step if step == before else None
 
 
-class _News(Packet):
-    """An event's packet for all who are told it; ``supersedes`` is None where it may not be left out."""
+class _SharedPacket(Packet):
+    """An event's packet for all its clients; ``supersedes`` is None where it may not be left out."""
 
     def __init__(self, encoded: str, supersedes: tuple[Any, Any] | None) -> None:
         super().__init__(MESSAGE, encoded)
@@ -103,74 +111,74 @@ class _News(Packet):
 
 
 class Outbox:
-    """A client's queue: engineio's own, which knows when it is safe to write past it.
+    """A client's queue: engineio's own, and the knowledge when it is safe to write past it.
 
     Green threads switch only where one of them waits, so what is checked here holds until it is used.
     """
 
-    def __init__(self, stock: Any) -> None:
-        self._stock = stock
-        self._waiting: deque[Any] = stock.queue
-        self._all_sent = False  # whoever takes from the queue has sent what it took, and waits for more
-        self.wire: Wire | None = None
+    def __init__(self, own: Any) -> None:
+        self._own = own
+        self._waiting: deque[Any] = own.queue
+        self._all_sent = False  # the writer has sent all that it took from the queue, and waits for more
+        self.writer: SocketWriter | None = None
         self.client: Any = None
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stock, name)
+        return getattr(self._own, name)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """Take the next packet; only who has sent all that it took before waits here."""
+        """Take the next packet; the writer waits here only once it has sent all that it took before."""
         self._all_sent = block
         try:
-            return self._stock.get(block, timeout)
+            return self._own.get(block, timeout)
         finally:
             self._all_sent = False
 
     def put(self, packet: Any, *args: Any, **kwargs: Any) -> None:
-        """Add a packet behind the others; progress that it makes out of date leaves."""
+        """Add a packet; remove waiting progress that it makes out of date."""
         superseded = getattr(packet, "supersedes", None)
         old = None
         if superseded is not None:
             old = next((p for p in self._waiting if getattr(p, "supersedes", None) == superseded), None)
-        self._stock.put(packet, *args, **kwargs)
+        self._own.put(packet, *args, **kwargs)
         if old is not None:
             self._waiting.remove(old)
-            self._stock.task_done()
-        if len(self._waiting) > MOST_WAITING and self.client is not None:
+            self._own.task_done()
+        if len(self._waiting) > MAX_WAITING and self.client is not None:
             self._drop(self.client)
 
     def write_now(self, frame: bytes) -> bool:
-        """Write a frame past the queue, if all before it is sent; answers whether it is on its way."""
-        wire = self.wire
-        if wire is None or self._waiting or not self._all_sent or not wire.write(frame):
+        """Write a frame past the queue, if all before it is sent; returns whether it is on its way."""
+        writer = self.writer
+        if writer is None or self._waiting or not self._all_sent or not writer.write(frame):
             return False
-        if wire.rest:
-            self.put(Packet(NOOP))  # makes the writer send the rest of the frame, and this behind it
+        if writer.rest:
+            self.put(Packet(NOOP))  # makes engineio's writer send the rest of the frame, then this
         return True
 
     def _drop(self, client: Any) -> None:
         log.warning("A client was dropped: %d packets waited for it.", len(self._waiting))
         self.client = None
         self._waiting.clear()
-        if self.wire is not None:
-            self.wire.cut()
+        if self.writer is not None:
+            self.writer.reset()
         client.close(wait=False, abort=True, reason=client.server.reason.TRANSPORT_ERROR)
 
 
-class Wire:
-    """Stands before a WebSocket's green socket, through which all its frames go, each in one ``sendall``."""
+class SocketWriter:
+    """Wraps a WebSocket's green socket, through which all its frames go, each in one ``sendall``."""
 
     def __init__(self, green: Any) -> None:
         self._green = green
         self._raw_send: Callable[[bytes], int] = green.fd.send
         self._sending = False
-        self.rest = b""  # of a frame of which a part is sent
+        self.rest = b""  # of a frame that is sent in part
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._green, name)
 
     def sendall(self, data: bytes, *args: Any) -> None:
-        """Send the rest of what was begun, then ``data``; the green thread may wait."""
+        """Send the rest of a frame that is sent in part, then ``data``; the green thread may wait."""
         self._sending = True
         try:
             rest, self.rest = self.rest, b""
@@ -179,24 +187,24 @@ class Wire:
             self._sending = False
 
     def write(self, frame: bytes) -> bool:
-        """Write a frame without waiting; answers False where nothing of it could be sent."""
+        """Write a frame without waiting; returns False where nothing of it could be sent."""
         if self._sending or self.rest:
             return False
         try:
             sent = self._raw_send(frame)
-        except OSError:  # full, or gone: the stock way finds out which
-            return False
+        except OSError:
+            return False  # full or closed: the queue's own writer finds out which
         if sent < len(frame):
             self.rest = frame[sent:]
         return True
 
-    def cut(self) -> None:
-        """End the connection and forget what the kernel holds for it; wakes whoever waits at it."""
+    def reset(self) -> None:
+        """End the connection and drop what the kernel holds for it; wakes a writer that waits at it."""
         try:
             self._green.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             self._green.shutdown(socket.SHUT_RDWR)
         except OSError as error:
-            log.debug("Was cut already: %s", error)
+            log.debug("The connection had ended: %s", error)
 
 
 def text_frame(text: str) -> bytes:
@@ -210,29 +218,28 @@ def text_frame(text: str) -> bytes:
     return head + data
 
 
-def _wired(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The handler of a client's WebSocket, with a Wire before its socket where that is possible."""
+def _with_writer(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The handler of a client's WebSocket, with its socket in a SocketWriter where that is possible."""
 
     def handle(ws: Any) -> Any:
         try:
             outbox: Any = handler.__self__.queue  # type: ignore[attr-defined]
             raw = ws.socket.fd
-            if (
-                ws.version not in (8, 13) or raw.gettimeout() != 0
-            ):  # else old frames, or a send that blocks all
+            # An old version has other frames; a blocking socket would block all clients.
+            if ws.version not in (8, 13) or raw.gettimeout() != 0:
                 raise LookupError(f"version {ws.version}, time-out {raw.gettimeout()}")
             if hasattr(socket, "TCP_NOTSENT_LOWAT"):
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
-            ws.socket = outbox.wire = Wire(ws.socket)
+            ws.socket = outbox.writer = SocketWriter(ws.socket)
         except Exception as error:
-            log.warning("A WebSocket is told the stock way, as its socket is not as expected: %s", error)
+            log.warning("A WebSocket gets events through its queue; its socket is not as expected: %s", error)
         return handler(ws)
 
     return handle
 
 
 def _without_compression(application: Callable[..., Any]) -> Callable[..., Any]:
-    """No permessage-deflate: it keeps 90 kB a client and compresses the same event for each of them."""
+    """No permessage-deflate: it takes 90 kB a client and compresses the same event for each of them."""
 
     def handshake(environ: dict[str, Any], start_response: Any) -> Any:
         environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
@@ -242,7 +249,7 @@ def _without_compression(application: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _checked_hooks(server: Any) -> dict[str, Any]:
-    """engineio's hooks, if it and its queue do what is expected of them here; raises if not."""
+    """engineio's hooks; raises LookupError or another error if they do not do what is expected here."""
     hooks: dict[str, Any] = server.eio._async
     trial, first, second = hooks["queue"](), Packet(MESSAGE, "1"), Packet(MESSAGE, "2")
     trial.put(first)

@@ -1,22 +1,115 @@
-"""Marshmallow schemas of loads and their figures, as REST lists and answers them."""
+"""Marshmallow schemas of REST: what requests take and what responses hold."""
 
 from __future__ import annotations
 
 from marshmallow import Schema, validate
-from marshmallow.fields import Float, Integer, List, Nested, String
+from marshmallow.fields import Boolean, Dict, Float, Integer, List, Nested, Raw, String
 
-from modelhub.core.statistics import OUTCOMES
 from modelhub.progress.schemas import ErrorSchema, EventSchema
+from modelhub.states import LOAD_STATES, MODEL_STATES, Outcome
 
-LOAD_STATES = ("queued", "loading", "ready", "failed", "cancelled", "interrupted", "unloaded")
+SOURCES = ("folder", "cache", "demo", "hub")
+_MODEL_ID = {"description": "name, org/name or org/name@revision"}
 
 
-class LoadResource(Schema):
-    """One load, running or past. Times are Unix seconds; null is not known, or not yet."""
+class FailureSchema(Schema):
+    """The body of every error response."""
+
+    error = Nested(ErrorSchema, required=True)
+
+
+class LoadRequest(Schema):
+    """Which model to load."""
+
+    model = String(required=True, metadata=_MODEL_ID)
+    force = Boolean(load_default=False, metadata={"description": "Load also where memory seems too small."})
+
+
+class ModelSchema(Schema):
+    """One model. ``size_bytes`` is that of its weights, null where it is not known yet."""
+
+    id = String()
+    source = String(validate=validate.OneOf(SOURCES))
+    size_bytes = Integer(allow_none=True)
+    fits = Boolean(
+        allow_none=True,
+        metadata={"description": "Whether its weights fit into free memory; null if unknown, or in memory."},
+    )
+    random_weights = Boolean()
+    state = String(validate=validate.OneOf([state.value for state in MODEL_STATES]))
+    snapshot = Nested(EventSchema)
+
+
+class ModelList(Schema):
+    """Models by id."""
+
+    models = List(Nested(ModelSchema))
+
+
+class PreviewQuery(Schema):
+    """Which model to preview."""
+
+    model = String(required=True, metadata=_MODEL_ID)
+
+
+class PreviewSchema(Schema):
+    """What a load would bring. The hub is asked for its list of files only; nothing is fetched."""
+
+    id = String()
+    source = String(validate=validate.OneOf(SOURCES))
+    revision = String(allow_none=True, metadata={"description": "The commit, where there is one."})
+    files = Integer()
+    size_bytes = Integer(metadata={"description": "Of the weights: what they will take in memory."})
+    fetch_files = Integer(metadata={"description": "How many files are not on this machine yet."})
+    fetch_bytes = Integer()
+    free_bytes = Integer(metadata={"description": "Memory that a new load may take."})
+    fits = Boolean()
+    said = String(metadata={"description": "The same in words."})
+
+
+class MemorySchema(Schema):
+    """Memory use by owner, in bytes; ``free`` is what a new load may take."""
+
+    total = Integer()
+    models = Integer()
+    loading = Integer(metadata={"description": "Of loads under way, once their need is known."})
+    other = Integer()
+    free = Integer()
+    model_count = Integer()
+    load_count = Integer()
+
+
+class PredictionRequest(Schema):
+    """What to run a model on: the inputs of the pipeline of its task, images as data: URIs."""
+
+    model = String(required=True)
+    inputs = Raw(required=True)
+    parameters = Dict(keys=String(), load_default=dict)
+
+
+class PredictionSchema(Schema):
+    """The outputs of a model, and how many seconds they took."""
+
+    model = String()
+    task = String()
+    outputs = Raw()
+    seconds = Float()
+
+
+class ReadinessSchema(Schema):
+    """Whether loads start at once and the models of MODELHUB_PRELOAD are ready."""
+
+    ready = Boolean()
+    workers = Dict()
+    preload = Dict(keys=String(), values=String())
+
+
+class LoadSchema(Schema):
+    """One load, running or past. Moments are Unix seconds; null is not known, or not yet."""
 
     load_id = String()
     model_id = String()
-    state = String(validate=validate.OneOf(LOAD_STATES))
+    state = String(validate=validate.OneOf([state.value for state in LOAD_STATES]))
     by = String()
     requested_at = Float()
     started_at = Float(allow_none=True)
@@ -30,7 +123,7 @@ class LoadResource(Schema):
     architecture = String(allow_none=True)
     parameters = Integer(allow_none=True)
     memory = Integer(allow_none=True, metadata={"description": "Bytes that the load took in memory."})
-    ended_by = String(allow_none=True, metadata={"description": "Who cancelled it."})
+    ended_by = String(allow_none=True, metadata={"description": "Where it was cancelled from."})
     error = Nested(ErrorSchema, allow_none=True)
     steps = List(Float(allow_none=True), allow_none=True, metadata={"description": "Seconds of each step."})
     snapshot = Nested(EventSchema, allow_none=True)
@@ -46,7 +139,7 @@ class SeriesSchema(Schema):
 
 
 class StallSchema(Schema):
-    """From when on, in seconds since the load began, and how long nothing was heard of the load."""
+    """A time without news of the load: from when on, in seconds since it began, and for how long."""
 
     step = Integer()
     at = Float()
@@ -61,7 +154,7 @@ class TimelineSchema(Schema):
     stalls = List(Nested(StallSchema))
 
 
-class LoadDetail(LoadResource):
+class LoadDetail(LoadSchema):
     """One load with its timeline: the whole one, or as far as it has come; null where none was kept."""
 
     timeline = Nested(TimelineSchema, allow_none=True)
@@ -70,7 +163,7 @@ class LoadDetail(LoadResource):
 class LoadList(Schema):
     """Loads, the newest first, and how many there are in all."""
 
-    items_ = List(Nested(LoadResource), data_key="loads", attribute="loads")
+    items_ = List(Nested(LoadSchema), data_key="loads", attribute="loads")
     total = Integer()
 
 
@@ -78,18 +171,18 @@ class LoadQuery(Schema):
     """Which loads to list."""
 
     model = String()
-    outcome = String(validate=validate.OneOf(OUTCOMES))
+    outcome = String(validate=validate.OneOf([outcome.value for outcome in Outcome]))
     limit = Integer(load_default=50, validate=validate.Range(1, 1000))
     offset = Integer(load_default=0, validate=validate.Range(0, 2**31))
 
 
-class FiguresQuery(Schema):
-    """Whose figures."""
+class StatisticsQuery(Schema):
+    """Which model's statistics; without it, those of all."""
 
     model = String()
 
 
-class ModelFiguresResource(Schema):
+class ModelStatisticsSchema(Schema):
     """The loads of one model. Times and rate are of the completed ones; null is not known.
 
     ``success_rate`` is completed / (completed + failed + interrupted); a rate is that of a whole load.
@@ -108,8 +201,8 @@ class ModelFiguresResource(Schema):
     rate_median = Float(allow_none=True, metadata={"description": "Bytes a second."})
 
 
-class Figures(Schema):
-    """The figures of each model over its share of the newest ``of_newest`` loads, the latest loaded first."""
+class StatisticsSchema(Schema):
+    """The statistics of each model over the newest ``of_newest`` loads, the latest loaded model first."""
 
     of_newest = Integer()
-    models = List(Nested(ModelFiguresResource))
+    models = List(Nested(ModelStatisticsSchema))

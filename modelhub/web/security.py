@@ -1,4 +1,4 @@
-"""Who may ask: hosts, same-origin forms (CSRF), response headers."""
+"""Trusted hosts, same-origin forms (CSRF), response headers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from flask import Flask, Response
 from flask_wtf import CSRFProtect
 
-from modelhub.config import Settings
+from modelhub.web.current import registry_of
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _HEADERS = {
@@ -24,9 +24,10 @@ csrf = CSRFProtect()
 
 
 def init_app(app: Flask) -> None:
-    """Protect the app's forms, hosts and answers."""
-    settings: Settings = app.extensions["modelhub"].settings
-    if settings.host in LOOPBACK:  # a name that merely resolves to this machine (DNS rebinding) is refused
+    """Protect the app's forms, check hosts, add headers to responses."""
+    settings = registry_of(app).settings
+    if settings.host in LOOPBACK:
+        # Refuse other names that merely resolve to this machine (DNS rebinding).
         app.config["TRUSTED_HOSTS"] = ["127.0.0.1", "localhost", "[::1]"]
     app.config.update(
         SESSION_COOKIE_SAMESITE="Strict", SESSION_COOKIE_NAME="modelhub", WTF_CSRF_TIME_LIMIT=None
@@ -37,12 +38,12 @@ def init_app(app: Flask) -> None:
 
 
 def _set_key(app: Flask, path: Path) -> None:
-    """The key that signs the session, kept in the data folder for its owner only."""
+    """Sign sessions with the key in the data folder, which only its owner can read; make one if needed."""
     try:
         app.secret_key = path.read_text()
     except FileNotFoundError:
         app.secret_key = secrets.token_hex(32)
-        app.extensions["modelhub"].at_start.append(lambda: _keep_key(path, str(app.secret_key)))
+        registry_of(app).on_start.append(lambda: _keep_key(path, str(app.secret_key)))
 
 
 def _keep_key(path: Path, key: str) -> None:
@@ -54,4 +55,10 @@ def _keep_key(path: Path, key: str) -> None:
 def _add_headers(response: Response) -> Response:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
+    return response
+
+
+def never_cached(response: Response) -> Response:
+    """Let no cache keep a page: it shows the state of the moment."""
+    response.headers["Cache-Control"] = "no-store"
     return response

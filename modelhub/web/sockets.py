@@ -1,79 +1,108 @@
-"""Socket.IO: a client subscribes to a model's room, or to the dashboard's, and gets the snapshot at once.
+"""Socket.IO: a client subscribes to the room of a model, or of the dashboard, and gets the snapshot at once.
 
-Pages ask for ``words`` too: they are in rooms of their own, where a snapshot carries what a page says of it.
+Pages subscribe with ``words``: they join rooms of their own, whose snapshots carry what a page shows.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Flask, request
 from flask_socketio import SocketIO, join_room, leave_room
 from werkzeug.exceptions import SecurityError
 
-from modelhub import wording
-from modelhub.core.registry import Hub
 from modelhub.errors import ModelhubError
+from modelhub.payloads import Snapshot
 from modelhub.progress.adapter import DASHBOARD_ROOM, room_of
+from modelhub.states import EventName
+from modelhub.web.current import registry_of
 
+log = logging.getLogger(__name__)
 _PAGES = "page:"
+PageSnapshot = Callable[[Snapshot, bool], Mapping[str, Any]]
 
 
-def emit_to(socketio: SocketIO, name: str, payload: dict[str, Any], rooms: list[str]) -> None:
-    """Tell an event in ``rooms``, and with words to their pages; without rooms, to everybody."""
-    if not rooms:
-        socketio.emit(name, payload)
-        return
-    socketio.emit(name, payload, to=rooms)
-    socketio.emit(name, wording.with_words(payload), to=[_PAGES + room for room in rooms])
+class Sockets:
+    """The rooms of one server.
 
+    ``page_snapshot(snapshot, with_charts)`` adds to a snapshot what pages show of it; the dashboard's has no
+    charts.
+    """
 
-def init_app(app: Flask, socketio: SocketIO) -> None:
-    """Answer ``subscribe`` and ``unsubscribe``. A room exists only for a known model."""
-    hub: Hub = app.extensions["modelhub"]
+    def __init__(self, socketio: SocketIO, page_snapshot: PageSnapshot) -> None:
+        self._socketio = socketio
+        self._page_snapshot = page_snapshot
 
-    def connect(auth: Any = None) -> bool:
+    def emit(self, name: EventName, payload: Snapshot, rooms: list[str]) -> None:
+        """Send an event to ``rooms``, and with words to the rooms of their pages."""
+        self._socketio.emit(name.value, payload, to=rooms)
+        for room in rooms:
+            shown = self._page_snapshot(payload, room != DASHBOARD_ROOM)
+            self._socketio.emit(name.value, shown, to=_PAGES + room)
+
+    def announce_stop(self, epoch: str) -> None:
+        """Send to every client that the server is about to end."""
+        payload = {"epoch": epoch, **ModelhubError("shutting_down").to_dict()}
         try:
-            return bool(request.host)  # checked against the trusted hosts
-        except SecurityError:
-            return False
+            self._socketio.emit(EventName.SERVER_STOPPING.value, payload)
+        except Exception as error:  # it must not keep the server from ending
+            log.warning("%s could not be emitted: %s", EventName.SERVER_STOPPING, error)
 
-    def subscribe(data: Any = None) -> dict[str, Any]:
-        try:
-            model_id = _model_id(data)
-            in_words = isinstance(data, dict) and data.get("words") is True
-            if model_id is not None and not hub.knows(model_id):
-                raise ModelhubError("unknown_model", id=model_id)
-            join_room(_room(model_id, in_words))
-            tell = wording.with_words if in_words else dict
-            if model_id is not None:
-                return {"ok": True, "snapshot": tell(hub.snapshot(model_id))}
-            models = [{**model, "snapshot": tell(model["snapshot"])} for model in hub.models()]
-            return {"ok": True, "snapshot": {"epoch": hub.epoch, "models": models}}
-        except ModelhubError as error:
-            return {"ok": False, "error": error.to_dict()}
+    def init_app(self, app: Flask) -> None:
+        """Handle ``subscribe`` and ``unsubscribe``. A room exists only for a known model."""
+        registry = registry_of(app)
+        registry.on_close.append(lambda: self.announce_stop(registry.epoch))
 
-    def unsubscribe(data: Any = None) -> dict[str, Any]:
-        try:
-            model_id = _model_id(data)
-        except ModelhubError as error:
-            return {"ok": False, "error": error.to_dict()}
-        for in_words in (False, True):
-            leave_room(_room(model_id, in_words))
-        return {"ok": True}
+        def connect(auth: Any = None) -> bool:
+            try:
+                return bool(request.host)  # checked against the trusted hosts
+            except SecurityError:
+                return False
 
-    socketio.on_event("connect", connect)
-    socketio.on_event("subscribe", subscribe)
-    socketio.on_event("unsubscribe", unsubscribe)
+        def subscribe(data: Any = None) -> dict[str, Any]:
+            try:
+                model_id = _model_id(data)
+                with_words = isinstance(data, dict) and data.get("words") is True
+                if model_id is not None and not registry.knows(model_id):
+                    raise ModelhubError("unknown_model", id=model_id)
+                join_room(_room(model_id, with_words))
+                if model_id is not None:
+                    snapshot = registry.snapshot(model_id)
+                    return {"ok": True, "snapshot": self._shown(snapshot, with_words, with_charts=True)}
+                models = [
+                    {**model, "snapshot": self._shown(model["snapshot"], with_words, with_charts=False)}
+                    for model in registry.models()
+                ]
+                return {"ok": True, "snapshot": {"epoch": registry.epoch, "models": models}}
+            except ModelhubError as error:
+                return {"ok": False, "error": error.to_dict()}
+
+        def unsubscribe(data: Any = None) -> dict[str, Any]:
+            try:
+                model_id = _model_id(data)
+            except ModelhubError as error:
+                return {"ok": False, "error": error.to_dict()}
+            for with_words in (False, True):
+                leave_room(_room(model_id, with_words))
+            return {"ok": True}
+
+        self._socketio.on_event("connect", connect)
+        self._socketio.on_event("subscribe", subscribe)
+        self._socketio.on_event("unsubscribe", unsubscribe)
+
+    def _shown(self, snapshot: Snapshot, with_words: bool, with_charts: bool) -> Mapping[str, Any]:
+        return self._page_snapshot(snapshot, with_charts) if with_words else snapshot
 
 
-def _room(model_id: str | None, in_words: bool) -> str:
+def _room(model_id: str | None, with_words: bool) -> str:
     room = DASHBOARD_ROOM if model_id is None else room_of(model_id)
-    return _PAGES + room if in_words else room
+    return _PAGES + room if with_words else room
 
 
 def _model_id(data: Any) -> str | None:
-    """The id a client names; None for the dashboard."""
+    """The id that a client subscribes to; None for the dashboard."""
     if data is None or (isinstance(data, dict) and data.keys() <= {"words"}):
         return None
     if not isinstance(data, dict) or not isinstance(data.get("id"), str):

@@ -1,72 +1,78 @@
-"""One load of the journal in words, for the pages of loads: phrases.py for what is over."""
+"""One load of the journal in words, for the pages of loads."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TypeVar
 
 from modelhub import units
 from modelhub.checkpoints import TOTAL_STEPS, describe_step
-from modelhub.core.statistics import ModelFigures, mean_rate, outcome_of
-from modelhub.wording import ASKERS, SOURCES, moment
+from modelhub.core.statistics import ModelStatistics, mean_rate
+from modelhub.payloads import LoadResource, LoadRow, Series, Stall
+from modelhub.states import OUTCOME_OF_STATE, Outcome, State
+from modelhub.wording import REQUESTED_BY, SOURCE_NAMES, STATE_NAMES, UNKNOWN, utc_time
 
-_WORTH_TELLING_S = 0.05
-OUTCOMES = {
-    "completed": "Completed",
-    "failed": "Failed",
-    "cancelled": "Cancelled",
-    "interrupted": "Interrupted",
-    "running": "Under way",
+Value = TypeVar("Value")
+_MIN_WAIT_S = 0.05  # a shorter wait in the queue is not worth a line
+OUTCOME_NAMES = {
+    Outcome.COMPLETED: "Completed",
+    Outcome.FAILED: "Failed",
+    Outcome.CANCELLED: "Cancelled",
+    Outcome.INTERRUPTED: "Interrupted",
+    Outcome.RUNNING: "Under way",
 }
 
 
-def outcome(load: dict[str, Any]) -> str:
-    """How it came out, in one word."""
-    if load["state"] == "queued":
-        return "Queued"
-    return OUTCOMES[outcome_of(load["state"])]
+def outcome(load: LoadRow) -> str:
+    """How it came out, in a word or two."""
+    if load["state"] == State.QUEUED:
+        return STATE_NAMES[State.QUEUED]
+    return OUTCOME_NAMES[OUTCOME_OF_STATE[load["state"]]]
 
 
-def ending(load: dict[str, Any], last_step: int | None) -> str:
-    """How it ended, in a sentence or two; ``last_step`` is the last that began."""
-    state = load["state"]
+def ending(load: LoadRow, last_step: int | None) -> str:
+    """How it ended, in a sentence or two; ``last_step`` is the last step that began."""
     after = "" if load["seconds"] is None else f" after {units.duration(load['seconds'])}"
     at = f", in step {last_step} of {TOTAL_STEPS}" if last_step else ""
-    if state in ("ready", "unloaded"):
-        now = "It is in memory." if state == "ready" else "It has left memory since."
-        return f"Ready in {units.duration(load['seconds'])}. {now}"
-    if state == "failed":
-        return f"Failed{after}{at}."
-    if state == "cancelled":
-        by = ASKERS.get(load["ended_by"] or "", "")
-        while_waiting = "" if last_step or load["started_at"] else " while it waited in line"
-        return " ".join(filter(None, ("Cancelled", by))) + f"{while_waiting}{after}{at}."
-    if state == "interrupted":
-        return f"Interrupted{after}{at}."
-    return "It waits in line." if state == "queued" else f"It is loading{at}."
+    match load["state"]:
+        case State.READY:
+            return f"Ready in {units.duration(load['seconds'])}. The model is in memory."
+        case State.UNLOADED:
+            return f"Ready in {units.duration(load['seconds'])}. The model has been unloaded since."
+        case State.CANCELLED:
+            by = REQUESTED_BY.get(load["ended_by"] or "", "")
+            while_waiting = "" if last_step or load["started_at"] else " while waiting in the queue"
+            return " ".join(filter(None, ("Cancelled", by))) + f"{while_waiting}{after}{at}."
+        case State.QUEUED:
+            return "Waiting in the queue."
+        case State.LOADING:
+            return f"Loading{at}."
+    return f"{STATE_NAMES[load['state']]}{after}{at}."
 
 
-def figures(load: dict[str, Any]) -> list[tuple[str, str]]:
-    """What counts most and is known, as pairs of name and words."""
-    so_far = (load["snapshot"] or {}).get("elapsed") if load["seconds"] is None else None
+def totals(load: LoadResource) -> list[tuple[str, str]]:
+    """The most important numbers that are known, as pairs of name and words."""
+    snapshot = load["snapshot"]
+    so_far = snapshot["elapsed"] if snapshot is not None and load["seconds"] is None else None
     rows = (
         ("So far", units.duration(so_far)),
         ("Took", units.duration(load["seconds"])),
         ("Weights", units.size(load["bytes"])),
         ("Mean rate", units.rate(mean_rate(load["bytes"], load["seconds"]))),
-        ("Memory it took", units.size(load["memory"])),
+        ("Memory used", units.size(load["memory"])),
     )
     return [(name, value) for name, value in rows if value != "unknown"]
 
 
-def facts(load: dict[str, Any]) -> list[tuple[str, str]]:
+def facts(load: LoadRow) -> list[tuple[str, str]]:
     """What else is known of it, as pairs of name and words."""
     waited = None if load["started_at"] is None else load["started_at"] - load["requested_at"]
     rows = (
-        ("Asked for", f"{moment(load['requested_at'])}, {ASKERS.get(load['by'], load['by'])}"),
-        ("Waited in line", units.duration(waited) if waited and waited >= _WORTH_TELLING_S else None),
-        ("Began", moment(load["started_at"]) if load["started_at"] else None),
-        ("Ended", moment(load["ended_at"]) if load["ended_at"] else None),
-        ("From", SOURCES.get(load["source"] or "", load["source"])),
+        ("Requested", f"{utc_time(load['requested_at'])}, {REQUESTED_BY.get(load['by'], load['by'])}"),
+        ("Waited in the queue", units.duration(waited) if waited and waited >= _MIN_WAIT_S else None),
+        ("Started", utc_time(load["started_at"]) if load["started_at"] else None),
+        ("Ended", utc_time(load["ended_at"]) if load["ended_at"] else None),
+        ("Source", SOURCE_NAMES.get(load["source"] or "", load["source"] or "")),
         ("Revision", load["revision"]),
         ("Architecture", load["architecture"]),
         ("Parameters", units.count(load["parameters"]) if load["parameters"] else None),
@@ -77,11 +83,11 @@ def facts(load: dict[str, Any]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in rows if value]
 
 
-def counted(series: dict[str, Any]) -> str:
+def counted(series: Series) -> str:
     """Bytes over time in one step: where they began and ended, and how fast they came."""
     began, ended = series["at"][0], series["at"][-1]
     first, last = series["bytes"][0], series["bytes"][-1]
-    text = f"Step {series['step']}, {describe_step(series['step']).message.rstrip('.')}: "
+    text = f"Step {series['step']}, {_step_name(series['step'])}: "
     if last == first:
         return f"{text}{units.size(last)}, counted at once at {units.fine_duration(began)}."
     rate = units.rate((last - first) / (ended - began))
@@ -89,36 +95,39 @@ def counted(series: dict[str, Any]) -> str:
     return f"{text}{units.size(first)} to {units.size(last)}, {span}; {rate} on average."
 
 
-def stall(one: dict[str, Any]) -> str:
-    """A time in which nothing was heard of the load."""
-    message = describe_step(one["step"]).message.rstrip(".")
-    took, at = units.fine_duration(one["seconds"]), units.fine_duration(one["at"])
-    return f"Stalled for {took} from {at} on, in step {one['step']} ({message})."
+def stalled(stall: Stall) -> str:
+    """A time without news of the load."""
+    took, at = units.fine_duration(stall["seconds"]), units.fine_duration(stall["at"])
+    return f"Stalled for {took} from {at} on, in step {stall['step']} ({_step_name(stall['step'])})."
 
 
-def row(load: dict[str, Any]) -> dict[str, str]:
-    """The figures of a load in a list of loads."""
+def row(load: LoadRow) -> dict[str, str]:
+    """A load in the list of loads, by column."""
     return {
         "outcome": outcome(load),
-        "took": _or_dash(load["seconds"], units.duration),
-        "weights": _or_dash(load["bytes"], units.size),
-        "rate": _or_dash(mean_rate(load["bytes"], load["seconds"]), units.rate),
-        "by": ASKERS.get(load["by"], load["by"]),
+        "took": _or_unknown(load["seconds"], units.duration),
+        "weights": _or_unknown(load["bytes"], units.size),
+        "rate": _or_unknown(mean_rate(load["bytes"], load["seconds"]), units.rate),
+        "by": REQUESTED_BY.get(load["by"], load["by"]),
     }
 
 
-def model_row(model: ModelFigures) -> dict[str, str]:
-    """The figures of a model in a list of models."""
+def model_row(model: ModelStatistics) -> dict[str, str]:
+    """A model in the list of models, by column."""
     decided = model.completed + model.failed + model.interrupted
     return {
         "loads": units.count(model.loads),
-        "success": _or_dash(model.success_rate, units.share),
+        "success": _or_unknown(model.success_rate, units.share),
         "of": f"{model.completed:,} of {decided:,}" if decided else "",
-        "median": _or_dash(model.seconds_median, units.duration),
-        "p90": _or_dash(model.seconds_p90, units.duration),
-        "rate": _or_dash(model.rate_median, units.rate),
+        "median": _or_unknown(model.seconds_median, units.duration),
+        "p90": _or_unknown(model.seconds_p90, units.duration),
+        "rate": _or_unknown(model.rate_median, units.rate),
     }
 
 
-def _or_dash(value: Any, say: Any) -> str:
-    return "–" if value is None else str(say(value))
+def _step_name(step: int) -> str:
+    return describe_step(step).message.rstrip(".")
+
+
+def _or_unknown(value: Value | None, words: Callable[[Value], str]) -> str:
+    return UNKNOWN if value is None else words(value)

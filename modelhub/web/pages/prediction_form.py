@@ -1,4 +1,4 @@
-"""Trying a model out on its page: which form its task needs, and what the form's fields are as inputs."""
+"""The prediction form on a model's page: which fields its task needs, and the fields as inputs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 _MAX_NEW_TOKENS = 60
 
 
-class TrialForm(NamedTuple):
-    """The fields of the form: a text (labelled, with an example) or a file, and perhaps a second text."""
+class PredictionForm(NamedTuple):
+    """The fields of a form: labels and examples of a text or a file, and perhaps of a second text."""
 
     text: str = ""
     example: str = ""
@@ -19,34 +19,34 @@ class TrialForm(NamedTuple):
     second_example: str = ""
 
 
-_IMAGE = TrialForm(file="Image", accept="image/png,image/jpeg,image/webp,image/gif")
-_LABELLED = _IMAGE._replace(second="Labels to choose from, with commas", second_example="a cat, a dog")
-_ASKED = _IMAGE._replace(second="Question", second_example="What is the total?")
-_SOUND = TrialForm(file="Sound: a WAV file", accept="audio/wav,audio/x-wav,.wav")
-_FORMS: dict[str, TrialForm] = {
-    "text-generation": TrialForm("Text to go on with", "Once upon a time"),
-    "text2text-generation": TrialForm("Text", "translate English to German: How are you?"),
-    "feature-extraction": TrialForm("Text", "A sentence to be made into numbers"),
-    "fill-mask": TrialForm("Text with the model's mask token for a missing word", "hello [MASK]"),
-    "text-classification": TrialForm("Text", "This is wonderful."),
-    "token-classification": TrialForm("Text", "Ada Lovelace lived in London."),
-    "text-to-audio": TrialForm("Text", "Hello."),
-    "automatic-speech-recognition": _SOUND,
-    "audio-classification": _SOUND,
+_IMAGE = PredictionForm(file="Image", accept="image/png,image/jpeg,image/webp,image/gif")
+_LABELS = _IMAGE._replace(second="Labels to choose from, separated by commas", second_example="a cat, a dog")
+_QUESTION = _IMAGE._replace(second="Question", second_example="What is the total?")
+_AUDIO = PredictionForm(file="Audio: a WAV file", accept="audio/wav,audio/x-wav,.wav")
+_FORMS: dict[str, PredictionForm] = {
+    "text-generation": PredictionForm("Prompt", "Once upon a time"),
+    "text2text-generation": PredictionForm("Text", "translate English to German: How are you?"),
+    "feature-extraction": PredictionForm("Sentence to embed", "The cat sat on the mat."),
+    "fill-mask": PredictionForm("Text with the model's mask token in place of a word", "hello [MASK]"),
+    "text-classification": PredictionForm("Text", "This is wonderful."),
+    "token-classification": PredictionForm("Text", "Ada Lovelace lived in London."),
+    "text-to-audio": PredictionForm("Text", "Hello."),
+    "automatic-speech-recognition": _AUDIO,
+    "audio-classification": _AUDIO,
     "image-classification": _IMAGE,
     "image-feature-extraction": _IMAGE,
     "image-segmentation": _IMAGE,
     "object-detection": _IMAGE,
     "depth-estimation": _IMAGE,
-    "zero-shot-image-classification": _LABELLED,
-    "zero-shot-object-detection": _LABELLED,
-    "document-question-answering": _ASKED,
-    "image-text-to-text": _ASKED._replace(second_example="What is in this picture?"),
+    "zero-shot-image-classification": _LABELS,
+    "zero-shot-object-detection": _LABELS,
+    "document-question-answering": _QUESTION,
+    "image-text-to-text": _QUESTION._replace(second_example="What is in this picture?"),
 }
 
 
-def form_of(task: str | None) -> TrialForm | None:
-    """The form for a task; None where there is nothing that could be tried."""
+def form_of(task: str | None) -> PredictionForm | None:
+    """The form for a task; None for a model without a task."""
     return _FORMS.get(task or "")
 
 
@@ -57,7 +57,7 @@ def inputs_of(task: str, text: str, second: str, file: tuple[bytes, str]) -> tup
         return text, {"max_new_tokens": _MAX_NEW_TOKENS} if task == "text-generation" else {}
     data, media_type = file
     uri = f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}" if data else ""
-    if form is _LABELLED:
+    if form is _LABELS:
         return uri, {"candidate_labels": [label.strip() for label in second.split(",") if label.strip()]}
     if task == "document-question-answering":
         return {"image": uri, "question": second}, {}

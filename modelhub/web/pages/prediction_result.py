@@ -1,4 +1,4 @@
-"""A prediction made readable: texts, tables, images and rows of numbers, whatever the task."""
+"""A prediction in a readable form: texts, tables, images and rows of numbers, whatever the task."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelhub import units
+from modelhub.payloads import Prediction
 
 _TEXT_KEYS = ("generated_text", "text", "translation_text", "summary_text", "answer")
 _IMAGE_PREFIX = "data:image/png;base64,"
-_MOST_ROWS = 50
-_MOST_NUMBERS = 8
-_MOST_RAW = 20_000
+_MAX_ROWS = 50
+_MAX_NUMBERS = 8
+_MAX_RAW = 20_000
 
 
 @dataclass
-class Answer:
-    """What a model answered: whatever of these there is."""
+class PredictionResult:
+    """The outputs of a model, in whatever of these forms they fit."""
 
     texts: list[str] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
@@ -27,50 +28,50 @@ class Answer:
     raw: str = ""
 
 
-def read(prediction: dict[str, Any]) -> Answer:
-    """The answer in a prediction as the API tells it."""
+def read(prediction: Prediction) -> PredictionResult:
+    """The result in a prediction as the API returns it."""
     outputs = prediction["outputs"]
-    answer = Answer(seconds=units.duration(prediction["seconds"]))
+    result = PredictionResult(seconds=units.duration(prediction["seconds"]))
     raw = json.dumps(outputs, ensure_ascii=False, indent=1)
-    answer.raw = raw if len(raw) <= _MOST_RAW else f"{raw[:_MOST_RAW]}…"
+    result.raw = raw if len(raw) <= _MAX_RAW else f"{raw[:_MAX_RAW]}…"
     tables = [item for item in _flat(outputs) if isinstance(item, dict)]
-    for table in tables[:_MOST_ROWS]:
-        _take(answer, table)
+    for table in tables[:_MAX_ROWS]:
+        _take(result, table)
     if not tables:
-        answer.texts.append(_numbers(outputs) if _is_numeric(outputs) else str(outputs))
-    return answer
+        result.texts.append(_numbers(outputs) if _is_numeric(outputs) else str(outputs))
+    return result
 
 
 def _flat(value: Any) -> list[Any]:
-    """The tables of an answer, out of the lists that a batch puts around them."""
+    """The tables of the outputs, out of the lists that a batch puts around them."""
     if isinstance(value, list) and any(isinstance(item, list | dict) for item in value):
         return [one for item in value for one in (_flat(item) if isinstance(item, list) else [item])]
     return [value]
 
 
-def _take(answer: Answer, table: dict[str, Any]) -> None:
+def _take(result: PredictionResult, table: dict[str, Any]) -> None:
     table = dict(table)
     if "audio" in table and "sampling_rate" in table:
         samples = table.pop("audio")
         while isinstance(samples, list) and samples and isinstance(samples[0], list):
             samples = samples[0]
         rate = table.pop("sampling_rate")
-        answer.texts.append(f"{units.duration(len(samples) / rate)} of sound at {rate} Hz.")
+        result.texts.append(f"{units.duration(len(samples) / rate)} of sound at {rate} Hz.")
     images = {key: value for key, value in table.items() if str(value).startswith(_IMAGE_PREFIX)}
     for key, uri in images.items():
         del table[key]
-        answer.images.append((str(table.get("label", key)), uri))
+        result.images.append((str(table.get("label", key)), uri))
     for key in _TEXT_KEYS:
         if key in table and isinstance(text := _last_message(table[key]), str):
-            answer.texts.append(text)
+            result.texts.append(text)
             del table[key]
     if table and not images:
-        answer.columns += [key for key in table if key not in answer.columns]
-        answer.rows.append([_cell(table.get(key)) for key in answer.columns])
+        result.columns += [key for key in table if key not in result.columns]
+        result.rows.append([_cell(table.get(key)) for key in result.columns])
 
 
 def _last_message(value: Any) -> Any:
-    """What the model wrote last, where it answers with the whole chat."""
+    """The last message, where the model returns the whole chat."""
     if isinstance(value, list) and value and isinstance(value[-1], dict):
         return value[-1].get("content")
     return value
@@ -106,6 +107,6 @@ def _numbers(value: Any) -> str:
         return _cell(value)
     while len(shape) > 1 and shape[0] == 1:
         del shape[0]
-    shown = ", ".join(f"{number:.3g}" for number in first[:_MOST_NUMBERS])
-    more = ", …" if len(first) > _MOST_NUMBERS else ""
+    shown = ", ".join(f"{number:.3g}" for number in first[:_MAX_NUMBERS])
+    more = ", …" if len(first) > _MAX_NUMBERS else ""
     return f"{' × '.join(map(str, shape))} numbers, the first {shown}{more}"

@@ -1,23 +1,29 @@
-"""The drawing of a load: bars by start and duration, bytes over time, as numbers that SVG takes."""
+"""The chart of a load: bars by start and duration, bytes over time, as numbers that SVG takes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from modelhub import units
 from modelhub.checkpoints import STEPS, TOTAL_STEPS
-from modelhub.core.statistics import outcome_of
+from modelhub.payloads import LoadResource, Series, Stall, Timeline
+from modelhub.states import OUTCOME_OF_STATE, Outcome, StepStatus
 from modelhub.web.pages import load_wording
+from modelhub.wording import UNKNOWN
 
-WIDTH, HEIGHT = 1000, 100  # of the view box that the lines are in
-_MOST_MARKS = 5
-_MOST_LEVELS = 3
-_LEAST_SEEN = 0.005  # of the height: a line below it would lie on the axis
-_NICE_TIMES = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000, 86400)
-_LAST_IS = {"completed": "done", "failed": "failed", "running": "running"}
+WIDTH, HEIGHT = 1000, 100  # of the view box of the lines
+_MAX_MARKS = 5
+_MAX_LEVELS = 3
+_MIN_HEIGHT = 0.005  # of the chart: a lower line would lie on the axis
+_ROUND_TIMES = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000, 86400)
+_STATUS_OF_LAST_STEP = {
+    Outcome.COMPLETED: StepStatus.DONE,
+    Outcome.FAILED: StepStatus.FAILED,
+    Outcome.RUNNING: StepStatus.RUNNING,
+}
 
 
 class Span(NamedTuple):
@@ -28,7 +34,7 @@ class Span(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A mark on an axis: where, in percent, and what it says."""
+    """A mark on an axis: where, in percent, and its label."""
 
     at: float
     label: str
@@ -40,7 +46,7 @@ class Bar:
 
     step: int
     message: str
-    status: str  # done, failed, stopped, running or waiting, as on the page of a model
+    status: StepStatus
     span: Span | None
     began: str
     took: str
@@ -53,12 +59,12 @@ class Line:
 
     points: str
     area: str
-    said: str
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
-    """A load as it went, from its begin to its end or to now."""
+class Chart:
+    """A load from its start to its end, or to now."""
 
     bars: list[Bar]
     marks: list[Mark]
@@ -66,48 +72,48 @@ class Drawing:
     is_plotted: bool  # whether any bytes were counted more than once
     levels: list[Mark]
     stalls: list[Span]
-    said_stalls: list[str]
-    is_derived: bool  # an older journal kept the steps' durations only
+    stall_words: list[str]
+    is_derived: bool  # from the steps' durations, which is all that an older journal kept
 
 
-def last_step(load: dict[str, Any], timeline: dict[str, Any] | None) -> int | None:
-    """The last step that began, as far as that is known."""
+def last_step(load: LoadResource, timeline: Timeline | None) -> int | None:
+    """The last step that began; None where that is not known."""
     began = [step for step, at in enumerate(_begins(load, timeline), start=1) if at is not None]
     return max(began, default=None)
 
 
-def draw(load: dict[str, Any], timeline: dict[str, Any] | None) -> Drawing | None:
-    """The drawing of a load resource; None where nothing is known of when its steps were."""
+def draw(load: LoadResource, timeline: Timeline | None) -> Chart | None:
+    """The chart of a load; None where it is not known when its steps ran."""
     begins, steps = _begins(load, timeline), _steps(load)
     total = _total(load, begins, steps)
     if total <= 0 or not any(at is not None for at in begins):
         return None
-    kept = timeline or {"series": [], "stalls": []}
-    most = max((one["bytes"][-1] for one in kept["series"]), default=0)
-    series = [one for one in kept["series"] if one["bytes"][-1] > most * _LEAST_SEEN]
-    bars = _bars(load, begins, steps, kept["stalls"], total)
-    return Drawing(
+    all_series = timeline["series"] if timeline else []
+    stalls = timeline["stalls"] if timeline else []
+    highest = max((one["bytes"][-1] for one in all_series), default=0)
+    series = [one for one in all_series if one["bytes"][-1] > highest * _MIN_HEIGHT]
+    bars = _bars(load, begins, steps, stalls, total)
+    return Chart(
         bars=bars,
         marks=_marks(total),
-        lines=[_line(one, total, most, bars[one["step"] - 1].span) for one in series],
+        lines=[_line(one, total, highest, bars[one["step"] - 1].span) for one in series],
         is_plotted=any(len(one["at"]) > 1 for one in series),
-        levels=_levels(most),
-        stalls=[_span(stall["at"], stall["seconds"], total) for stall in kept["stalls"]],
-        said_stalls=[load_wording.stall(stall) for stall in kept["stalls"]],
+        levels=_levels(highest),
+        stalls=[_span(stall["at"], stall["seconds"], total) for stall in stalls],
+        stall_words=[load_wording.stalled(stall) for stall in stalls],
         is_derived=timeline is None,
     )
 
 
-def _steps(load: dict[str, Any]) -> Sequence[float | None]:
+def _steps(load: LoadResource) -> Sequence[float | None]:
     snapshot = load["snapshot"]
-    return load["steps"] or (snapshot or {}).get("steps") or [None] * TOTAL_STEPS
+    return load["steps"] or (snapshot["steps"] if snapshot else [None] * TOTAL_STEPS)
 
 
-def _begins(load: dict[str, Any], timeline: dict[str, Any] | None) -> Sequence[float | None]:
+def _begins(load: LoadResource, timeline: Timeline | None) -> Sequence[float | None]:
     """When each step began; one after the other where only their durations are known."""
     if timeline is not None:
-        began: Sequence[float | None] = timeline["began"]
-        return began
+        return timeline["began"]
     begins: list[float | None] = []
     at = 0.0
     for seconds in _steps(load):
@@ -116,24 +122,27 @@ def _begins(load: dict[str, Any], timeline: dict[str, Any] | None) -> Sequence[f
     return begins
 
 
-def _total(load: dict[str, Any], begins: Sequence[float | None], steps: Sequence[float | None]) -> float:
-    so_far = load["seconds"] if load["seconds"] is not None else (load["snapshot"] or {}).get("elapsed")
+def _total(load: LoadResource, begins: Sequence[float | None], steps: Sequence[float | None]) -> float:
+    snapshot = load["snapshot"]
+    so_far = load["seconds"] if load["seconds"] is not None else snapshot and snapshot["elapsed"]
     ends = [at + (seconds or 0.0) for at, seconds in zip(begins, steps, strict=True) if at is not None]
     return max([so_far or 0.0, *ends])
 
 
 def _bars(
-    load: dict[str, Any],
+    load: LoadResource,
     begins: Sequence[float | None],
     steps: Sequence[float | None],
-    stalls: list[dict[str, Any]],
+    stalls: list[Stall],
     total: float,
 ) -> list[Bar]:
     last = max(step for step, at in enumerate(begins, start=1) if at is not None)
-    last_status = _LAST_IS.get(outcome_of(load["state"]), "stopped")
+    last_status = _STATUS_OF_LAST_STEP.get(OUTCOME_OF_STATE[load["state"]], StepStatus.STOPPED)
     bars = []
     for row, at, took in zip(STEPS, begins, steps, strict=True):
-        status = "waiting" if at is None else last_status if row.step == last else "done"
+        status = last_status if row.step == last else StepStatus.DONE
+        if at is None:
+            status = StepStatus.WAITING
         seconds = took if took is not None else None if at is None else total - at
         own = [_span(stall["at"], stall["seconds"], total) for stall in stalls if stall["step"] == row.step]
         bars.append(
@@ -142,8 +151,8 @@ def _bars(
                 row.message,
                 status,
                 None if at is None else _span(at, seconds or 0.0, total),
-                "–" if at is None else units.fine_duration(at),
-                "–" if seconds is None else units.fine_duration(seconds),
+                UNKNOWN if at is None else units.fine_duration(at),
+                UNKNOWN if seconds is None else units.fine_duration(seconds),
                 own,
             )
         )
@@ -157,19 +166,21 @@ def _span(at: float, seconds: float, total: float) -> Span:
 
 def _marks(total: float) -> list[Mark]:
     """Marks at round times, the first at 0."""
-    apart = max(0.001, _round_up(total / _MOST_MARKS))
+    apart = max(0.001, _round_up(total / _MAX_MARKS))
     if apart > 1:
-        days = 86400.0 * math.ceil(total / _MOST_MARKS / 86400)
-        apart = next((float(nice) for nice in _NICE_TIMES if total / nice <= _MOST_MARKS), days)
+        days = 86400.0 * math.ceil(total / _MAX_MARKS / 86400)
+        apart = next((float(nice) for nice in _ROUND_TIMES if total / nice <= _MAX_MARKS), days)
     return [Mark(_percent(n * apart / total), units.tick(n * apart, apart)) for n in _counts(total, apart)]
 
 
-def _levels(most: int) -> list[Mark]:
+def _levels(highest: int) -> list[Mark]:
     """Marks at round sizes above 0, from the bottom up."""
-    if not most:
+    if not highest:
         return []
-    apart = _round_up(most / _MOST_LEVELS)
-    return [Mark(_percent(1 - n * apart / most), units.size(n * apart)) for n in _counts(most, apart) if n]
+    apart = _round_up(highest / _MAX_LEVELS)
+    return [
+        Mark(_percent(1 - n * apart / highest), units.size(n * apart)) for n in _counts(highest, apart) if n
+    ]
 
 
 def _counts(whole: float, apart: float) -> range:
@@ -186,10 +197,10 @@ def _percent(share: float) -> float:
     return round(100 * share, 3)
 
 
-def _line(series: dict[str, Any], total: float, most: int, step: Span | None) -> Line:
-    """The count of a step; what it came to holds until the step ends."""
+def _line(series: Series, total: float, highest: int, step: Span | None) -> Line:
+    """The count of a step; its last value holds until the step ends."""
     places = [
-        (round(WIDTH * min(at / total, 1.0), 1), round(HEIGHT * (1 - done / most), 2))
+        (round(WIDTH * min(at / total, 1.0), 1), round(HEIGHT * (1 - done / highest), 2))
         for at, done in zip(series["at"], series["bytes"], strict=True)
     ]
     end = WIDTH * (step.x + step.width) / 100 if step is not None else 0.0

@@ -1,0 +1,65 @@
+"""Following a load: the checkpoints of a worker become events; for the server and for ``preload --here``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from modelhub.checkpoints import LoadSpec, checkpoint
+from modelhub.config import Settings
+from modelhub.payloads import Facts
+from modelhub.progress.adapter import ProgressAdapter
+from modelhub.workers.launcher import Launcher
+from modelhub.workers.worker import Worker
+
+
+def load_spec(settings: Settings, model_id: str, force: bool = False) -> LoadSpec:
+    """What a worker has to know to load the model, by these settings."""
+    return LoadSpec(
+        model_id,
+        models_dir=str(settings.models_dir),
+        demo_dir=str(settings.demo_dir),
+        device=settings.device,
+        dtype=settings.dtype,
+        force=force,
+    )
+
+
+def announce(
+    adapter: ProgressAdapter, launcher: Launcher, model_id: str, load_id: str, size_bytes: int | None
+) -> None:
+    """Emit that a load begins, and why it has to wait where no worker can be had yet.
+
+    ``size_bytes`` is the size of the weights where it is known already.
+    """
+    wait_s = launcher.expected_wait_s()
+    adapter.started(model_id, load_id, size_bytes, wait_s)
+    if wait_s:
+        detail = "The server has just started: importing torch and transformers."
+        adapter.emit_progress(model_id, *checkpoint(1, detail=detail))
+
+
+def follow(
+    adapter: ProgressAdapter,
+    worker: Worker,
+    spec: LoadSpec,
+    admit: Callable[[int], None],
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> Facts | None:
+    """Have the worker load the model and emit each checkpoint; return the facts of the loaded model.
+
+    ``admit`` gets the bytes of memory needed and refuses by raising ModelhubError. Returns None once
+    ``is_cancelled``, which is looked at before each checkpoint and each tick of 0.1 s. Raises ModelhubError
+    where the load fails or the process ends.
+    """
+    checkpoints = worker.load(spec, admit)
+    while not is_cancelled():
+        try:
+            news = next(checkpoints)
+        except StopIteration as end:
+            facts: Facts = end.value
+            return facts
+        if news is None:
+            adapter.tick(spec.model_id)
+        else:
+            adapter.emit_progress(spec.model_id, *news)
+    return None
