@@ -19,14 +19,15 @@ import eventlet.wsgi
 
 from modelhub import create_app
 from modelhub.errors import ModelhubError
+from modelhub.web.current import registry_of
 
 MAX_CONNECTIONS = 10_000
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 try:
     app = create_app({"ASYNC_MODE": "eventlet"})
-    hub = app.extensions["modelhub"]
-    hub.start()
+    registry = registry_of(app)
+    registry.start()
 except ModelhubError as error:
     sys.exit(f"modelhub cannot start: {error.message} {error.hint}")
 
@@ -34,7 +35,7 @@ except ModelhubError as error:
 def serve() -> None:
     """Serve until SIGTERM or Ctrl-C, then end every process."""
     signal.signal(signal.SIGTERM, _stop)
-    host, port = hub.settings.host, hub.settings.port
+    host, port = registry.settings.host, registry.settings.port
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = eventlet.listen((host, port), family)
@@ -52,7 +53,7 @@ def serve() -> None:
     except OSError as error:
         sys.exit(f"modelhub cannot listen at {host}:{port}: {error.strerror}.")
     finally:
-        hub.close()
+        registry.close()
 
 
 def _stop(*_: object) -> None:

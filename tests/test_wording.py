@@ -11,6 +11,7 @@ import pytest
 from modelhub import units, wording
 from modelhub.errors import ModelhubError
 from modelhub.progress.log import absent
+from modelhub.web.pages import model_wording
 from tests.support.server import ROOT
 
 TIMES = [
@@ -119,7 +120,7 @@ def test_times_that_tick_are_the_same_in_the_script(script: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("index", range(len(SNAPSHOTS)))
 def test_everything_that_a_page_says_is_made_for_every_snapshot(index: int) -> None:
-    said = wording.with_words(SNAPSHOTS[index])["said"]
+    said = model_wording.page_words(SNAPSHOTS[index])
     assert all(isinstance(said[name], str) for name in wording.describe(SNAPSHOTS[index]))
     assert len(said["steps"]) == len(said["times"]) == 9
     assert json.loads(json.dumps(said)) == said
@@ -139,14 +140,22 @@ def test_everything_that_a_page_says_is_made_for_every_snapshot(index: int) -> N
     ],
 )
 def test_only_buttons_that_make_sense(changes: dict[str, Any], expected: list[str]) -> None:
-    assert wording.actions(snapshot(**changes)) == expected
+    assert model_wording.actions(snapshot(**changes)) == expected
 
 
 def test_what_needs_attention_comes_first() -> None:
-    interrupted = snapshot(error={**ModelhubError("interrupted", id="a/b").to_dict(), "step": None})
+    error = {**ModelhubError("interrupted", id="a/b").to_dict(), "step": None}
+    interrupted = snapshot(state="interrupted", error=error)
     rows = [snapshot(state=state) for state in ("absent", "ready", "failed", "queued", "loading")]
     ranked = sorted([*rows, interrupted], key=wording.rank)
-    assert [row["state"] for row in ranked] == ["loading", "queued", "failed", "absent", "ready", "absent"]
+    assert [row["state"] for row in ranked] == [
+        "loading",
+        "queued",
+        "failed",
+        "interrupted",
+        "ready",
+        "absent",
+    ]
     assert ranked[3] is interrupted
 
 
@@ -172,7 +181,7 @@ def test_never_a_hundred_percent_before_ready() -> None:
 
 
 def test_a_stall_is_said_in_words() -> None:
-    assert wording.describe(loading(stalled_for=12.34))["stalled"].startswith("Nothing new for 12 s.")
+    assert wording.describe(loading(stalled_for=12.34))["stalled"].startswith("No progress for 12 s.")
 
 
 @pytest.mark.parametrize(
@@ -184,38 +193,43 @@ def test_a_stall_is_said_in_words() -> None:
         ),
         ({"step": 1, "detail": "asking the hub"}, "the network or the hub"),
         ({"step": 2, "unit": "bytes", "done": 5, "size": 9, "detail": "4 files from the hub"}, "the network"),
-        ({"id": "demo/random-2gb", "step": 3, "unit": "bytes", "done": 5, "size": 9}, "the disk is slow"),
+        (
+            {"id": "demo/random-2gb", "step": 3, "unit": "bytes", "done": 5, "size": 9},
+            "disk is probably slow",
+        ),
         (
             {"step": 5, "unit": "bytes", "done": 5, "size": 9, "detail": "model.safetensors"},
-            "the disk is slow",
+            "disk is probably slow",
         ),
-        ({"step": 9, "detail": "a first forward pass"}, "the processor is busy"),
+        ({"step": 9, "detail": "a first forward pass"}, "the processor is probably busy"),
     ],
 )
 def test_a_stall_names_its_likely_cause(changes: dict[str, Any], likely: str) -> None:
     stalled = loading(**{"stalled_for": 12.0, **changes})
     said = wording.describe(stalled)["stalled"]
     assert likely in said
-    assert said.endswith("The load goes on.")
-    assert wording.entry(stalled).startswith("Stalled. ")
-    assert wording.entry(stalled) == wording.entry({**stalled, "stalled_for": 99.0}), "the log tells it once"
+    assert said.endswith("The load continues.")
+    assert model_wording.log_line(stalled).startswith("Stalled. ")
+    assert model_wording.log_line(stalled) == model_wording.log_line({**stalled, "stalled_for": 99.0}), (
+        "the log tells it once"
+    )
 
 
 def test_an_interrupted_load_is_said_with_what_to_do() -> None:
     error = {**ModelhubError("interrupted", id="a/b").to_dict(), "step": None}
-    said = wording.tell(snapshot(error=error))
-    assert (said["state"], said["kind"], said["actions"]) == ("Interrupted", "interrupted", ["load"])
+    said = model_wording.page_words(snapshot(state="interrupted", error=error))
+    assert (said["state"], said["actions"]) == ("Interrupted", ["load"])
     assert said["headline"] == "The server stopped while a/b was loading."
-    assert said["line"] == "Load it again: what was fetched is kept."
+    assert said["line"] == "Load it again: what was downloaded is kept."
 
 
 def test_a_plan_in_words() -> None:
     plan = {"source": "hub", "files": 12, "size_bytes": 2_200_000_000, "free_bytes": 10**10}
     left = {"fetch_files": 2, "fetch_bytes": 1_200_000_000}
-    assert wording.plan(plan | left) == "Hugging Face hub: 1.2 GB in 2 files to fetch; needs 2.2 GB, fits."
+    assert wording.preview(plan | left) == "Hugging Face hub: 1.2 GB in 2 files to fetch; needs 2.2 GB, fits."
     none = {"source": "cache", "fetch_files": 0, "fetch_bytes": 0, "free_bytes": 10**9}
     said = "Hugging Face cache: 12 files, nothing to fetch; needs 2.2 GB, 1.0 GB free: does not fit."
-    assert wording.plan(plan | none) == said
+    assert wording.preview(plan | none) == said
 
 
 def test_who_cancelled_is_said() -> None:
@@ -225,5 +239,7 @@ def test_who_cancelled_is_said() -> None:
 
 
 def test_facts_leave_out_what_is_not_known() -> None:
-    known = dict(wording.facts(snapshot(state="ready", parameters=50_700_000, dtype="bfloat16", task=None)))
+    known = dict(
+        model_wording.facts(snapshot(state="ready", parameters=50_700_000, dtype="bfloat16", task=None))
+    )
     assert known == {"Parameters": "50.7 million", "Data type": "bfloat16"}

@@ -30,7 +30,7 @@ def test_everything_by_keyboard(server: Server, open_page: OpenPage) -> None:
     expect(page.get_by_text("Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    load = page.locator("[data-do=load], [data-do=retry]").locator("visible=true")
+    load = page.locator("[data-action=load], [data-action=retry]").locator("visible=true")
     expect(load).to_be_focused()
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keyboard.press("Enter")

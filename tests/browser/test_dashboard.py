@@ -54,16 +54,16 @@ def test_an_id_is_previewed_before_it_is_loaded(
         field.press_sequentially("org/there")
         files = len(hub.files("org/there"))
         told = rf"^org/there: Hugging Face hub: \d+ kB in {files} files to fetch; needs \d+ kB, fits\.$"
-        expect(page.locator("#plan")).to_have_text(re.compile(told))
+        expect(page.locator("#previews")).to_have_text(re.compile(told))
         field.fill("org/there, org/not-there ../x")
-        expect(page.locator("#plan")).to_contain_text("No model org/not-there was found")
-        expect(page.locator("#plan")).to_contain_text("“../x” is not a model id.")
+        expect(page.locator("#previews")).to_contain_text("No model org/not-there was found")
+        expect(page.locator("#previews")).to_contain_text("“../x” is not a model id.")
         field.fill("")
-        expect(page.locator("#plan")).to_be_empty()
+        expect(page.locator("#previews")).to_be_empty()
         field.fill("org/there")
         page.keyboard.press("Enter")
         expect(page.locator('[data-model="org/there"]')).to_have_attribute("data-state", "ready")
-        expect(page.locator("#plan")).to_be_empty()
+        expect(page.locator("#previews")).to_be_empty()
 
 
 def test_several_models_at_once_and_the_bad_ones_told(server: Server, open_page: OpenPage) -> None:
@@ -81,6 +81,6 @@ def test_who_cancelled_is_told_in_the_row(server: Server, open_page: OpenPage) -
     page = wait_live(open_page("/"))
     server.delete(f"/api/loads/{server.snapshot('tiny/llama')['load_id']}")
     row = page.locator('[data-model="tiny/llama"]')
-    expect(row.locator("[data-say=headline]")).to_have_text("Cancelled over the API")
-    expect(row.locator("[data-say=headline]")).to_be_visible()
+    expect(row.locator("[data-text=headline]")).to_have_text("Cancelled over the API")
+    expect(row.locator("[data-text=headline]")).to_be_visible()
     frozen.wait(10)

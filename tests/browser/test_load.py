@@ -18,7 +18,7 @@ SAMPLER = """() => {
   window.samples = [];
   const bar = document.querySelector("progress");
   const state = document.getElementById("model");
-  const percent = document.querySelector("[data-say=percent]");
+  const percent = document.querySelector("[data-text=percent]");
   const look = () => {
     samples.push([bar.value, state.dataset.state, percent.textContent]);
     requestAnimationFrame(look);
@@ -32,7 +32,7 @@ def model(page: Page) -> Any:
 
 
 def say(page: Page, what: str) -> Any:
-    return page.locator(f"[data-say={what}]").first
+    return page.locator(f"[data-text={what}]").first
 
 
 def wait_live(page: Page) -> Page:
@@ -57,7 +57,7 @@ def test_click_load_see_the_bar_move_and_the_model_ready(server: Server, open_pa
     assert max(loading) < 1, "the bar was full before the model was ready"
     assert "100%" not in {percent for _, _, percent in samples}
     assert samples[-1][0] == 1
-    expect(page.locator(".steps [data-is=done]")).to_have_count(9)
+    expect(page.locator(".steps [data-status=done]")).to_have_count(9)
     expect(page.locator("#facts")).to_contain_text("LlamaForCausalLM")
     expect(page.locator("#past tbody tr").first).to_contain_text("Ready")
     expect(page.get_by_role("button", name="Unload")).to_be_visible()
@@ -69,7 +69,7 @@ def test_click_load_see_the_bar_move_and_the_model_ready(server: Server, open_pa
 def test_a_click_is_answered_at_once(open_page: OpenPage) -> None:
     page = wait_live(open_page(f"/models/{DEMO}"))
     took = page.evaluate("""() => {
-      const button = document.querySelector("[data-do=load]");
+      const button = document.querySelector("[data-action=load]");
       const began = performance.now();
       button.click();
       return [button.getAttribute("aria-busy"), performance.now() - began];
@@ -104,7 +104,7 @@ def test_elapsed_time_ticks_between_events(server: Server, open_page: OpenPage) 
       const seen = new Set();
       const began = performance.now();
       const look = () => {
-        seen.add(document.querySelector("[data-say=elapsed]").textContent);
+        seen.add(document.querySelector("[data-text=elapsed]").textContent);
         if (performance.now() - began < 900) requestAnimationFrame(look); else done(seen.size);
       };
       look();
@@ -120,7 +120,7 @@ def test_cancel_is_told_in_every_tab(server: Server, open_page: OpenPage) -> Non
     expect(say(one, "headline")).to_have_text("Cancelled from a page")
     row = other.locator('[data-model="tiny/llama"]')
     expect(row).to_have_attribute("data-state", "cancelled")
-    expect(one.locator(".steps [data-is=stopped]")).to_have_count(1)
+    expect(one.locator(".steps [data-status=stopped]")).to_have_count(1)
     frozen.wait(10)
 
 
@@ -131,11 +131,11 @@ def test_a_failure_is_told_with_reason_and_hint_and_retried(server: Server, open
     row = page.locator('[data-model="nobody/asked-for-here"]')
     expect(row).to_have_attribute("data-state", "failed")
     error = server.snapshot("nobody/asked-for-here")["error"]
-    expect(row.locator("[data-say=headline]")).to_have_text(error["message"])
-    expect(row.locator("[data-say=line]")).to_have_text(error["hint"])
+    expect(row.locator("[data-text=headline]")).to_have_text(error["message"])
+    expect(row.locator("[data-text=line]")).to_have_text(error["hint"])
     first = server.snapshot("nobody/asked-for-here")["load_id"]
     row.get_by_role("button", name="Retry").click()
-    cancel = row.locator("[data-do=cancel]")
+    cancel = row.locator("[data-action=cancel]")
     expect(cancel).not_to_have_attribute("formaction", f"/loads/{first}/cancel")  # it is another load now
     expect(row).to_have_attribute("data-state", "failed")
 
@@ -219,7 +219,7 @@ def test_the_title_has_the_percent_while_loading(server: Server, open_page: Open
 @pytest.mark.parametrize("path", ["/", "/models/tiny/vit"])
 def test_a_quick_second_click_does_not_cancel(server: Server, open_page: OpenPage, path: str) -> None:
     page = wait_live(open_page(path))
-    button = page.locator('[data-model="tiny/vit"] [data-do=load]')
+    button = page.locator('[data-model="tiny/vit"] [data-action=load]')
     button.dblclick()
     expect(page.locator('[data-model="tiny/vit"]')).to_have_attribute("data-state", "ready")
     (newest,) = server.get("/api/loads?model=tiny/vit&limit=1").json()["loads"]

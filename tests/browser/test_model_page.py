@@ -24,7 +24,7 @@ WATCH = """() => {
   window.seen = [];
   const look = () => {
     const bar = document.querySelector("progress");
-    const running = document.querySelector(".segments [data-is=running] .line");
+    const running = document.querySelector(".segments [data-status=running] .line");
     const lines = [...document.querySelectorAll(".segments .line")];
     const sum = lines.reduce((total, line) => total + parseFloat(line.getAttribute("width")), 0);
     if (running) {
@@ -87,7 +87,7 @@ def test_a_failure_opens_the_log(server: Server, open_page: OpenPage) -> None:
     page = wait_live(open_page("/models/nobody/here"))
     page.evaluate("document.getElementById('story').open = false")
     page.get_by_role("button", name="Retry").click()
-    expect(page.locator("#story")).to_have_attribute("open", "")
+    expect(page.locator("#log-section")).to_have_attribute("open", "")
     error = server.snapshot("nobody/here")["error"]
     expect(page.locator("#log li").last).to_contain_text(error["hint"])
 
@@ -98,10 +98,10 @@ def test_a_prediction_is_run_on_the_page(server: Server, open_page: OpenPage) ->
     page.get_by_role("button", name="Load").click()
     page.get_by_label("Text with the model's mask token").fill("a small [MASK]")
     page.get_by_role("button", name="Run").click()
-    expect(page.locator("#answer tbody tr")).to_have_count(5)
+    expect(page.locator("#result tbody tr")).to_have_count(5)
     page.get_by_label("Text with the model's mask token").fill("nothing is missing")
     page.get_by_role("button", name="Run").click()
-    expect(page.locator("#answer .alert")).to_contain_text("cannot use these inputs")
+    expect(page.locator("#result .alert")).to_contain_text("cannot use these inputs")
     expect(page).to_have_url(server.url + "/models/tiny/bert")
 
 
@@ -112,7 +112,7 @@ def test_a_file_is_sent_by_the_page(server: Server, open_page: OpenPage) -> None
         {"name": "a.png", "mimeType": "image/png", "buffer": picture()}
     )
     page.get_by_role("button", name="Run").click()
-    expect(page.locator("#answer")).to_contain_text("green")
+    expect(page.locator("#result")).to_contain_text("green")
 
 
 def test_the_end_of_the_server_is_told_before_it_comes(

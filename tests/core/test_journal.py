@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from modelhub.core.journal import Journal
-from modelhub.core.statistics import OUTCOMES
+from modelhub.core.journal import Journal, new_row
 from modelhub.errors import ModelhubError
+from modelhub.states import STATES_OF_OUTCOME
 from tests.support.server import ROOT
 
 
 def test_a_load_is_a_row_with_its_steps(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    journal.add("one", "org/a", "rest")
-    journal.update("one", state="ready", steps=[0.1, None], seconds=2.5, error={"code": "x"})
+    journal.add(new_row("one", "org/a", "rest"))
+    journal.update("one", {"state": "ready", "steps": [0.1, None], "seconds": 2.5, "error": {"code": "x"}})
     row = journal.load("one")
     assert row is not None
     assert (row["state"], row["steps"], row["seconds"], row["error"]) == (
@@ -32,7 +32,7 @@ def test_a_load_is_a_row_with_its_steps(tmp_path: Path) -> None:
 def test_the_newest_come_first_and_of_one_model_only_its_own(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     for number in range(5):
-        journal.add(str(number), "org/a" if number % 2 else "org/b", "rest")
+        journal.add(new_row(str(number), "org/a" if number % 2 else "org/b", "rest"))
     assert [row["load_id"] for row in journal.loads(limit=3)] == ["4", "3", "2"]
     assert [row["load_id"] for row in journal.loads("org/a")] == ["3", "1"]
     journal.close()
@@ -40,9 +40,9 @@ def test_the_newest_come_first_and_of_one_model_only_its_own(tmp_path: Path) -> 
 
 def test_what_a_dead_server_left_is_interrupted(tmp_path: Path) -> None:
     leave = (
-        "import os; from pathlib import Path; from modelhub.core.journal import Journal;"
-        f"journal = Journal(Path({str(tmp_path)!r})); journal.add('one', 'org/a', 'rest');"
-        "journal.update('one', state='loading'); os._exit(9)"
+        "import os; from pathlib import Path; from modelhub.core.journal import Journal, new_row;"
+        f"journal = Journal(Path({str(tmp_path)!r})); journal.add(new_row('one', 'org/a', 'rest'));"
+        "journal.update('one', dict(state='loading')); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", leave], cwd=ROOT, timeout=60, check=False)
     journal = Journal(tmp_path)
@@ -66,7 +66,7 @@ def test_one_server_per_data_folder(tmp_path: Path) -> None:
 def test_a_write_that_fails_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     journal = Journal(tmp_path)
     journal.close()
-    journal.add("one", "org/a", "rest")
+    journal.add(new_row("one", "org/a", "rest"))
     assert "could not be written" in caplog.text
 
 
@@ -99,8 +99,8 @@ def test_a_journal_of_the_first_version_keeps_its_rows(tmp_path: Path) -> None:
         journal.close()
 
     journal = Journal(tmp_path)
-    journal.add("new", "org/a", "rest")
-    journal.update("new", state="ready", source="folder", timeline={"began": [0.0]})
+    journal.add(new_row("new", "org/a", "rest"))
+    journal.update("new", {"state": "ready", "source": "folder", "timeline": {"began": [0.0]}})
     assert [row["source"] for row in journal.loads()] == ["folder", None]
     assert journal.timeline("new") == {"began": [0.0]}
     journal.close()
@@ -119,8 +119,8 @@ def test_a_journal_of_a_newer_modelhub_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_list_does_not_carry_timelines(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    journal.add("one", "org/a", "rest")
-    journal.update("one", timeline={"began": [], "series": [], "stalls": []})
+    journal.add(new_row("one", "org/a", "rest"))
+    journal.update("one", {"timeline": {"began": [], "series": [], "stalls": []}})
     assert "timeline" not in journal.loads()[0]
     assert journal.timeline("one") == {"began": [], "series": [], "stalls": []}
     assert journal.timeline("two") is None
@@ -129,13 +129,13 @@ def test_a_list_does_not_carry_timelines(tmp_path: Path) -> None:
 
 def test_loads_are_found_by_outcome_and_model_and_by_pages(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    states = [state for states in OUTCOMES.values() for state in states]
+    states = [state for states in STATES_OF_OUTCOME.values() for state in states]
     for number, state in enumerate(states * 2):
-        journal.add(str(number), "org/a" if number < len(states) else "org/b", "rest")
-        journal.update(str(number), state=state)
+        journal.add(new_row(str(number), "org/a" if number < len(states) else "org/b", "rest"))
+        journal.update(str(number), {"state": state})
     assert journal.count() == 14
     assert journal.count("org/a") == 7
-    for outcome, of in OUTCOMES.items():
+    for outcome, of in STATES_OF_OUTCOME.items():
         assert {row["state"] for row in journal.loads(outcome=outcome)} == set(of)
         assert journal.count(outcome=outcome) == 2 * len(of)
         assert journal.count("org/b", outcome) == len(journal.loads("org/b", outcome)) == len(of)
@@ -149,12 +149,12 @@ def test_figures_are_those_of_the_newest_loads_of_each_model(tmp_path: Path) -> 
     for number, (model_id, state) in enumerate(
         [("org/a", "ready"), ("org/b", "failed"), ("org/a", "unloaded")]
     ):
-        journal.add(str(number), model_id, "rest")
-        journal.update(str(number), state=state, seconds=number + 1.0, bytes=600)
-    assert [(one.model_id, one.loads, one.completed) for one in journal.figures()] == [
+        journal.add(new_row(str(number), model_id, "rest"))
+        journal.update(str(number), {"state": state, "seconds": number + 1.0, "bytes": 600})
+    assert [(one.model_id, one.loads, one.completed) for one in journal.statistics()] == [
         ("org/a", 2, 2),
         ("org/b", 1, 0),
     ]
-    (only,) = journal.figures("org/a")
+    (only,) = journal.statistics("org/a")
     assert (only.seconds_median, only.rate_median) == (2.0, 400.0)
     journal.close()

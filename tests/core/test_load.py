@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 
+from modelhub.core.journal import new_row
 from modelhub.core.load import MAX_WAITING, Load, LoadQueue
 from modelhub.errors import ModelhubError
 
 
 def _load(name: str) -> Load:
-    return Load(load_id=name, model_id=name, by="rest", force=False)
+    return Load(new_row(name, name, "rest"))
 
 
 def test_first_come_first_served() -> None:
@@ -15,10 +16,10 @@ def test_first_come_first_served() -> None:
     loads = [_load(name) for name in "abc"]
     for load in loads:
         queue.join(load)
-    assert [load.turn for load in loads] == [True, False, False]
+    assert [load.may_run for load in loads] == [True, False, False]
     assert [queue.position(load) for load in loads] == [None, 1, 2]
     queue.release(loads[0])
-    assert [load.turn for load in loads] == [False, True, False]
+    assert [load.may_run for load in loads] == [False, True, False]
     assert queue.position(loads[2]) == 1
 
 
@@ -27,10 +28,10 @@ def test_who_leaves_moves_the_others_up_and_wakes_them() -> None:
     loads = [_load(name) for name in "abc"]
     for load in loads:
         queue.join(load)
-        load.wake.clear()
+        load.wakeup.clear()
     queue.leave(loads[1])
     assert queue.position(loads[2]) == 1
-    assert loads[2].wake.is_set()
+    assert loads[2].wakeup.is_set()
 
 
 def test_a_slot_is_given_back_once() -> None:
@@ -41,7 +42,7 @@ def test_a_slot_is_given_back_once() -> None:
     queue.release(first)
     queue.join(second)
     queue.join(third)
-    assert (second.turn, third.turn) == (True, False)
+    assert (second.may_run, third.may_run) == (True, False)
 
 
 def test_a_full_queue_says_so() -> None:

@@ -7,9 +7,9 @@ import statistics
 
 import pytest
 
-from modelhub.core.statistics import OUTCOMES, Result, figures, mean_rate, outcome_of
-from modelhub.web.schemas import LOAD_STATES
-from modelhub.wording import STATES
+from modelhub.core.statistics import Result, compute_statistics, mean_rate
+from modelhub.states import LOAD_STATES, OUTCOME_OF_STATE, STATES_OF_OUTCOME, Outcome
+from modelhub.wording import STATE_NAMES
 
 
 def of(*results: tuple[str, float | None, int | None]) -> list[Result]:
@@ -17,10 +17,10 @@ def of(*results: tuple[str, float | None, int | None]) -> list[Result]:
 
 
 def test_every_state_of_a_load_is_one_outcome() -> None:
-    states = [state for states in OUTCOMES.values() for state in states]
+    states = [state for states in STATES_OF_OUTCOME.values() for state in states]
     assert sorted(states) == sorted(LOAD_STATES)
-    assert set(states) <= set(STATES)
-    assert outcome_of("unloaded") == outcome_of("ready") == "completed"
+    assert set(states) <= set(STATE_NAMES)
+    assert OUTCOME_OF_STATE["unloaded"] == OUTCOME_OF_STATE["ready"] == Outcome.COMPLETED
 
 
 def test_success_counts_what_ended_by_itself() -> None:
@@ -35,21 +35,21 @@ def test_success_counts_what_ended_by_itself() -> None:
         "loading",
         "queued",
     ]
-    (only,) = figures(of(*((state, 1.0, 10) for state in states)))
+    (only,) = compute_statistics(of(*((state, 1.0, 10) for state in states)))
     assert (only.loads, only.completed, only.failed, only.interrupted) == (9, 3, 1, 1)
     assert (only.cancelled, only.running) == (2, 2)
     assert only.success_rate == pytest.approx(0.6)
 
 
 def test_times_and_rates_are_of_the_completed_ones_only() -> None:
-    (only,) = figures(of(("ready", 2.0, 100), ("failed", 500.0, None), ("cancelled", 400.0, 100)))
+    (only,) = compute_statistics(of(("ready", 2.0, 100), ("failed", 500.0, None), ("cancelled", 400.0, 100)))
     assert (only.seconds_median, only.seconds_p90, only.rate_median) == (2.0, 2.0, 50.0)
 
 
 def test_what_is_not_known_is_null() -> None:
-    (only,) = figures(of(("cancelled", None, None)))
+    (only,) = compute_statistics(of(("cancelled", None, None)))
     assert only.success_rate is only.seconds_median is only.seconds_p90 is only.rate_median is None
-    assert figures([]) == []
+    assert compute_statistics([]) == []
     assert mean_rate(None, 1.0) is mean_rate(10, None) is mean_rate(10, 0.0) is None
 
 
@@ -57,7 +57,7 @@ def test_what_is_not_known_is_null() -> None:
 def test_median_and_p90_against_plain_counting(count: int) -> None:
     times = [random.Random(count).uniform(0.1, 90) for _ in range(count)]
     times = sorted(time + number for number, time in enumerate(times))
-    (only,) = figures(of(*(("ready", time, None) for time in times)))
+    (only,) = compute_statistics(of(*(("ready", time, None) for time in times)))
     assert only.seconds_median == statistics.median(times)
     assert only.seconds_p90 is not None
     place = 0.9 * (count - 1)
@@ -67,4 +67,4 @@ def test_median_and_p90_against_plain_counting(count: int) -> None:
 
 def test_models_come_in_the_order_of_their_newest_load() -> None:
     results = [Result(model, "ready", 1.0, 1) for model in ("org/b", "org/a", "org/b")]
-    assert [(one.model_id, one.loads) for one in figures(results)] == [("org/b", 2), ("org/a", 1)]
+    assert [(one.model_id, one.loads) for one in compute_statistics(results)] == [("org/b", 2), ("org/a", 1)]

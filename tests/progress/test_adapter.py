@@ -147,7 +147,9 @@ def test_an_end_is_kept_before_it_is_told(told: Told) -> None:
     told.run_to("org/a")
     kept: list[tuple[str, int]] = []
     before = len(told.events)
-    told.adapter.completed("org/a", FACTS, lambda payload: kept.append((payload["state"], len(told.events))))
+    told.adapter.completed(
+        "org/a", FACTS, lambda payload, _: kept.append((payload["state"], len(told.events)))
+    )
     assert kept == [("ready", before)]
     assert len(told.events) == before + 1
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from modelhub.checkpoints import checkpoint
-from modelhub.progress.timeline import MAX_POINTS, MAX_STALLS, Timeline
+from modelhub.progress.timeline import MAX_POINTS, MAX_STALLS, TimelineRecorder
 from modelhub.progress.tracker import Tracker
 
 
@@ -18,11 +18,11 @@ def points(timeline: dict[str, Any], step: int) -> list[tuple[float, int]]:
 
 
 def test_times_are_since_the_load_began() -> None:
-    timeline = Timeline(100.0)
+    timeline = TimelineRecorder(100.0)
     timeline.begin(1, 100.25)
     timeline.begin(5, 101.0)
     timeline.count(5, 10, 40, 101.5)
-    assert timeline.to_dict() == {
+    assert timeline.timeline() == {
         "began": [0.25, None, None, None, 1.0, None, None, None, None],
         "series": [{"step": 5, "size": 40, "at": [1.5], "bytes": [10]}],
         "stalls": [],
@@ -32,12 +32,12 @@ def test_times_are_since_the_load_began() -> None:
 @pytest.mark.parametrize("interval", [0.0001, 0.01, 1.0, 60.0])
 @pytest.mark.parametrize("count", [1, 2, 199, 201, 20_000])
 def test_points_are_bounded_and_the_first_and_the_last_are_kept(interval: float, count: int) -> None:
-    timeline = Timeline(0.0)
+    timeline = TimelineRecorder(0.0)
     for number in range(count):
         timeline.count(5, number, count, number * interval)
         if count < 1000:
-            assert points(timeline.to_dict(), 5)[-1][1] == number
-    kept = points(timeline.to_dict(), 5)
+            assert points(timeline.timeline(), 5)[-1][1] == number
+    kept = points(timeline.timeline(), 5)
     assert len(kept) <= MAX_POINTS
     assert kept[0][1] == 0
     assert kept[-1] == (round((count - 1) * interval, 4), count - 1)
@@ -48,24 +48,24 @@ def test_points_are_bounded_and_the_first_and_the_last_are_kept(interval: float,
 
 def test_thinned_points_lie_on_the_line_within_what_two_points_are_apart() -> None:
     noise = random.Random(7)
-    timeline, now, done = Timeline(0.0), 0.0, 0
+    timeline, now, done = TimelineRecorder(0.0), 0.0, 0
     true: dict[float, int] = {}
     for _ in range(50_000):
         now = round(now + noise.uniform(0.0001, 0.02), 4)
         done += noise.randrange(0, 1000)
         timeline.count(5, done, None, now)
         true[now] = done
-    for at, kept in points(timeline.to_dict(), 5):
+    for at, kept in points(timeline.timeline(), 5):
         assert true[at] == kept
 
 
 def test_a_pause_stays_a_pause_however_much_is_thinned() -> None:
-    timeline = Timeline(0.0)
+    timeline = TimelineRecorder(0.0)
     for number in range(1000):
         timeline.count(5, number, None, number * 0.01)
     for number in range(100_000):
         timeline.count(5, 1000 + number, None, 1000 + number * 0.01)
-    kept = points(timeline.to_dict(), 5)
+    kept = points(timeline.timeline(), 5)
     before = max(at for at, _ in kept if at < 500)
     after = min(at for at, _ in kept if at > 500)
     assert before == pytest.approx(9.99, abs=0.01)
@@ -73,20 +73,20 @@ def test_a_pause_stays_a_pause_however_much_is_thinned() -> None:
 
 
 def test_the_points_of_all_steps_together_are_bounded() -> None:
-    timeline = Timeline(0.0)
+    timeline = TimelineRecorder(0.0)
     for step in range(1, 10):
         for number in range(1000):
             timeline.count(step, number, 1000, step * 100 + number * 0.1)
-    series = timeline.to_dict()["series"]
+    series = timeline.timeline()["series"]
     assert [one["step"] for one in series] == list(range(1, 10))
     assert sum(len(one["at"]) for one in series) <= MAX_POINTS
 
 
 def test_of_many_stalls_the_longest_are_kept() -> None:
-    timeline = Timeline(0.0)
+    timeline = TimelineRecorder(0.0)
     for number in range(MAX_STALLS + 10):
         timeline.stall(3, number * 100.0, 10.0 + number)
-    stalls = timeline.to_dict()["stalls"]
+    stalls = timeline.timeline()["stalls"]
     assert len(stalls) == MAX_STALLS
     assert min(stall["seconds"] for stall in stalls) == 20.0
 

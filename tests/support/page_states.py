@@ -154,7 +154,7 @@ def _refuse_an_id(world: World, page: Page) -> None:
 
 def _preview(world: World, page: Page) -> None:
     page.get_by_label("Load a model by its id").fill(f"{ABSENT}, {TOO_BIG}")
-    expect(page.locator("#plan")).to_contain_text("does not fit")
+    expect(page.locator("#previews")).to_contain_text("does not fit")
 
 
 def _search(world: World, page: Page) -> None:
@@ -164,12 +164,12 @@ def _search(world: World, page: Page) -> None:
 
 def _try_it(world: World, page: Page) -> None:
     page.get_by_role("button", name="Run").click()
-    expect(page.locator("#answer table")).to_be_visible()
+    expect(page.locator("#result table")).to_be_visible()
     page.get_by_text("Log of the latest load").click()
 
 
 def _newest(world: World, page: Page) -> None:
-    page.locator(".ledger.loads a").first.click()
+    page.locator(".records.loads a").first.click()
     expect(page.locator("#load")).to_be_visible()
 
 

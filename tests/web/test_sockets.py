@@ -80,11 +80,11 @@ def test_pages_hear_the_same_with_words(empty_server: Server, watch: Watch) -> N
     snapshot = page.client.call("subscribe", {"id": BERT, "words": True}, timeout=5)["snapshot"]
     assert snapshot == wording.with_words(empty_server.snapshot(BERT))
     models = dashboard.client.call("subscribe", {"words": True}, timeout=5)["snapshot"]["models"]
-    assert all("said" in model["snapshot"] for model in models)
+    assert all("words" in model["snapshot"] for model in models)
     empty_server.request_load(BERT)
     for watcher in (plain, page, dashboard):
         watcher.wait_for("model_load_completed", model_id=BERT)
-    assert not any("said" in payload for _, payload in plain.events)
+    assert not any("words" in payload for _, payload in plain.events)
     with_words = [(name, wording.with_words(payload)) for name, payload in plain.events]
     assert page.of(BERT) == dashboard.of(BERT) == with_words
     assert page.client.call("unsubscribe", {"id": BERT}, timeout=5) == {"ok": True}

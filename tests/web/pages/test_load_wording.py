@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from modelhub.core.statistics import OUTCOMES, Result, figures
+from modelhub.core.statistics import Result, compute_statistics
+from modelhub.states import STATES_OF_OUTCOME
 from modelhub.web.pages import load_wording
 
 NOTHING: dict[str, Any] = dict.fromkeys(
@@ -32,8 +33,8 @@ def load(state: str, **changes: Any) -> dict[str, Any]:
 
 
 def test_every_outcome_has_a_name() -> None:
-    assert list(load_wording.OUTCOMES) == list(OUTCOMES)
-    for states in OUTCOMES.values():
+    assert list(load_wording.OUTCOME_NAMES) == list(STATES_OF_OUTCOME)
+    for states in STATES_OF_OUTCOME.values():
         for state in states:
             assert load_wording.outcome(load(state))
 
@@ -41,8 +42,8 @@ def test_every_outcome_has_a_name() -> None:
 @pytest.mark.parametrize(
     ("one", "step", "said"),
     [
-        (load("ready", seconds=3.2), 9, "Ready in 3.2 s. It is in memory."),
-        (load("unloaded", seconds=3.2), 9, "Ready in 3.2 s. It has left memory since."),
+        (load("ready", seconds=3.2), 9, "Ready in 3.2 s. The model is in memory."),
+        (load("unloaded", seconds=3.2), 9, "Ready in 3.2 s. The model has been unloaded since."),
         (load("failed", seconds=12.4), 4, "Failed after 12 s, in step 4 of 9."),
         (load("failed"), None, "Failed."),
         (
@@ -50,12 +51,12 @@ def test_every_outcome_has_a_name() -> None:
             5,
             "Cancelled from the command line after 2.0 s, in step 5 of 9.",
         ),
-        (load("cancelled", ended_by="rest"), None, "Cancelled over the API while it waited in line."),
+        (load("cancelled", ended_by="rest"), None, "Cancelled over the API while waiting in the queue."),
         (load("cancelled", seconds=2.0, started_at=1.0), 5, "Cancelled after 2.0 s, in step 5 of 9."),
         (load("interrupted", seconds=2.0), 3, "Interrupted after 2.0 s, in step 3 of 9."),
         (load("interrupted"), None, "Interrupted."),
-        (load("queued"), None, "It waits in line."),
-        (load("loading"), 5, "It is loading, in step 5 of 9."),
+        (load("queued"), None, "Waiting in the queue."),
+        (load("loading"), 5, "Loading, in step 5 of 9."),
     ],
 )
 def test_the_end_in_a_sentence(one: dict[str, Any], step: int | None, said: str) -> None:
@@ -63,28 +64,28 @@ def test_the_end_in_a_sentence(one: dict[str, Any], step: int | None, said: str)
 
 
 def test_figures_are_those_that_are_known() -> None:
-    assert load_wording.figures(load("failed", seconds=2.0)) == [("Took", "2.0 s")]
-    assert load_wording.figures(load("queued")) == []
-    assert load_wording.figures(load("loading", snapshot={"elapsed": 1.5})) == [("So far", "1.5 s")]
+    assert load_wording.totals(load("failed", seconds=2.0)) == [("Took", "2.0 s")]
+    assert load_wording.totals(load("queued")) == []
+    assert load_wording.totals(load("loading", snapshot={"elapsed": 1.5})) == [("So far", "1.5 s")]
     whole = load("ready", seconds=2.0, bytes=1_000_000_000, memory=1_100_000_000)
-    assert dict(load_wording.figures(whole)) == {
+    assert dict(load_wording.totals(whole)) == {
         "Took": "2.0 s",
         "Weights": "1.0 GB",
         "Mean rate": "500 MB/s",
-        "Memory it took": "1.1 GB",
+        "Memory used": "1.1 GB",
     }
 
 
 def test_facts_leave_out_what_is_not_known() -> None:
     assert load_wording.facts(load("queued")) == [
-        ("Asked for", "1970-01-01 00:00:00 UTC, from a page"),
+        ("Requested", "1970-01-01 00:00:00 UTC, from a page"),
         ("Load id", "abc"),
     ]
     known = dict(load_wording.facts(load("ready", started_at=12.0, source="hub", parameters=50_700_000)))
-    assert known["Waited in line"] == "12 s"
-    assert known["From"] == "Hugging Face hub"
+    assert known["Waited in the queue"] == "12 s"
+    assert known["Source"] == "Hugging Face hub"
     assert known["Parameters"] == "50.7 million"
-    assert "Waited in line" not in dict(load_wording.facts(load("ready", started_at=0.004)))
+    assert "Waited in the queue" not in dict(load_wording.facts(load("ready", started_at=0.004)))
 
 
 def test_bytes_that_were_there_at_once_have_no_rate() -> None:
@@ -94,7 +95,7 @@ def test_bytes_that_were_there_at_once_have_no_rate() -> None:
 
 def test_a_row_of_a_model_in_words() -> None:
     results = [Result("org/a", "ready", 2.0, 400_000_000)] * 2 + [Result("org/a", "failed", 1.0, None)]
-    assert load_wording.model_row(figures(results)[0]) == {
+    assert load_wording.model_row(compute_statistics(results)[0]) == {
         "loads": "3",
         "success": "67%",
         "of": "2 of 3",
@@ -102,5 +103,5 @@ def test_a_row_of_a_model_in_words() -> None:
         "p90": "2.0 s",
         "rate": "200 MB/s",
     }
-    nothing = load_wording.model_row(figures([Result("org/a", "queued", None, None)])[0])
+    nothing = load_wording.model_row(compute_statistics([Result("org/a", "queued", None, None)])[0])
     assert (nothing["success"], nothing["of"], nothing["median"]) == ("–", "", "–")

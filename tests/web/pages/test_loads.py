@@ -37,7 +37,7 @@ def page_of(server: Server, load: dict[str, Any]) -> str:
 
 def statuses(html: str) -> list[str]:
     (fall,) = re.findall(r'<ol class="fall">(.*?)</ol>', html, re.DOTALL)
-    return re.findall(r'<li data-is="(\w+)">', fall)
+    return re.findall(r'<li data-status="(\w+)">', fall)
 
 
 def test_a_finished_load_has_a_timeline_over_rest(server: Server) -> None:

@@ -50,7 +50,7 @@ def state_on(html: str) -> str:
 
 
 def shown_buttons(html: str) -> list[str]:
-    return [name for name, rest in re.findall(r'data-do="(\w+)"([^>]*)>', html) if "hidden" not in rest]
+    return [name for name, rest in re.findall(r'data-action="(\w+)"([^>]*)>', html) if "hidden" not in rest]
 
 
 def test_the_dashboard_lists_every_model_in_words(visitor: Visitor) -> None:
@@ -78,7 +78,7 @@ def test_an_absent_model_has_a_load_button_only(visitor: Visitor) -> None:
     html = visitor.open("/models/demo/random-2gb").text
     assert state_on(html) == "absent"
     assert shown_buttons(html) == ["load"]
-    assert len(re.findall(r'<li data-step="\d" data-is="">', html)) == 9
+    assert len(re.findall(r'<li data-step="\d" data-status="">', html)) == 9
 
 
 def test_load_and_unload_by_plain_forms(server: Server, visitor: Visitor) -> None:
@@ -90,7 +90,7 @@ def test_load_and_unload_by_plain_forms(server: Server, visitor: Visitor) -> Non
     assert state_on(html) == "ready"
     assert shown_buttons(html) == ["unload"]
     assert "LlamaForCausalLM" in html
-    assert html.count('data-is="done"') == 18  # nine steps, and nine pips below the bar
+    assert html.count('data-status="done"') == 18  # nine steps, and nine pips below the bar
     assert REFRESH not in html
 
     html = visitor.press("/models/tiny/llama", "/models/tiny/llama/unload").text
@@ -206,7 +206,7 @@ def test_the_memory_is_shown_with_what_fits(server: Server, visitor: Visitor) ->
     assert re.search(r'<li class="free">\d+(\.\d)? GB free</li>', html)
     widths = [float(width) for width in re.findall(r'<rect class="\w+" x="[\d.]+%" width="([\d.]+)%"', html)]
     assert sum(widths) == pytest.approx(100, abs=0.1)
-    needs = dict(re.findall(r'id="need-([^"]+)" data-fresh[^>]*>([^<]*)<', html))
+    needs = dict(re.findall(r'id="need-([^"]+)" data-refresh[^>]*>([^<]*)<', html))
     assert needs["tiny/vit"].endswith(", fits")
     assert needs["tiny/too-big"].endswith("free: does not fit")
     memory = server.get("/api/memory").json()

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from modelhub.web.pages.prediction_result import Answer, read
+from modelhub.web.pages.prediction_result import PredictionResult, read
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
 
-def answer(outputs: Any) -> Answer:
+def answer(outputs: Any) -> PredictionResult:
     return read({"model": "a/b", "task": "x", "outputs": outputs, "seconds": 0.42})
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from modelhub.web.pages.progress_chart import segments, spark
+from modelhub.web.pages.progress_chart import segments, sparkline
 
 SHARES = [0.05, 0.3, 0.005, 0.05, 0.4, 0.02, 0.05, 0.025, 0.1]
 
@@ -26,13 +26,13 @@ def test_a_thin_segment_has_no_gap_and_a_narrow_one_no_number() -> None:
 
 
 def test_a_sparkline_goes_from_zero_to_the_highest_with_its_gaps() -> None:
-    assert spark([(0, 100.0), (1, 200.0), (2, None), (4, 0.0)]) == "M0.0 12.0L25.0 1.0M100.0 23.0"
+    assert sparkline([(0, 100.0), (1, 200.0), (2, None), (4, 0.0)]) == "M0.0 12.0L25.0 1.0M100.0 23.0"
 
 
 @pytest.mark.parametrize("rates", [[], [(0.5, None)]])
 def test_nothing_is_drawn_of_nothing(rates: list[tuple[float, float | None]]) -> None:
-    assert spark(rates) == ""
+    assert sparkline(rates) == ""
 
 
 def test_one_point_and_no_speed_are_drawn_too() -> None:
-    assert spark([(3.0, 0.0)]) == "M0.0 23.0"
+    assert sparkline([(3.0, 0.0)]) == "M0.0 23.0"

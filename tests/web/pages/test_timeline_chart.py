@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from modelhub.web.pages import timeline_chart
-from modelhub.web.pages.timeline_chart import HEIGHT, WIDTH, Drawing, Span, draw, last_step
+from modelhub.web.pages.timeline_chart import HEIGHT, WIDTH, Chart, Span, draw, last_step
 
 STEPS = [0.5, 0.5, 4.0, 1.0, 2.0, 0.5, 0.5, 0.5, 0.5]
 BEGAN = [0.0, 0.5, 1.0, 5.0, 6.0, 8.0, 8.5, 9.0, 9.5]
@@ -21,7 +21,7 @@ def timeline(**changes: Any) -> dict[str, Any]:
     return {"began": BEGAN, "series": [], "stalls": [], **changes}
 
 
-def drawn(load: dict[str, Any], timeline: dict[str, Any] | None) -> Drawing:
+def drawn(load: dict[str, Any], timeline: dict[str, Any] | None) -> Chart:
     drawing = draw(load, timeline)
     assert drawing is not None
     return drawing
@@ -90,7 +90,7 @@ def test_bytes_are_drawn_to_scale_and_hold_until_their_step_ends() -> None:
     assert lines[0].area == f"200,{HEIGHT} 200,100 400,50 500,50 500,{HEIGHT}"
     assert lines[1].points == "600,0 800,0"
     assert WIDTH == 1000
-    assert lines[0].said.startswith(
+    assert lines[0].words.startswith(
         "Step 3, Checking model cache: 0 B to 50 B, from 2.00 s to 4.00 s; 25 B/s"
     )
 
@@ -106,7 +106,7 @@ def test_a_line_that_nobody_would_see_is_left_out() -> None:
         {"step": 2, "size": 6, "at": [0.5, 0.6], "bytes": [0, 6]},
         {"step": 5, "size": 10_000, "at": [6.0], "bytes": [10_000]},
     ]
-    assert [line.said[:6] for line in drawn(load(), timeline(series=series)).lines] == ["Step 5"]
+    assert [line.words[:6] for line in drawn(load(), timeline(series=series)).lines] == ["Step 5"]
     nothing = [{"step": 3, "size": None, "at": [2.0], "bytes": [0]}]
     assert drawn(load(), timeline(series=nothing)).lines == []
 
@@ -116,7 +116,7 @@ def test_stalls_are_marked_in_their_step_and_said() -> None:
     drawing = drawn(load(), timeline(stalls=stalls))
     assert drawing.bars[2].stalls == drawing.stalls == [Span(20.0, 25.0)]
     assert all(not bar.stalls for bar in drawing.bars if bar.step != 3)
-    assert drawing.said_stalls == ["Stalled for 2.50 s from 2.00 s on, in step 3 (Checking model cache)."]
+    assert drawing.stall_words == ["Stalled for 2.50 s from 2.00 s on, in step 3 (Checking model cache)."]
 
 
 @pytest.mark.parametrize(
