@@ -33,6 +33,7 @@ class Tracker:
     ) -> None:
         self.started_at = now
         self._timeline = TimelineRecorder(now)
+        self._timeline.begin(1, now)  # step 1 includes the wait for a worker
         self._first_step_s = first_step_s
         self._model_bytes = model_bytes
         self._stall_s = stall_s
@@ -151,9 +152,10 @@ class Tracker:
         self._moved(now)
         if self._current is not None:
             self._durations[self._current.step - 1] = now - self._step_began_at
+        if checkpoint.step > 1:
+            self._step_began_at = now
+            self._timeline.begin(checkpoint.step, now)
         self._current = checkpoint
-        self._step_began_at = now
-        self._timeline.begin(checkpoint.step, now)
         self._samples.clear()
         self._sample(now)
 

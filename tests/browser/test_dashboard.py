@@ -70,8 +70,8 @@ def test_several_models_at_once_and_the_bad_ones_told(server: Server, open_page:
     page = wait_live(open_page("/"))
     page.get_by_label("Load a model by its id").fill("tiny/vit, ../x tiny/bert")
     page.keyboard.press("Enter")
-    expect(page.locator(".ask [data-alert]")).to_contain_text("“../x” is not a model id.")
-    expect(page.locator(".ask [data-alert]")).to_contain_text("The others were asked for.")
+    expect(page.locator(".load-form [data-alert]")).to_contain_text("“../x” is not a model id.")
+    expect(page.locator(".load-form [data-alert]")).to_contain_text("The others were accepted.")
     for model_id in ("tiny/vit", "tiny/bert"):
         expect(page.locator(f'[data-model="{model_id}"]')).to_have_attribute("data-state", "ready")
 

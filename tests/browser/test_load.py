@@ -161,7 +161,7 @@ def test_what_cannot_be_loaded_is_refused_in_words(open_page: OpenPage) -> None:
     page = wait_live(open_page("/"))
     page.get_by_label("Load a model by its id").fill("../etc/passwd")
     page.keyboard.press("Enter")
-    expect(page.locator(".ask [data-alert]")).to_contain_text("is not a model id")
+    expect(page.locator(".load-form [data-alert]")).to_contain_text("is not a model id")
 
 
 def test_two_tabs_agree(server: Server, open_page: OpenPage) -> None:
@@ -198,7 +198,7 @@ def test_a_stall_is_said_in_words(start_server: Callable[..., Server], open_page
     own = start_server(STALL_SECONDS=1).wait_warm()
     page = wait_live(open_page("/models/tiny/llama", to=own))
     frozen = own.freeze_load("tiny/llama")
-    expect(say(page, "stalled")).to_contain_text("Nothing new for")
+    expect(say(page, "stalled")).to_contain_text("No progress for")
     expect(model(page)).to_have_attribute("data-stalled", "")
     frozen.resume()
     expect(model(page)).to_have_attribute("data-state", "ready")

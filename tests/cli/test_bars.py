@@ -16,7 +16,7 @@ def test_a_bar_per_model_then_a_lasting_line_and_a_summary(empty_server: Server,
     running = terminal(empty_server.environ, "preload", LLAMA, BERT)
     running.wait_for("━━━━")
     running.wait_for("Step ")
-    running.wait_for("Next in line")
+    running.wait_for("Next in the queue")
     worker.resume()
     assert running.wait() == 0
     for model_id in (LLAMA, BERT):
@@ -30,7 +30,7 @@ def test_a_bar_says_when_nothing_comes(start_server: Callable[..., Server], term
     server = start_server(STALL_SECONDS=1).wait_warm()
     worker = server.freeze_load(LLAMA)
     running = terminal(server.environ, "preload", LLAMA)
-    running.wait_for("Nothing new for ")
+    running.wait_for("No progress for ")
     worker.resume()
     assert running.wait() == 0
 

@@ -107,7 +107,7 @@ def test_a_restart_of_the_server_interrupts_the_load_and_that_is_said(
     assert running.wait() == 1
     assert lines_of(running.output, LLAMA)[-1] == (
         "Interrupted: The server stopped while tiny/llama was loading. "
-        "Load it again: what was fetched is kept."
+        "Load it again: what was downloaded is kept."
     )
 
 
@@ -135,5 +135,5 @@ def test_a_server_that_stays_away_is_given_up(start_server: StartServer, tmp_pat
         assert next(news)[0] == "snapshot"
         server.kill()
         assert "connection_lost" in (name for name, _ in news)
-        with pytest.raises(ModelhubError, match="No modelhub server answers"):
+        with pytest.raises(ModelhubError, match="No modelhub server responds"):
             next(news)

@@ -11,7 +11,7 @@ from tests.support.terminal import CTRL_C, Running, Terminal
 
 LLAMA, BERT = "tiny/llama", "tiny/bert"
 Start = Callable[..., Terminal]
-QUESTION = "Cancel tiny/llama, tiny/bert? Otherwise it goes on in the server. [y/N]: "
+QUESTION = "Cancel tiny/llama, tiny/bert? Otherwise it continues in the server. [y/N]: "
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def asked(empty_server: Server, terminal: Start) -> Terminal:
     empty_server.freeze_load(LLAMA)
     running = terminal(empty_server.environ, "preload", LLAMA, BERT)
     running.wait_for("Step ")
-    running.wait_for("Next in line")
+    running.wait_for("Next in the queue")
     running.interrupt()
     running.wait_for(QUESTION)
     return running
@@ -30,7 +30,7 @@ def asked(empty_server: Server, terminal: Start) -> Terminal:
 def test_by_default_the_loads_go_on_in_the_server(empty_server: Server, asked: Terminal, answer: str) -> None:
     asked.type(answer)
     assert asked.wait() == 130
-    assert "tiny/llama, tiny/bert: the load goes on in the server" in asked.output
+    assert "tiny/llama, tiny/bert: the load continues in the server" in asked.output
     assert [empty_server.snapshot(m)["state"] for m in (LLAMA, BERT)] == ["loading", "queued"]
 
 
@@ -48,6 +48,6 @@ def test_without_a_terminal_nothing_is_asked(empty_server: Server, run: Callable
     running.wait_for("Step ")
     running.interrupt()
     assert running.wait() == 130
-    assert "tiny/llama: the load goes on in the server." in running.output
+    assert "tiny/llama: the load continues in the server." in running.output
     worker.resume()
     assert empty_server.wait_state(LLAMA, ("ready",))["state"] == "ready"

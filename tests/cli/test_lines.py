@@ -60,7 +60,7 @@ def test_a_stall_is_said_at_once_and_its_end_too(
     clock.now += 0.2
     adapter.tick("a/b")
     lines = lines_of(capsys.readouterr().out, "a/b")
-    stalled = [line for line in lines if line.startswith("Nothing new for ")]
+    stalled = [line for line in lines if line.startswith("No progress for ")]
     assert stalled == [lines[-2]]
-    assert stalled[0].startswith("Nothing new for 8.0 s.")
+    assert stalled[0].startswith("No progress for 8.0 s.")
     assert lines[-1].startswith("Step 3 of 9")

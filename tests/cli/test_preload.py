@@ -84,8 +84,8 @@ def test_no_wait_asks_and_leaves(empty_server: Server) -> None:
     worker = empty_server.freeze_load(BERT)
     done = flask(empty_server.environ, "preload", "--no-wait", LLAMA, BERT)
     assert done.returncode == 0, done.stderr
-    assert lines_of(done.stdout, LLAMA) == ["Asked for: Queued"]
-    assert lines_of(done.stdout, BERT) == ["Asked for: Loading"]
+    assert lines_of(done.stdout, LLAMA) == ["Accepted: Queued"]
+    assert lines_of(done.stdout, BERT) == ["Accepted: Loading"]
     worker.resume()
     assert empty_server.wait_state(LLAMA, ("ready",))["state"] == "ready"
 
@@ -112,7 +112,7 @@ def test_no_server_is_said_with_a_hint(arguments: list[str]) -> None:
     done = flask(dict(os.environ), *arguments, "--server", "http://127.0.0.1:9")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
-        "No modelhub server answers at http://127.0.0.1:9.",
+        "No modelhub server responds at http://127.0.0.1:9.",
         "Start one with 'python wsgi.py', or name it with --server.",
     ]
 

@@ -149,7 +149,7 @@ def _load(model_id: str) -> Callable[[World], str]:
 def _refuse_an_id(world: World, page: Page) -> None:
     page.get_by_label("Load a model by its id").fill("../etc/passwd")
     page.keyboard.press("Enter")
-    expect(page.locator(".ask [data-alert]")).to_be_visible()
+    expect(page.locator(".load-form [data-alert]")).to_be_visible()
 
 
 def _preview(world: World, page: Page) -> None:

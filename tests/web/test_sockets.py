@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import socketio
 
-from modelhub import wording
+from modelhub.web.pages.live import page_snapshot
 from tests.support.server import Server, Watcher, check_truth
 
 LLAMA, BERT = "tiny/llama", "tiny/bert"
@@ -78,15 +78,20 @@ def test_pages_hear_the_same_with_words(empty_server: Server, watch: Watch) -> N
     plain, page, dashboard = watch(empty_server), watch(empty_server), watch(empty_server)
     plain.subscribe(BERT)
     snapshot = page.client.call("subscribe", {"id": BERT, "words": True}, timeout=5)["snapshot"]
-    assert snapshot == wording.with_words(empty_server.snapshot(BERT))
+    charts = snapshot.pop("charts")
+    assert snapshot == page_snapshot(empty_server.snapshot(BERT))
+    assert charts == {"segments": None, "sparkline": "", "sparkline_label": "No rate yet"}
     models = dashboard.client.call("subscribe", {"words": True}, timeout=5)["snapshot"]["models"]
     assert all("words" in model["snapshot"] for model in models)
     empty_server.request_load(BERT)
     for watcher in (plain, page, dashboard):
         watcher.wait_for("model_load_completed", model_id=BERT)
     assert not any("words" in payload for _, payload in plain.events)
-    with_words = [(name, wording.with_words(payload)) for name, payload in plain.events]
-    assert page.of(BERT) == dashboard.of(BERT) == with_words
+    with_words = [(name, page_snapshot(payload)) for name, payload in plain.events]
+    assert dashboard.of(BERT) == with_words
+    drawn = [payload.pop("charts") for _, payload in page.of(BERT)]
+    assert page.of(BERT) == with_words, "the page of a model gets the same, and its charts"
+    assert all(len(charts["segments"]) == 9 for charts in drawn)
     assert page.client.call("unsubscribe", {"id": BERT}, timeout=5) == {"ok": True}
     empty_server.delete(f"/api/models/{BERT}")
     dashboard.wait_for("model_unloaded", model_id=BERT)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from modelhub.core.journal import Journal
+from modelhub.core.journal import Journal, new_row
 from tests.support.server import Server
 
 LLAMA, BERT, VIT, SPEECH = "tiny/llama", "tiny/bert", "tiny/vit", "tiny/wav2vec2"
@@ -66,12 +66,12 @@ def test_the_page_of_a_finished_load(server: Server) -> None:
     load = newest(server, DEMO)
     html = page_of(server, load)
     assert statuses(html) == ["done"] * 9
-    assert "It is in memory." in html
+    assert "The model is in memory." in html
     assert f'href="/api/loads/{load["load_id"]}"' in html
     assert f"{server.url}/loads/{load['load_id']}" in html, "its address, to share"
     assert "Bytes over time" in html
     assert re.search(r"Step 5, Loading model weights: .*10\d MB", html)
-    for name in ("Mean rate", "Memory it took", "LlamaForCausalLM", "made on this machine", "over the API"):
+    for name in ("Mean rate", "Memory used", "LlamaForCausalLM", "made on this machine", "over the API"):
         assert name in html
     assert "load.js" not in html
     assert "<noscript>" not in html
@@ -102,11 +102,11 @@ def test_a_load_cancelled_in_line_never_began(server: Server) -> None:
     frozen = server.freeze_load(LLAMA)
     server.request_load(BERT)
     html = page_of(server, newest(server, BERT))
-    assert "It waits in line." in html
-    assert "It has not begun." in html
+    assert "Waiting in the queue." in html
+    assert "It has not started." in html
     server.delete(f"/api/loads/{newest(server, BERT)['load_id']}")
     html = page_of(server, newest(server, BERT))
-    assert "while it waited in line" in html
+    assert "while waiting in the queue" in html
     assert newest(server, BERT)["timeline"] is None
     frozen.resume()
 
@@ -153,7 +153,7 @@ def test_how_far_a_load_was_is_kept_when_the_server_is_stopped(
     assert load["ended_at"] >= load["started_at"] + load["seconds"] - 0.1
     html = page_of(again, load)
     assert "Interrupted after" in html
-    assert "Load it again: what was fetched is kept." in html
+    assert "Load it again: what was downloaded is kept." in html
     assert "stopped" in statuses(html)
 
 
@@ -161,11 +161,11 @@ def test_a_load_of_an_older_journal_is_drawn_from_its_durations(
     start_server: Callable[..., Server], tmp_path: Path
 ) -> None:
     journal = Journal(tmp_path / "old")
-    journal.add("old", LLAMA, "page")
-    journal.update("old", state="ready", seconds=4.5, steps=[0.5] * 9, bytes=10**9)
+    journal.add(new_row("old", LLAMA, "page"))
+    journal.update("old", {"state": "ready", "seconds": 4.5, "steps": [0.5] * 9, "bytes": 10**9})
     journal.close()
     html = start_server(DATA_DIR=tmp_path / "old").get("/loads/old").text
-    assert "Of this load only the durations of its steps were kept" in html
+    assert "Only the durations of the steps of this load were recorded" in html
     assert statuses(html) == ["done"] * 9
     assert "Bytes over time" not in html
 
@@ -173,7 +173,7 @@ def test_a_load_of_an_older_journal_is_drawn_from_its_durations(
 def test_a_load_that_there_is_not_is_a_page_in_words(server: Server) -> None:
     answer = server.get("/loads/0000")
     assert answer.status_code == 404
-    assert "There is no load 0000." in answer.text
+    assert "Load 0000 not found." in answer.text
     assert 'href="/history">All loads' in answer.text
 
 
@@ -200,7 +200,7 @@ def test_the_history_lists_and_filters(server: Server) -> None:
     assert re.findall(r'scope="row"><a href="/models/([\w/-]+)"', both) == [VIT], "figures of that model only"
 
     none = server.get("/history", params={"model": "no/such"}).text
-    assert "No load is like that." in none
+    assert "No loads match." in none
     assert "&lt;b&gt;" in server.get("/history", params={"model": "<b>"}).text
     bad = server.get("/history", params={"outcome": "splendid"})
     assert bad.status_code == 422
@@ -210,10 +210,9 @@ def test_the_history_lists_and_filters(server: Server) -> None:
 def test_the_history_has_pages(start_server: Callable[..., Server], tmp_path: Path) -> None:
     journal = Journal(tmp_path / "long")
     for number in range(120):
-        journal.add(f"{number:03}", LLAMA, "cli")
-        journal.update(
-            f"{number:03}", state="failed" if number % 3 == 0 else "unloaded", seconds=number + 1.0
-        )
+        journal.add(new_row(f"{number:03}", LLAMA, "cli"))
+        state = "failed" if number % 3 == 0 else "unloaded"
+        journal.update(f"{number:03}", {"state": state, "seconds": number + 1.0})
     journal.close()
     own = start_server(DATA_DIR=tmp_path / "long")
     first = own.get("/history").text
@@ -282,7 +281,7 @@ def test_figures_and_timelines_are_in_the_openapi_document(server: Server) -> No
     assert "/api/figures" in document["paths"]
     names = [one["name"] for one in document["paths"]["/api/loads"]["get"]["parameters"]]
     assert {"model", "outcome", "limit", "offset"} <= set(names)
-    assert {"Timeline", "Series", "Stall", "LoadDetail", "ModelFiguresResource"} <= set(
+    assert {"Timeline", "Series", "Stall", "LoadDetail", "ModelStatistics"} <= set(
         document["components"]["schemas"]
     )
 

@@ -58,7 +58,7 @@ def test_the_dashboard_lists_every_model_in_words(visitor: Visitor) -> None:
     assert re.findall(r'<li class="row" data-model="([^"]+)"', html)
     assert 'data-model="demo/random-0.1gb"' in html
     assert 'data-model="tiny/llama"' in html
-    assert "random weights, for trying out only" in html
+    assert "random weights, for testing only" in html
     assert REFRESH not in html
 
 
@@ -116,8 +116,8 @@ def test_a_queued_load_says_its_place(server: Server, visitor: Visitor) -> None:
     frozen = server.freeze_load("tiny/llama")
     server.request_load("tiny/bert")
     server.request_load("tiny/vit")
-    assert "Next in line" in visitor.open("/models/tiny/bert").text
-    assert "Number 2 in line" in visitor.open("/models/tiny/vit").text
+    assert "Next in the queue" in visitor.open("/models/tiny/bert").text
+    assert "Position 2 in the queue" in visitor.open("/models/tiny/vit").text
     frozen.resume()
 
 
@@ -166,7 +166,7 @@ def test_a_script_gets_failures_as_json(visitor: Visitor) -> None:
 def test_an_unknown_address_is_a_page_in_words(visitor: Visitor) -> None:
     answer = visitor.open("/nowhere")
     assert answer.status_code == 404
-    assert "There is nothing at this address." in answer.text
+    assert "Address not found." in answer.text
 
 
 def test_past_loads_are_listed_newest_first(server: Server, visitor: Visitor) -> None:
@@ -245,7 +245,7 @@ def test_a_script_hears_of_each_bad_id_too(visitor: Visitor) -> None:
     assert (answer.status_code, error["code"]) == (422, "some_refused")
     assert "“../x”" in error["message"]
     assert "“../y”" in error["message"]
-    assert "The others were asked for." in error["hint"]
+    assert "The others were accepted." in error["hint"]
 
 
 def test_what_would_be_fetched_is_told_without_javascript(server: Server, visitor: Visitor) -> None:
@@ -284,9 +284,9 @@ def test_the_log_tells_the_story_and_is_open_after_a_failure(server: Server, vis
     told = [line for line in log if line.startswith("Step")]
     assert list(dict.fromkeys(line[:11] for line in told)) == [f"Step {step} of 9" for step in range(1, 10)]
     assert log[-1].startswith("Ready to use. in ")
-    assert '<details id="story" class="story">' in html
+    assert '<details id="log-section" class="log-section">' in html
     server.load("nobody/nothing")
-    assert '<details id="story" class="story" open>' in visitor.open("/models/nobody/nothing").text
+    assert '<details id="log-section" class="log-section" open>' in visitor.open("/models/nobody/nothing").text
 
 
 def test_what_is_loaded_is_told_in_full(server: Server, visitor: Visitor) -> None:
@@ -295,5 +295,5 @@ def test_what_is_loaded_is_told_in_full(server: Server, visitor: Visitor) -> Non
     assert facts["Architecture"] == "LlamaForCausalLM"
     assert facts["Data type"] == "bfloat16"
     assert facts["Weight files"] == "1"
-    assert facts["Revision"] == "none: files of this machine"
-    assert {"Parameters", "Device", "Memory it took"} <= facts.keys()
+    assert facts["Revision"] == "none (local files)"
+    assert {"Parameters", "Device", "Memory used"} <= facts.keys()

@@ -50,7 +50,7 @@ def sound() -> bytes:
 
 
 def answered(response: requests.Response) -> str:
-    return response.text.split('id="answer"')[1].split("</section>")[0]
+    return response.text.split('id="result"')[1].split("</section>")[0]
 
 
 def test_text_is_gone_on_with(server: Server) -> None:
@@ -101,7 +101,7 @@ def test_what_cannot_be_used_is_told_in_words(server: Server) -> None:
 
 def test_a_model_that_is_not_loaded_says_so(server: Server) -> None:
     page = server.get("/models/tiny/bert").text
-    assert "Once the model is ready, a prediction can be run here." in page
+    assert "Once the model is ready, you can run a prediction here." in page
     answer = attempt(server, "tiny/bert", text="hello [MASK]")
     assert answer.status_code == 409
     assert "Load it first." in answered(answer)
