@@ -100,7 +100,7 @@ def test_a_tracker_notes_steps_bytes_and_stalls() -> None:
     tracker.feed(checkpoint(3, 60, 100, "bytes"), now=15.0)
     tracker.feed(checkpoint(5, 3, 9, "tensors"), now=16.0)
     timeline = tracker.timeline(17.0)
-    assert timeline["began"] == [0.5, None, 1.0, None, 6.0, None, None, None, None]
+    assert timeline["began"] == [0.0, None, 1.0, None, 6.0, None, None, None, None]
     assert points(timeline, 3) == [(1.5, 0), (4.0, 0), (5.0, 60)]
     assert timeline["stalls"] == [{"step": 3, "at": 1.5, "seconds": 3.5}]
     assert [series["step"] for series in timeline["series"]] == [3], "tensors are not bytes"
