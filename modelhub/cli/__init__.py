@@ -98,7 +98,7 @@ def create_app() -> Flask:
 
 def init_app(app: Flask) -> None:
     """Give the ``flask`` command preload, models and unload."""
-    for command in (preload, models, unload):
+    for command in COMMANDS:
         app.cli.add_command(command)
 
 
@@ -219,6 +219,9 @@ def unload(model_id: str, server: str | None) -> None:
         click.echo(f"{model_id} {wording.receipt(receipt)}")
     except ModelhubError as error:
         raise _stop(error) from None
+
+
+COMMANDS = (preload, models, unload)
 
 
 def _settings() -> Settings:
