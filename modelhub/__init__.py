@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from modelhub.payloads import Snapshot
 
 __version__ = "0.1.0"
-_HOUSE = Path(__file__).resolve().parent.parent
+_PACKAGE = Path(__file__).resolve().parent
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
@@ -33,7 +33,9 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     config = dict(config or {})
     settings = read_settings({name: value for name, value in config.items() if name.startswith("MODELHUB_")})
-    app = Flask("modelhub", static_folder=str(_HOUSE / "static"), template_folder=str(_HOUSE / "templates"))
+    # A wheel holds templates/ and static/ inside the package; in a checkout they are beside it.
+    root = _PACKAGE if (_PACKAGE / "templates").is_dir() else _PACKAGE.parent
+    app = Flask("modelhub", static_folder=str(root / "static"), template_folder=str(root / "templates"))
     app.config.from_mapping(ASYNC_MODE="threading", MAX_CONTENT_LENGTH=16 * 1024 * 1024)
     app.config.from_mapping(config)
     socketio = SocketIO(

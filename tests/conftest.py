@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import published
+from tests.support import published, wheel
 from tests.support.server import Server, Watcher
 
 
@@ -77,6 +77,22 @@ def watch(request: pytest.FixtureRequest) -> Iterator[Callable[..., Watcher]]:
     yield open_watcher
     for watcher in opened:
         watcher.close()
+
+
+@pytest.fixture(scope="session")
+def built_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    built = wheel.build(wheel.copy_sources(folder / "sources"), folder)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="session")
+def installed(built_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the commands of an environment in which the wheel is installed."""
+    return wheel.install(built_wheel, tmp_path_factory.mktemp("installed") / "environment")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

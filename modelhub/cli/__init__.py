@@ -99,7 +99,7 @@ def create_app() -> Flask:
 
 def init_app(app: Flask) -> None:
     """Give the ``flask`` command preload, models and unload."""
-    for command in (preload, models, unload):
+    for command in COMMANDS:
         app.cli.add_command(command)
 
 
@@ -220,6 +220,9 @@ def unload(model_id: str, server: str | None) -> None:
         click.echo(f"{model_id} {wording.receipt(receipt)}")
     except ModelhubError as error:
         raise _failed(error) from None
+
+
+COMMANDS = (preload, models, unload)
 
 
 def _settings() -> Settings:

@@ -68,6 +68,7 @@ class Launcher:
             ours, theirs = socket.socketpair()
             arguments = [
                 sys.executable,
+                "-P",
                 "-m",
                 "modelhub.workers.zygote",
                 str(theirs.fileno()),

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import wsgi  # patches first of all
+from modelhub.server import serve, start  # patches first of all
+
+# isort: split
 from modelhub.progress.adapter import ProgressAdapter
 
 
@@ -17,4 +19,4 @@ def _silence(*_: Any, **__: Any) -> None:
 
 ProgressAdapter.emit_progress = _silence  # type: ignore[method-assign]
 ProgressAdapter.tick = _silence  # type: ignore[method-assign]
-wsgi.serve()
+serve(start())

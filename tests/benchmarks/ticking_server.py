@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-import wsgi  # patches first of all
+from modelhub.server import serve, start  # patches first of all
 
 TICK_S = 0.01
 
@@ -19,7 +19,8 @@ TICK_S = 0.01
 def main() -> None:
     """Serve until asked to end; then write the lateness of every tick, in seconds, to the file."""
     lateness: list[float] = []
-    socketio = wsgi.app.extensions["socketio"]
+    app = start()
+    socketio = app.extensions["socketio"]
 
     def tick() -> None:
         while True:
@@ -29,7 +30,7 @@ def main() -> None:
 
     socketio.start_background_task(tick)
     try:
-        wsgi.serve()
+        serve(app)
     finally:
         Path(sys.argv[1]).write_text(json.dumps(lateness))
 

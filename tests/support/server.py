@@ -50,15 +50,17 @@ class Server:
         clean |= {"HF_HOME": str(data_dir / "hf"), "HF_HUB_OFFLINE": "1", **(environ or {})}
         given = {"DATA_DIR": data_dir, "PORT": self.port, **settings}
         self.environ = clean | {f"MODELHUB_{name}": str(value) for name, value in given.items()}
+        self.python = sys.executable
         self.command = ["wsgi.py"]
+        self.cwd = ROOT
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Server:
         """Start it and wait until it listens; the first request is the test's."""
         log = self.log_path.open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, *self.command],
-            cwd=ROOT,
+            [self.python, *self.command],
+            cwd=self.cwd,
             env=self.environ,
             stdout=log,
             stderr=log,

@@ -14,7 +14,7 @@ import resource
 import time
 from typing import Any
 
-import wsgi  # patches first of all
+from modelhub.server import serve, start  # patches first of all
 
 # isort: split
 from flask import jsonify, request
@@ -24,7 +24,8 @@ from modelhub.errors import ModelhubError
 from modelhub.progress.adapter import ProgressAdapter
 
 SIZE = 10**9
-socketio = wsgi.app.extensions["socketio"]
+app = start()
+socketio = app.extensions["socketio"]
 
 
 class Teller:
@@ -72,7 +73,7 @@ class Teller:
 tellers: dict[str, Teller] = {}
 
 
-@wsgi.app.get("/tell")
+@app.get("/tell")
 def tell() -> Any:
     """Tell loads of the model ``id``; answers [seq, name, load, step] of each event, and what it cost."""
     model_id, events = request.args["id"], int(request.args["events"])
@@ -90,7 +91,7 @@ def tell() -> Any:
     return jsonify(told=teller.told, epoch=teller.adapter.epoch, **spent)
 
 
-@wsgi.app.get("/waiting")
+@app.get("/waiting")
 def waiting() -> Any:
     """How many packets wait for each connected client."""
     return jsonify([client.queue.qsize() for client in _clients()])
@@ -106,4 +107,4 @@ def _cpu_s() -> float:
 
 
 if __name__ == "__main__":
-    wsgi.serve()
+    serve(app)

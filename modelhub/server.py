@@ -1,0 +1,73 @@
+"""The server: ``modelhub serve`` and ``python wsgi.py`` run it. The only module that names eventlet.
+
+Importing it patches the standard library, so import it before anything else.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+with warnings.catch_warnings():
+    # eventlet warns that it is in bug-fix mode; that is known, and why no other module names it.
+    warnings.simplefilter("ignore")
+    import eventlet
+
+    eventlet.monkey_patch()
+
+import logging
+import signal
+import socket
+import sys
+
+import eventlet.wsgi
+from flask import Flask
+
+from modelhub import create_app
+from modelhub.errors import ModelhubError
+from modelhub.web.current import registry_of
+
+MAX_CONNECTIONS = 10_000
+
+
+def start() -> Flask:
+    """Create the application and start its processes; exit with a message if a setting cannot be used."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        app = create_app({"ASYNC_MODE": "eventlet"})
+        registry_of(app).start()
+    except ModelhubError as error:
+        sys.exit(f"modelhub cannot start: {error.message} {error.hint}")
+    return app
+
+
+def serve(app: Flask) -> None:
+    """Serve until SIGTERM or Ctrl-C, then end every process."""
+    signal.signal(signal.SIGTERM, _stop)
+    registry = registry_of(app)
+    host, port = registry.settings.host, registry.settings.port
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = eventlet.listen((host, port), family)
+        # Inherited by every connection: an event that waits for the reader's delayed ACK is 40 ms late.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        logging.getLogger("modelhub").info(
+            "Listening at http://%s:%s", f"[{host}]" if ":" in host else host, port
+        )
+        # Small chunks are sent at once (server-sent events); each watcher holds a connection of its own.
+        options = {"log_output": False, "minimum_chunk_size": 1, "max_size": MAX_CONNECTIONS}
+        # In a green thread of its own, since it would wait for every open tab before it ends.
+        eventlet.spawn(eventlet.wsgi.server, listener, app, **options).wait()
+    except KeyboardInterrupt:
+        pass
+    except OSError as error:
+        sys.exit(f"modelhub cannot listen at {host}:{port}: {error.strerror}.")
+    finally:
+        registry.close()
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    serve(start())
