@@ -286,7 +286,8 @@ def test_the_log_tells_the_story_and_is_open_after_a_failure(server: Server, vis
     assert log[-1].startswith("Ready to use. in ")
     assert '<details id="log-section" class="log-section">' in html
     server.load("nobody/nothing")
-    assert '<details id="log-section" class="log-section" open>' in visitor.open("/models/nobody/nothing").text
+    failed = visitor.open("/models/nobody/nothing").text
+    assert '<details id="log-section" class="log-section" open>' in failed
 
 
 def test_what_is_loaded_is_told_in_full(server: Server, visitor: Visitor) -> None:
