@@ -34,8 +34,7 @@ def announce(
     wait_s = launcher.expected_wait_s()
     adapter.started(model_id, load_id, size_bytes, wait_s)
     if wait_s:
-        detail = "The server has just started: importing torch and transformers."
-        adapter.emit_progress(model_id, *checkpoint(1, detail=detail))
+        adapter.emit_progress(model_id, *checkpoint(1, detail="importing torch and transformers"))
 
 
 def follow(

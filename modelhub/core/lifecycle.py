@@ -143,6 +143,13 @@ class Lifecycle:
                     values = {**progress, "ended_at": time.time(), "timeline": timeline}
                     self._journal().update(load.load_id, values)
 
+    def wait_ended(self, timeout_s: float) -> None:
+        """After ``close``: wait until the end of each load was emitted, at most so long in all."""
+        deadline = time.monotonic() + timeout_s
+        for load in list(self._loads.values()):
+            if load.state in ACTIVE:
+                load.ended.wait(max(0.0, deadline - time.monotonic()))
+
     # What there is
 
     def find(self, load_id: str) -> Load | None:

@@ -22,6 +22,8 @@ from modelhub.progress.adapter import Emit, ProgressAdapter
 from modelhub.states import OCCUPYING, Outcome, State
 from modelhub.workers.launcher import Launcher
 
+_LAST_EVENTS_S = 2.0  # how long a server that ends waits for the last events of its loads
+
 
 class Registry:
     """The models of one server; ``lifecycle`` loads, cancels and unloads them.
@@ -96,6 +98,7 @@ class Registry:
         for hook in self.on_close:
             hook()
         self.launcher.close()
+        self.lifecycle.wait_ended(_LAST_EVENTS_S)
         if self._journal is not None:
             self._journal.interrupt()
             self._journal.close()

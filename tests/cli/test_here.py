@@ -43,7 +43,7 @@ def test_on_a_terminal_it_shows_bars_and_leaves_no_process(
     environ: dict[str, str], terminal: Callable[..., Terminal]
 ) -> None:
     running = terminal(environ, "preload", "--here", GOOD)
-    running.wait_for("Importing torch and transformers.")
+    running.wait_for("importing torch and transformers")
     running.wait_for("━━━━")
     family = psutil.Process(running.process.pid).children(recursive=True)
     assert running.wait() == 0
