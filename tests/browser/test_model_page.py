@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.test_load import DEMO, model, wait_live, watch_a_load
 from tests.support import models
 from tests.support.page_states import freeze_in_weights
-from tests.support.server import Server
+from tests.support.server import Server, wait_until
 from tests.web.pages.test_predictions import picture
 
 OpenPage = Callable[..., Page]
@@ -58,7 +58,7 @@ def test_the_sparkline_is_there_after_a_reload_in_mid_load(
     own = large_server(start_server, tmp_path)
     page = wait_live(open_page("/models/large/llama", to=own))
     freeze_in_weights(own, "large/llama", 0.6)
-    page.wait_for_function(f"{PATH}.includes('L')")
+    wait_until(lambda: "L" in page.evaluate(PATH))
     kept = page.evaluate(PATH).count("L")
     page.route("**/*.js", lambda route: route.abort())  # as the server drew it
     page.reload()
@@ -85,7 +85,7 @@ def test_the_log_grows_as_the_load_goes(server: Server, open_page: OpenPage) -> 
 def test_a_failure_opens_the_log(server: Server, open_page: OpenPage) -> None:
     server.load("nobody/here")
     page = wait_live(open_page("/models/nobody/here"))
-    page.evaluate("document.getElementById('story').open = false")
+    page.evaluate("document.getElementById('log-section').open = false")
     page.get_by_role("button", name="Retry").click()
     expect(page.locator("#log-section")).to_have_attribute("open", "")
     error = server.snapshot("nobody/here")["error"]
