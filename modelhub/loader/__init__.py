@@ -14,7 +14,7 @@ from modelhub.loader.explain import explain
 from modelhub.loader.files import source
 from modelhub.loader.files.inspection import check_folder, read_weight_files, weight_names
 from modelhub.loader.files.origins import Origin
-from modelhub.loader.files.preview import plan
+from modelhub.loader.files.preview import preview
 from modelhub.loader.finishing import LoadedModel
 from modelhub.loader.preparation import import_ahead, prepare_process
 from modelhub.loader.processors import load_processor
@@ -22,7 +22,7 @@ from modelhub.loader.reading.readahead import ReadAhead
 from modelhub.loader.strategy import prepare
 from modelhub.loader.weights import load_weights
 
-__all__ = ["LoadedModel", "explain", "import_ahead", "load", "plan", "prepare_process"]
+__all__ = ["LoadedModel", "explain", "import_ahead", "load", "prepare_process", "preview"]
 
 
 def _admit_everything(need_bytes: int) -> None:
@@ -47,18 +47,18 @@ def _nine_steps(
     spec: LoadSpec, origin: Origin, ahead: ReadAhead, admit: Callable[[int], None]
 ) -> Generator[Checkpoint, None, LoadedModel]:
     before = memory.resident().total
-    files = yield from origin.bring_config()
+    files = yield from origin.fetch_config()
     if origin.complete:
         ahead.begin(files)
     config = read_config(files)
 
     yield checkpoint(2)
-    files = yield from origin.bring_processor()
+    files = yield from origin.fetch_processor()
     names = check_folder(files)
     processor = load_processor(files, names, config)
 
     yield checkpoint(3)
-    files = yield from origin.bring_weights()
+    files = yield from origin.fetch_weights()
 
     yield checkpoint(4)
     weights = ahead.weights or read_weight_files(files, weight_names(files, check_folder(files)))

@@ -25,7 +25,7 @@ def rehearse() -> None:
     try:
         with tempfile.TemporaryDirectory(prefix="modelhub-") as folder:
             with closing(DemoMaker(_TINY, Path(folder))) as maker:
-                for _ in chain(maker.bring_config(), maker.bring_processor(), maker.bring_weights()):
+                for _ in chain(maker.fetch_config(), maker.fetch_processor(), maker.fetch_weights()):
                     pass
             spec = LoadSpec(_TINY.model_id, models_dir=folder, demo_dir=folder, device="cpu")
             with closing(loader.load(spec)) as steps:

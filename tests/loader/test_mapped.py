@@ -71,7 +71,7 @@ def _make(folder: Path, name: str) -> Path:
 def _plan(folder: Path, name: str, **more: Any) -> tuple[Any, Any, Any]:
     spec = LoadSpec(f"org/{name}", str(folder), str(folder / "demo"), device="cpu", **more)
     origin = source.find(spec)
-    generator = origin.bring_config()
+    generator = origin.fetch_config()
     with pytest.raises(StopIteration) as stop:
         next(generator)
     files = stop.value.value

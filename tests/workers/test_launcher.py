@@ -150,7 +150,7 @@ def test_an_idle_child_is_small_and_there_in_milliseconds(launcher: Launcher) ->
 
 def waiting_spare(launcher: Launcher) -> psutil.Process:
     """The spare, once it has rehearsed."""
-    launcher.prepare()
+    launcher.prepare_spare()
     wait_until(lambda: launcher.spare_pid is not None)
     return psutil.Process(launcher.spare_pid)
 
@@ -179,7 +179,7 @@ def test_a_spare_that_was_killed_is_missed_by_nobody(launcher: Launcher, spec: L
 def test_a_fresh_worker_leaves_the_spare_alone(launcher: Launcher, spec: LoadSpec) -> None:
     spare = waiting_spare(launcher)
     with launcher.worker(fresh=True) as worker:
-        assert worker.plan(spec, 10)["source"] == "folder"
+        assert worker.preview(spec, 10)["source"] == "folder"
         assert worker.pid != spare.pid
     assert spare.is_running()
     assert spare.name() == SPARE
