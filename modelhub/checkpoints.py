@@ -1,4 +1,4 @@
-"""The nine checkpoints of a model load: the vocabulary that the loader and the hub share."""
+"""The nine checkpoints of a model load, and the types that the loader shares with the server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 from typing import NamedTuple
 
 
-class ModelLoadPhase(str, Enum):  # noqa: UP042 - the seed names its bases
+class ModelLoadPhase(str, Enum):  # noqa: UP042 - its bases are part of the specification
     """The four phases of a load, in order."""
 
     INITIALIZATION = "initialization"
@@ -17,7 +17,7 @@ class ModelLoadPhase(str, Enum):  # noqa: UP042 - the seed names its bases
 
 
 class Step(NamedTuple):
-    """One row of the table of nine: what a checkpoint is called, whatever the load."""
+    """One row of the table of nine steps, which is the same for every load."""
 
     step: int
     phase: ModelLoadPhase
@@ -43,10 +43,10 @@ TOTAL_STEPS = len(STEPS)
 
 
 class Checkpoint(NamedTuple):
-    """What a load yields: a step has begun, or has come further.
+    """What a load yields when a step begins or progresses.
 
-    ``done`` and ``size`` count in ``unit`` ("bytes" or "tensors"); all three are None where the step has
-    no inner progress or its size is not known.
+    ``done`` and ``size`` count in ``unit`` ("bytes" or "tensors"); all three are None if the step has no
+    progress of its own or its size is not known.
     """
 
     step: int
@@ -59,11 +59,11 @@ class Checkpoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LoadSpec:
-    """What to load and how: everything that a worker process needs to know.
+    """What to load and how: all that a worker process needs.
 
-    ``models_dir`` holds the user's own models, ``demo_dir`` those made on this machine. ``device`` is auto,
-    cpu, cuda or mps; ``dtype`` is auto (as the files are) or a torch name such as bfloat16. ``force`` loads
-    also where the memory check says no.
+    ``models_dir`` has the user's own models, ``demo_dir`` the generated demos. ``device`` is auto,
+    cpu, cuda or mps; ``dtype`` is auto (that of the files) or a torch name such as bfloat16. ``force`` skips
+    the memory check.
     """
 
     model_id: str

@@ -1,4 +1,4 @@
-"""The demo models: made on this machine with random weights, so that a first run needs no network."""
+"""The demo models: generated on this machine with random weights, so that a first run needs no network."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 SEED = 20261123
 VOCABULARY = 259  # 256 bytes and three special tokens
 BYTES_PER_PARAMETER = 2  # bfloat16
-MAKING = ".making-"  # begins the name of a folder in which one is being made
-LOCK = ".lock"  # a file in there, locked as long as its maker lives
+PARTIAL_PREFIX = ".making-"  # of the name of the folder in which a demo is being made
+LOCK_FILE = ".lock"  # in that folder; the process that makes the demo holds a lock on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,13 @@ class Demo:
 
     @property
     def parameters(self) -> int:
-        """How many numbers its weights have."""
+        """How many parameters it has."""
         layer = 4 * self.hidden**2 + 3 * self.hidden * self.intermediate + 2 * self.hidden
         return self.layers * layer + self.hidden + 2 * VOCABULARY * self.hidden
 
     @property
     def size_bytes(self) -> int:
-        """The size of its weights in bytes, file headers not counted."""
+        """The size of its weights in bytes, without the files' headers."""
         return self.parameters * BYTES_PER_PARAMETER
 
 
@@ -49,8 +49,8 @@ DEMOS: dict[str, Demo] = {
 
 
 def sweep(demo_dir: Path) -> None:
-    """Remove what makers that are gone have left half-made: their locks went with them."""
-    for leftover in demo_dir.glob(f"*/{MAKING}*"):
-        with suppress(OSError), open(leftover / LOCK, "rb") as lock:
+    """Remove the incomplete demos of processes that have ended: the kernel dropped their locks."""
+    for leftover in demo_dir.glob(f"*/{PARTIAL_PREFIX}*"):
+        with suppress(OSError), open(leftover / LOCK_FILE, "rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(leftover, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What memory is free (control groups, host) and what a process holds."""
+"""How much memory is free (host and control groups), and how much a process uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _RSS = ("RssAnon", "RssFile", "RssShmem")
 
 
 class ProcessMemory(NamedTuple):
-    """What a process holds, in bytes: ``total``, of that ``mapped`` from files and ``private`` to it."""
+    """The memory of a process in bytes: ``total``, of that ``mapped`` from files and ``private`` to it."""
 
     total: int
     mapped: int
@@ -20,7 +20,7 @@ class ProcessMemory(NamedTuple):
 
 
 def process_memory(pid: int) -> ProcessMemory:
-    """The memory of a process: PSS on Linux, else its resident size; zeros for a process that is gone."""
+    """The memory of a process: PSS on Linux, else its resident size; zeros if it has exited."""
     try:
         sizes = _sizes(f"/proc/{pid}/smaps_rollup")
         private = sizes["Private_Clean"] + sizes["Private_Dirty"]
@@ -34,9 +34,9 @@ def process_memory(pid: int) -> ProcessMemory:
 
 
 def resident() -> ProcessMemory:
-    """What this process has in memory, what it shares with others counted in full.
+    """The resident memory of this process; pages shared with others count in full.
 
-    Told at once, where the proportional share takes the kernel 20 ms for each GB mapped.
+    It is immediate, whereas the proportional share takes the kernel 20 ms for each GB mapped.
     """
     try:
         sizes = _sizes("/proc/self/status")
@@ -46,31 +46,31 @@ def resident() -> ProcessMemory:
 
 
 def _sizes(path: str) -> dict[str, int]:
-    """What a file of /proc says in lines like ``Pss:  12 kB``, in bytes by name."""
+    """The lines of a file of /proc like ``Pss:  12 kB``, in bytes by name."""
     pairs = (line.split(":") for line in Path(path).read_text().splitlines() if line.endswith(" kB"))
     return {name: int(rest.split()[0]) * 1024 for name, rest in pairs}
 
 
 def free_bytes(proc: Path = Path("/proc/self")) -> int:
-    """Bytes that can still be taken: the least of what the host and each control group above us leave.
+    """Bytes that can still be allocated: the minimum over the host and each control group of this process.
 
-    Page cache that can be given back counts as free: MemAvailable of the host, inactive_file of a group.
+    Page cache that can be reclaimed counts as free: MemAvailable of the host, inactive_file of a group.
     """
-    return max(0, min([psutil.virtual_memory().available, *_group_rooms(proc)]))
+    return max(0, min([psutil.virtual_memory().available, *_group_free(proc)]))
 
 
 def total_bytes(proc: Path = Path("/proc/self")) -> int:
-    """Bytes this process could have at most: the least of the host's memory and the groups' limits."""
+    """The most bytes that this process could use: the minimum of the host's memory and the groups' limits."""
     limits = [limit for limit, _ in _groups(proc)]
     return min([psutil.virtual_memory().total, *limits])
 
 
-def _group_rooms(proc: Path) -> list[int]:
+def _group_free(proc: Path) -> list[int]:
     return [limit - used for limit, used in _groups(proc)]
 
 
 def _groups(proc: Path) -> list[tuple[int, int]]:
-    """(limit, bytes in use that cannot be given back) of every limited control group above us, v1 and v2."""
+    """(limit, bytes in use that cannot be reclaimed) of every limited control group above, v1 and v2."""
     rows: list[tuple[int, int]] = []
     try:
         memberships = (proc / "cgroup").read_text().splitlines()
@@ -99,7 +99,7 @@ def _groups(proc: Path) -> list[tuple[int, int]]:
 
 
 def _mounts(proc: Path) -> dict[int, tuple[str, Path]]:
-    """Version -> (root of the mount inside the hierarchy, where it is mounted)."""
+    """The mounts by version: (root of the mount inside the hierarchy, mount point)."""
     found: dict[int, tuple[str, Path]] = {}
     for line in (proc / "mountinfo").read_text().splitlines():
         left, _, right = line.partition(" - ")

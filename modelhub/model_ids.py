@@ -1,4 +1,4 @@
-"""What a model id may look like, checked before anything else is done with it."""
+"""Validates and parses model ids."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _PATTERN = re.compile(
 
 
 class ModelId(NamedTuple):
-    """A model id taken apart: ``org/name@main`` is the repo ``org/name`` at the revision ``main``."""
+    """A parsed model id: ``org/name@main`` is the repo ``org/name`` at the revision ``main``."""
 
     repo: str
     revision: str | None
 
 
 def parse_model_id(text: object) -> ModelId:
-    """Take a model id apart; raises ModelhubError ``invalid_id`` where it is none."""
+    """Parse a model id; raises ModelhubError ``invalid_id``."""
     match = _PATTERN.fullmatch(text) if isinstance(text, str) else None
     if match is None or ".." in match[0] or "--" in match["repo"] or "//" in match[0]:
         raise ModelhubError("invalid_id", id=text)

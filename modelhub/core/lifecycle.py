@@ -269,7 +269,7 @@ class Lifecycle:
             self._adapter.completed(load.model_id, facts, record)
         load.announced.set()
         load.ended.set()
-        self._launcher.prepare()
+        self._launcher.prepare_spare()
 
     def _final_state(self, load: Load, failure: ModelhubError | None) -> State:
         if self.is_closing:

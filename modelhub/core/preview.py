@@ -61,4 +61,4 @@ class Previewer:
         if not self._launcher.warm.wait(_WARM_UP_TIMEOUT_S):
             raise ModelhubError("worker_unavailable", why="the parent of all workers is still starting")
         with self._places, self._launcher.worker(fresh=True) as worker:
-            return worker.plan(spec, _TIMEOUT_S)
+            return worker.preview(spec, _TIMEOUT_S)

@@ -1,1 +1,1 @@
-"""What a loaded model is asked: pipelines, their inputs and outputs."""
+"""Predictions with a loaded model: pipelines, their inputs and outputs."""

@@ -1,4 +1,4 @@
-"""JSON inputs -> what a pipeline takes; images and sound come in the request itself, never by address."""
+"""Converts JSON inputs to what a pipeline takes. Images and audio are part of the request, never a URL."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import binascii
 import io
 import wave
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy
 from PIL import Image
@@ -24,8 +24,15 @@ MAX_DEPTH = 32
 MAX_RATE = 768_000
 
 
+class Audio(TypedDict):
+    """Audio as pipelines take it: samples from -1 to 1 in one channel, and how many there are in a second."""
+
+    raw: Any
+    sampling_rate: int
+
+
 class BadInputs(ValueError):
-    """Inputs that the task cannot use: ``why``, and what ``todo`` about it."""
+    """Inputs that the task cannot use; the message says why, ``todo`` what to do."""
 
     def __init__(self, why: str, todo: str) -> None:
         self.todo = todo
@@ -33,11 +40,11 @@ class BadInputs(ValueError):
 
 
 def prepare_inputs(task: str, inputs: Any) -> Any:
-    """The inputs with every image as a PIL image and every sound as an array; raises BadInputs."""
+    """The inputs with every image as a PIL image and all audio as arrays; raises BadInputs."""
     if inputs is None or inputs in ("", [], {}):
         raise BadInputs("they are empty.", _todo(task))
     if task in AUDIO_TASKS:
-        return [_sound(item) for item in inputs] if _is_batch(inputs) else _sound(inputs)
+        return [_audio(item) for item in inputs] if _is_batch(inputs) else _audio(inputs)
     if task in IMAGE_TASKS:
         return [_with_image(item) for item in inputs] if _is_batch(inputs) else _with_image(inputs)
     _check_text(inputs, task)
@@ -57,7 +64,7 @@ def _is_batch(inputs: Any) -> bool:
 
 
 def _check_text(value: Any, task: str, depth: int = 0) -> None:
-    """A text task takes texts, lists of them, chat messages and flat tables of them."""
+    """Check the inputs of a text task: texts, lists of them, chat messages, and objects of texts."""
     if depth > MAX_DEPTH:
         raise BadInputs("they are nested too deeply.", _todo(task))
     if isinstance(value, list):
@@ -65,7 +72,7 @@ def _check_text(value: Any, task: str, depth: int = 0) -> None:
             _check_text(item, task, depth + 1)
     elif isinstance(value, dict):
         if _MEDIA_KEYS & value.keys():
-            raise BadInputs("the model takes text only.", _todo(task))
+            raise BadInputs("the model accepts text only.", _todo(task))
         for item in value.values():
             _check_text(item, task, depth + 1)
     elif not isinstance(value, str | int | float | bool):
@@ -73,27 +80,27 @@ def _check_text(value: Any, task: str, depth: int = 0) -> None:
 
 
 def _with_image(value: Any, depth: int = 0) -> Any:
-    """A data: URI as an image; in a table, only under the keys that hold images; the rest stays text."""
+    """Decode a data: URI; in an object, only the values of keys for images, and the rest stays text."""
     if depth > MAX_DEPTH:
         raise BadInputs("they are nested too deeply.", _todo("image-classification"))
     if isinstance(value, str):
         return decode_image(value)
     if isinstance(value, dict):
-        return _table_with_images(value, depth)
+        return _object_with_images(value, depth)
     if isinstance(value, list):
         return [_with_image(item, depth + 1) for item in value]
     raise BadInputs("an image is missing.", _todo("image-classification"))
 
 
-def _table_with_images(table: dict[str, Any], depth: int) -> dict[str, Any]:
+def _object_with_images(fields: dict[str, Any], depth: int) -> dict[str, Any]:
     result: dict[str, Any] = {}
-    for key, value in table.items():
+    for key, value in fields.items():
         if key in _IMAGE_KEYS:
             result[key] = _with_image(value, depth + 1)
-        elif key in ("url", "base64") and table.get("type") == "image":
+        elif key in ("url", "base64") and fields.get("type") == "image":
             result["image"] = decode_image(value)
         elif key in _MEDIA_KEYS:
-            raise BadInputs(f"{key} is not taken.", _todo("image-classification"))
+            raise BadInputs(f"{key} is not accepted.", _todo("image-classification"))
         elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
             result[key] = [_message(item, depth + 1) for item in value]
         else:
@@ -102,7 +109,7 @@ def _table_with_images(table: dict[str, Any], depth: int) -> dict[str, Any]:
 
 
 def _message(item: Any, depth: int) -> Any:
-    return _table_with_images(item, depth) if isinstance(item, dict) else item
+    return _object_with_images(item, depth) if isinstance(item, dict) else item
 
 
 def decode_image(uri: Any) -> Any:
@@ -116,7 +123,7 @@ def decode_image(uri: Any) -> Any:
         raise BadInputs("an image cannot be read.", "Send a PNG, JPEG, WebP or GIF image.") from error
 
 
-def _sound(value: Any) -> Any:
+def _audio(value: Any) -> Any:
     """``{"raw": array, "sampling_rate": Hz}`` from the same with a list, or from a WAV file's data: URI."""
     if isinstance(value, str):
         return decode_wave(value)
@@ -128,7 +135,7 @@ def _sound(value: Any) -> Any:
             return {"raw": _samples(raw), "sampling_rate": rate}
     if isinstance(value, list):
         return _samples(value)
-    raise BadInputs("there is no sound in them.", _todo("audio-classification"))
+    raise BadInputs("they contain no audio.", _todo("audio-classification"))
 
 
 def _samples(values: list[Any]) -> Any:
@@ -141,16 +148,16 @@ def _samples(values: list[Any]) -> Any:
     return samples
 
 
-def decode_wave(uri: str) -> dict[str, Any]:
-    """The sound of a WAV file (PCM of 8, 16 or 32 bits), its channels averaged, in -1 to 1."""
+def decode_wave(uri: str) -> Audio:
+    """The audio of a WAV file (PCM of 8, 16 or 32 bits): the mean of its channels, from -1 to 1."""
     try:
         with wave.open(io.BytesIO(_decode(uri, "audio-classification"))) as file:
             width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
             data = file.readframes(file.getnframes())
     except (wave.Error, EOFError) as error:
-        raise BadInputs("the sound cannot be read.", "Send a WAV file with PCM samples.") from error
+        raise BadInputs("the audio cannot be read.", "Send a WAV file with PCM samples.") from error
     if width not in (1, 2, 4) or not data:
-        raise BadInputs(f"a WAV file with {8 * width} bits is not taken.", "Send PCM of 16 bits.")
+        raise BadInputs(f"a WAV file with {8 * width} bits is not supported.", "Send PCM of 16 bits.")
     samples = numpy.frombuffer(data, dtype={1: "u1", 2: "<i2", 4: "<i4"}[width]).astype(numpy.float32)
     samples = samples / 2.0 ** (8 * width - 1) - (1.0 if width == 1 else 0.0)
     return {"raw": samples.reshape(-1, channels).mean(axis=1), "sampling_rate": rate}
@@ -158,7 +165,7 @@ def decode_wave(uri: str) -> dict[str, Any]:
 
 def _decode(uri: Any, task: str) -> bytes:
     if not isinstance(uri, str) or not uri.startswith("data:"):
-        raise BadInputs("a web address or a file name is not taken.", _todo(task))
+        raise BadInputs("URLs and file names are not accepted.", _todo(task))
     head, comma, body = uri.partition(",")
     if not comma or not head.endswith(";base64"):
         raise BadInputs("the data: URI is not base64.", _todo(task))

@@ -1,4 +1,4 @@
-"""What a pipeline answers -> JSON: tensors as lists, images as data: URIs."""
+"""Converts what a pipeline returns to JSON: tensors to lists, images to data: URIs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 
 def to_json(value: Any) -> Any:
-    """``value`` with nothing in it but dicts, lists, texts, finite numbers, booleans and None."""
+    """``value`` converted to dicts, lists, strings, finite numbers, booleans and None."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):

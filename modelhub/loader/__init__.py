@@ -1,4 +1,4 @@
-"""A model load: a plain generator of checkpoints that returns the loaded model; it knows no web."""
+"""A model load: a generator that yields checkpoints and returns the loaded model, without any server."""
 
 from __future__ import annotations
 
@@ -14,28 +14,33 @@ from modelhub.loader.explain import explain
 from modelhub.loader.files import source
 from modelhub.loader.files.inspection import check_folder, read_weight_files, weight_names
 from modelhub.loader.files.origins import Origin
-from modelhub.loader.files.preview import plan
+from modelhub.loader.files.preview import preview
 from modelhub.loader.finishing import LoadedModel
 from modelhub.loader.preparation import import_ahead, prepare_process
 from modelhub.loader.processors import load_processor
 from modelhub.loader.reading.readahead import ReadAhead
-from modelhub.loader.strategy import prepare
+from modelhub.loader.strategy import make_plan
 from modelhub.loader.weights import load_weights
 
-__all__ = ["LoadedModel", "explain", "import_ahead", "load", "plan", "prepare_process"]
+__all__ = ["LoadedModel", "explain", "import_ahead", "load", "prepare_process", "preview"]
 
 
 def _admit_everything(need_bytes: int) -> None:
-    """Without a hub there is nobody who could say no."""
+    """Without a server there is no other load that memory is reserved for."""
 
 
 def load(
     spec: LoadSpec, admit: Callable[[int], None] = _admit_everything
 ) -> Generator[Checkpoint, None, LoadedModel]:
-    """Load a model, telling each of the nine checkpoints as it begins.
+    """Load a model; yields each of the nine checkpoints as its step begins, and again as it progresses.
 
-    ``admit(need_bytes)`` is called once, before the model is built, and refuses by raising. Closing the
-    generator cancels the load. Raises ModelhubError; ``explain`` makes one of anything else.
+    ``admit(need_bytes)`` is called once, before the model is built, and refuses the load by raising.
+    Closing the generator cancels the load. Raises ModelhubError; ``explain`` converts any other exception.
+
+    Example::
+
+        for step, message, *_ in load(LoadSpec("org/name", models_dir="models", demo_dir="demos")):
+            print(step, message)
     """
     yield checkpoint(1)
     origin = source.find(spec)
@@ -46,23 +51,23 @@ def load(
 def _nine_steps(
     spec: LoadSpec, origin: Origin, ahead: ReadAhead, admit: Callable[[int], None]
 ) -> Generator[Checkpoint, None, LoadedModel]:
-    before = memory.resident().total
-    files = yield from origin.bring_config()
+    memory_before = memory.resident().total
+    files = yield from origin.fetch_config()
     if origin.complete:
-        ahead.begin(files)
+        ahead.start(files)
     config = read_config(files)
 
     yield checkpoint(2)
-    files = yield from origin.bring_processor()
+    files = yield from origin.fetch_processor()
     names = check_folder(files)
     processor = load_processor(files, names, config)
 
     yield checkpoint(3)
-    files = yield from origin.bring_weights()
+    files = yield from origin.fetch_weights()
 
     yield checkpoint(4)
     weights = ahead.weights or read_weight_files(files, weight_names(files, check_folder(files)))
-    plan = prepare(spec, files, config, weights)
+    plan = make_plan(spec, files, config, weights)
     admit(plan.need_bytes)
 
     yield checkpoint(5)
@@ -75,8 +80,8 @@ def _nine_steps(
     yield from move(assembled.model, plan.device)
 
     yield checkpoint(8)
-    yield from finishing.settle(assembled.model, plan)
+    yield from finishing.prepare_for_inference(assembled.model, plan)
 
     yield checkpoint(9)
-    yield from finishing.try_out(spec, assembled.model, processor)
-    return finishing.describe(origin, plan, assembled, weights, processor, before)
+    yield from finishing.run_first_forward(spec, assembled.model, processor)
+    return finishing.describe(origin, plan, assembled, weights, processor, memory_before)

@@ -1,4 +1,4 @@
-"""Runs the long work of a step in a helper thread, so that the generator can tell how it is going."""
+"""Runs the long work of a step in a helper thread, so that the generator can yield its progress."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Result = TypeVar("Result")
 
 
 class Cancelled(Exception):
-    """Raised inside a helper thread once nobody waits for its result any more."""
+    """Raised inside a helper thread after the generator was closed: its result is not needed any more."""
 
 
 class Cancel:
-    """A flag that a helper thread looks at between two pieces of its work."""
+    """A flag that a helper thread checks between two pieces of its work."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -31,12 +31,12 @@ class Cancel:
         return self._event.is_set()
 
     def wait(self, seconds: float) -> None:
-        """Sleep, but not past a cancel; raises Cancelled if there was one."""
+        """Sleep for ``seconds``; raises Cancelled as soon as the flag is set."""
         if self._event.wait(seconds):
             raise Cancelled
 
     def check(self) -> None:
-        """Raises Cancelled after ``set``."""
+        """Raise Cancelled if the flag is set."""
         if self._event.is_set():
             raise Cancelled
 
@@ -67,19 +67,19 @@ def run(
 ) -> Generator[Checkpoint, None, Result]:
     """Run ``work(cancel)`` in a thread; yield ``describe()`` whenever it has changed; return the result.
 
-    ``describe`` is asked every 50 ms and once at the end. Closing the generator sets the cancel flag and
-    waits for the thread to stop. An error of the work is raised here.
+    ``describe`` is called every 50 ms and once at the end. Closing the generator sets the cancel flag and
+    waits up to 30 s for the thread to stop. An exception of the work is raised here.
     """
     helper = _Helper(work)
     helper.thread.start()
-    told: Checkpoint | None = None
+    last: Checkpoint | None = None
     try:
         finished = False
         while not finished:
             finished = helper.done.wait(POLL_S)
             now = describe() if helper.error is None else None
-            if now is not None and now != told:
-                told = now
+            if now is not None and now != last:
+                last = now
                 yield now
     finally:
         helper.cancel.set()

@@ -1,4 +1,4 @@
-"""config.json -> a configuration of transformers, with whatever could make a load unsafe taken out."""
+"""Reads config.json into a configuration of transformers, without the settings that make a load unsafe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers import AutoConfig
 from modelhub.errors import ModelhubError
 from modelhub.loader.files.inspection import CONFIG, Files, WeightFile, read_json
 
-# Settings that name code, kernels, adapters or files; modelhub decides these itself.
+# Settings that name code, kernels, adapters or files: a model must not choose these.
 _SCRUBBED = frozenset((
     "auto_map", "attn_implementation", "experts_implementation", "configuration_files", "custom_pipelines",
     "distributed_config", "fusion_config", "kernel_config", "name_or_path", "transformers_weights",
@@ -27,12 +27,12 @@ _ALWAYS_PLAUSIBLE_LAYERS = 256
 def read_config(files: Files) -> Any:
     """The model's configuration (a PreTrainedConfig).
 
-    Raises ``bad_config`` where transformers refuses it, ``unsupported`` for a model type it does not know.
+    Raises ``bad_config`` if transformers refuses it, ``unsupported`` for a model type that it does not know.
     """
     settings = _scrub(read_json(files, CONFIG))
     model_type = settings.get("model_type")
     if not isinstance(model_type, str):
-        raise ModelhubError("bad_config", id=files.model_id, why="it does not say what type of model it is.")
+        raise ModelhubError("bad_config", id=files.model_id, why="it has no model_type.")
     architectures = settings.get("architectures") or []
     if not isinstance(architectures, list) or not all(isinstance(name, str) for name in architectures):
         raise ModelhubError("bad_config", id=files.model_id, why="its architectures are not a list of names.")
@@ -59,15 +59,15 @@ def _scrub(value: Any) -> Any:
 
 
 def check_plausible(files: Files, config: Any, weights: Sequence[WeightFile]) -> None:
-    """Raises ``bad_config`` where the configuration asks for far more layers than there are tensors.
+    """Raise ``bad_config`` if the configuration has more layers than the files could fill.
 
-    Building 100,000 layers would take minutes before anything could be compared.
+    Building 100,000 layers would take minutes before their tensors could be compared with the files.
     """
     tensors = sum(len(weight.tensors) for weight in weights)
     limit = max(tensors, _ALWAYS_PLAUSIBLE_LAYERS)
     for key, number in _layer_counts(config.to_dict()):
         if not 0 <= number <= limit:
-            why = f"{key} is {number}, but the files hold {tensors} tensors."
+            why = f"{key} is {number}, but the files contain {tensors} tensors."
             raise ModelhubError("bad_config", id=files.model_id, why=why)
 
 

@@ -1,7 +1,7 @@
-"""The way to a CUDA device: through pinned memory, one piece under way while the next one is brought.
+"""Copies tensors to a CUDA device through pinned memory: one piece is sent while the next one is filled.
 
-Not run so far: no machine that this was written on has such a device. ``Lane`` itself knows no CUDA, and is
-tested over a transport that copies as late as it may.
+``CudaTransport`` has never run: no machine that this was written on has a CUDA device. ``PinnedCopier`` does
+not depend on CUDA, and is tested over a transport that copies as late as it may.
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ _SLOTS = 2
 
 
 class Transport(Protocol):
-    """Buffers to copy from, and copies that go on while the caller does other things."""
+    """Provides buffers, and copies from them asynchronously."""
 
     def buffer(self, size: int) -> torch.Tensor:
-        """``size`` bytes that copies are made from."""
+        """A buffer of ``size`` bytes to copy from."""
 
     def send(self, buffer: torch.Tensor, target: torch.Tensor) -> Any:
-        """Begin to copy; answers a ticket."""
+        """Start to copy ``buffer`` to ``target``; returns a ticket for ``wait``."""
 
     def wait(self, ticket: Any) -> None:
-        """Until that copy has arrived."""
+        """Wait until that copy has finished."""
 
 
 class CudaTransport:
-    """Pinned buffers and a stream of its own."""
+    """Copies from pinned memory on a CUDA stream of its own. Never run: see the top of this module."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def buffer(self, size: int) -> torch.Tensor:
-        """Pinned memory; raises RuntimeError where there is none."""
+        """Pinned memory; raises RuntimeError if none can be pinned."""
         return torch.empty(size, dtype=torch.uint8, pin_memory=True)
 
     def send(self, buffer: torch.Tensor, target: torch.Tensor) -> torch.cuda.Event:
-        """Copy behind what the device's own stream does just now: ``target`` may be memory it gave back."""
+        """Start to copy; returns the event that the copy records when it has finished."""
+        # Work that the current stream has queued may still use the memory that ``target`` was given.
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._stream):
             target.copy_(buffer, non_blocking=True)
@@ -49,50 +50,53 @@ class CudaTransport:
         return event
 
     def wait(self, ticket: torch.cuda.Event) -> None:
-        """Until the copy has arrived."""
+        """Wait until the copy has finished."""
         ticket.synchronize()
 
 
-class Lane:
-    """Copies tensors to ``device`` in pieces; ``arrived(bytes)`` is called once a piece is there."""
+class PinnedCopier:
+    """Copies tensors to ``device`` in pieces; calls ``on_arrival(bytes)`` once a piece has arrived.
+
+    Use it for many tensors in a row, then call ``finish``. Not thread-safe.
+    """
 
     def __init__(
         self,
         device: torch.device,
         transport: Transport,
-        arrived: Callable[[int], None],
+        on_arrival: Callable[[int], None],
         piece_bytes: int = PIECE_BYTES,
     ) -> None:
         self._device = device
         self._transport = transport
-        self._arrived = arrived
+        self._on_arrival = on_arrival
         self._buffers = [transport.buffer(piece_bytes) for _ in range(_SLOTS)]
-        self._under_way: list[tuple[Any, int] | None] = [None] * _SLOTS
+        self._in_flight: list[tuple[Any, int] | None] = [None] * _SLOTS
         self._next = 0
 
-    def bring(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The tensor on the device, whole after ``finish``; ``tensor`` may be let go before."""
-        there = torch.empty_like(tensor, device=self._device, memory_format=torch.contiguous_format)
-        source, target = (one.reshape(-1).view(torch.uint8) for one in (tensor.contiguous(), there))
+    def copy(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor on the device. It is complete after ``finish``; ``tensor`` may be freed before that."""
+        result = torch.empty_like(tensor, device=self._device, memory_format=torch.contiguous_format)
+        source, target = (one.reshape(-1).view(torch.uint8) for one in (tensor.contiguous(), result))
         for begin in range(0, source.numel(), self._buffers[0].numel()):
             piece = source[begin : begin + self._buffers[0].numel()]
             slot, self._next = self._next, (self._next + 1) % _SLOTS
-            self._settle(slot)
+            self._wait_slot(slot)
             buffer = self._buffers[slot][: piece.numel()]
             buffer.copy_(piece)
             ticket = self._transport.send(buffer, target[begin : begin + piece.numel()])
-            self._under_way[slot] = (ticket, piece.numel())
-        return there
+            self._in_flight[slot] = (ticket, piece.numel())
+        return result
 
     def finish(self) -> None:
-        """Until all has arrived."""
+        """Wait until all pieces have arrived."""
         for slot in range(_SLOTS):
-            self._settle(slot)
+            self._wait_slot(slot)
 
-    def _settle(self, slot: int) -> None:
-        """Until what was sent from a buffer has arrived: then it may be filled again."""
-        if (sent := self._under_way[slot]) is not None:
+    def _wait_slot(self, slot: int) -> None:
+        """Wait until the piece in a buffer has arrived, so that the buffer can be filled again."""
+        if (sent := self._in_flight[slot]) is not None:
             ticket, size = sent
             self._transport.wait(ticket)
-            self._under_way[slot] = None
-            self._arrived(size)
+            self._in_flight[slot] = None
+            self._on_arrival(size)

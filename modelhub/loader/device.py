@@ -1,4 +1,4 @@
-"""Step 7: the weights to the device, tensor by tensor, with a count of bytes."""
+"""Step 7: moves the weights to the device tensor by tensor, and counts the bytes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 
 from modelhub.checkpoints import Checkpoint, checkpoint
 from modelhub.loader import background
-from modelhub.loader.cuda_copy import CudaTransport, Lane
+from modelhub.loader.cuda_copy import CudaTransport, PinnedCopier
 
 log = logging.getLogger(__name__)
 STEP = 7
 
 
 def tensors(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, torch.Tensor]]:
-    """Every parameter and buffer with the module and name it hangs on; tied ones come once per place."""
+    """Every parameter and buffer with its module and its name there; a tied one once for each module."""
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
             yield module, name, parameter
@@ -26,15 +26,15 @@ def tensors(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, torc
 
 
 def size_bytes(model: torch.nn.Module) -> int:
-    """The bytes of all parameters and buffers, tied ones counted once."""
+    """The bytes of all parameters and buffers; a tied one counts once."""
     unique = {id(tensor): tensor for _, _, tensor in tensors(model)}
     return sum(tensor.nbytes for tensor in unique.values())
 
 
 def move(model: Any, device: torch.device) -> Generator[Checkpoint, None, None]:
-    """Put ``model`` on ``device``; yields the bytes that have arrived there.
+    """Move ``model`` to ``device``; yields the bytes that have arrived there.
 
-    Raises torch.OutOfMemoryError where it does not fit.
+    Raises torch.OutOfMemoryError if it does not fit.
     """
     total = size_bytes(model)
     if device.type == "cpu":
@@ -49,37 +49,37 @@ def move(model: Any, device: torch.device) -> Generator[Checkpoint, None, None]:
 
 
 def _move(model: Any, device: torch.device, moved: list[int], cancel: background.Cancel) -> None:
-    """A byte is counted when it has arrived. Tied tensors stay tied."""
+    """Move the tensors; ``moved[0]`` counts the bytes that have arrived. Tied tensors stay tied."""
 
-    def arrived(size: int) -> None:
+    def count(size: int) -> None:
         moved[0] += size
 
-    lane = _lane(device, arrived)
-    there: dict[int, torch.Tensor] = {}
+    copier = _pinned_copier(device, count)
+    copies: dict[int, torch.Tensor] = {}
     kept = []  # ids stay unique only while the tensors live
     for module, name, tensor in list(tensors(model)):
         cancel.check()
-        if id(tensor) not in there:
-            if lane is None:
+        if id(tensor) not in copies:
+            if copier is None:
                 copy: torch.Tensor = tensor.detach().to(device)
-                arrived(tensor.nbytes)
+                count(tensor.nbytes)
             else:
-                copy = lane.bring(tensor.detach())
+                copy = copier.copy(tensor.detach())
             if isinstance(tensor, torch.nn.Parameter):
                 copy = torch.nn.Parameter(copy, requires_grad=tensor.requires_grad)
-            there[id(tensor)] = copy
+            copies[id(tensor)] = copy
             kept.append(tensor)
-        setattr(module, name, there[id(tensor)])
-    if lane is not None:
-        lane.finish()
+        setattr(module, name, copies[id(tensor)])
+    if copier is not None:
+        copier.finish()
 
 
-def _lane(device: torch.device, arrived: Callable[[int], None]) -> Lane | None:
-    """The quick way to the device, where there is one."""
+def _pinned_copier(device: torch.device, count: Callable[[int], None]) -> PinnedCopier | None:
+    """A copier through pinned memory where the device has one, else None. Never run on a CUDA device."""
     if device.type != "cuda":
         return None
     try:
-        return Lane(device, CudaTransport(device), arrived)
+        return PinnedCopier(device, CudaTransport(device), count)
     except RuntimeError as error:  # no memory can be pinned
-        log.warning("The weights go to %s without pinned memory: %s", device, error)
+        log.warning("Copying the weights to %s without pinned memory: %s", device, error)
         return None

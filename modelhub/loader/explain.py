@@ -1,4 +1,4 @@
-"""Turns any exception of a load into one that a user can meet, without a path of this machine in it."""
+"""Converts any exception of a load into a ModelhubError, without paths of this machine in it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PACKAGE = re.compile(
 
 
 def explain(error: BaseException, spec: LoadSpec) -> ModelhubError:
-    """The failure to show for ``error``; a ModelhubError is its own."""
+    """The error to show for an exception; a ModelhubError is returned as it is."""
     model_id = spec.model_id
     if isinstance(error, ModelhubError):
         return error
@@ -30,7 +30,7 @@ def explain(error: BaseException, spec: LoadSpec) -> ModelhubError:
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return ModelhubError("host_out_of_memory", id=model_id)
     if isinstance(error, SafetensorError):
-        return ModelhubError("corrupt", id=model_id, file="model.safetensors", why=say(error))
+        return ModelhubError("corrupt", id=model_id, file="model.safetensors", why=one_line(error))
     from_hub = explain_hub(error, model_id)
     if from_hub is not None:
         return from_hub
@@ -39,11 +39,11 @@ def explain(error: BaseException, spec: LoadSpec) -> ModelhubError:
     package = missing_package(error)
     if package is not None:
         return ModelhubError("needs_package", id=model_id, package=package)
-    return ModelhubError("load_failed", id=model_id, why=say(error))
+    return ModelhubError("load_failed", id=model_id, why=one_line(error))
 
 
 def explain_hub(error: BaseException, model_id: str) -> ModelhubError | None:
-    """The failure for an error of huggingface_hub or the network under it, else None."""
+    """The error to show for an exception of huggingface_hub or its HTTP client, else None."""
     if isinstance(error, hub_errors.GatedRepoError):
         return ModelhubError("gated", id=model_id)
     if isinstance(error, hub_errors.RepositoryNotFoundError | hub_errors.RevisionNotFoundError):
@@ -60,22 +60,22 @@ def explain_hub(error: BaseException, model_id: str) -> ModelhubError | None:
     if isinstance(error, httpx2.TransportError):
         return ModelhubError("hub_unreachable", id=model_id)
     if isinstance(error, hub_errors.FileMetadataError):
-        return ModelhubError("hub_error", id=model_id, why="a file was answered without its metadata")
+        return ModelhubError("hub_error", id=model_id, why="a response has no metadata of the file")
     return None
 
 
 def missing_package(error: BaseException) -> str | None:
-    """The package that has to be installed, where ``error`` is about one."""
+    """The package to install, if a missing one is the cause of ``error``, else None."""
     if isinstance(error, ModuleNotFoundError) and error.name:
         return error.name.partition(".")[0]
     if isinstance(error, ImportError):
         match = _PACKAGE.search(str(error))
-        return match[1] or match[2] if match else say(error)
+        return match[1] or match[2] if match else one_line(error)
     return None
 
 
-def say(error: BaseException, folder: Path | None = None) -> str:
-    """An error as one line: its kind, and its text with every path of this machine cut to the file's name."""
+def one_line(error: BaseException, folder: Path | None = None) -> str:
+    """An exception as one line: its type and text, with every path cut down to the name of the file."""
     text = str(error) if folder is None else str(error).replace(str(folder), "")
     text = _PATH.sub(lambda match: re.split(r"[/\\]", match[0].rstrip("/\\"))[-1], text)
     return f"{type(error).__name__}: {' '.join(text.split())}"

@@ -1,4 +1,4 @@
-"""Steps 6, 8 and 9: every tensor is there, the model is set for inference, and it has answered once."""
+"""Steps 6, 8 and 9: checks the tensors, prepares for inference, runs the first forward pass."""
 
 from __future__ import annotations
 
@@ -16,36 +16,33 @@ from modelhub.loader.files.origins import Origin
 from modelhub.loader.forward import run_forward
 from modelhub.loader.strategy import Plan
 from modelhub.loader.weights import Assembled
+from modelhub.payloads import Facts
 
 # Only training uses these, and published models often come without them.
 _TRAINING_ONLY = ("masked_spec_embed",)
-_NAMED = 3
+_MAX_NAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """The result of a load.
-
-    ``facts``: device, dtype, parameters (count), bytes (of the weight files), architecture, task, files
-    (count of weight files), revision, source (folder, cache, hub or demo), memory (bytes the load took),
-    attention, unused_tensors (count).
-    """
+    """The result of a load: a transformers model, its processor or None, its pipeline task, and its facts."""
 
     model: Any
     processor: Any
     task: str | None
-    facts: dict[str, Any]
+    facts: Facts
 
 
 def verify(files: Files, assembled: Assembled) -> Generator[Checkpoint, None, None]:
-    """Raises ``incomplete_weights`` or ``bad_config`` unless every tensor came from the files, in its shape.
+    """Check that every tensor came from the files, in its shape.
 
-    Tensors that the files have beyond the model's are told, and no reason to fail.
+    Raises ``incomplete_weights`` or ``bad_config``. Tensors in the files that the model does not use are no
+    failure: a checkpoint reports them.
     """
     missing = [name for name in assembled.missing if not name.endswith(_TRAINING_ONLY)]
     missing += [f"{name} (not in memory)" for name in _on_meta(assembled.model)]
     if missing:
-        names = ", ".join(missing[:_NAMED])
+        names = ", ".join(missing[:_MAX_NAMES])
         raise ModelhubError("incomplete_weights", id=files.model_id, count=len(missing), names=names)
     if assembled.mismatched:
         why = f"it gives {assembled.mismatched[0]} another shape than the files do."
@@ -60,20 +57,20 @@ def _on_meta(model: Any) -> list[str]:
     return [name for _, name, tensor in tensors(model) if tensor.is_meta]
 
 
-def settle(model: Any, plan: Plan) -> Generator[Checkpoint, None, None]:
-    """For inference only: no dropout, no gradients."""
+def prepare_for_inference(model: Any, plan: Plan) -> Generator[Checkpoint, None, None]:
+    """Switch off dropout and gradients."""
     model.eval()
     model.requires_grad_(False)
     yield checkpoint(8, detail=f"evaluation mode, no gradients, {plan.attention} attention")
 
 
-def try_out(spec: LoadSpec, model: Any, processor: Any) -> Generator[Checkpoint, None, None]:
-    """One real forward pass; raises ``forward_failed``."""
+def run_first_forward(spec: LoadSpec, model: Any, processor: Any) -> Generator[Checkpoint, None, None]:
+    """Run one real forward pass; raises ``forward_failed``."""
 
     def work(_: background.Cancel) -> None:
         run_forward(spec.model_id, model, processor)
 
-    yield from background.run(work, lambda: checkpoint(9, detail="a first forward pass"))
+    yield from background.run(work, lambda: checkpoint(9, detail="running a first forward pass"))
 
 
 def describe(
@@ -84,9 +81,9 @@ def describe(
     processor: Any,
     memory_before: int,
 ) -> LoadedModel:
-    """The loaded model with its facts; the memory it took is measured here, after the forward pass."""
+    """The loaded model and its facts. Measures the memory, so call it after the first forward pass."""
     model = assembled.model
-    facts = {
+    facts: Facts = {
         "device": str(plan.device),
         "dtype": str(plan.dtype).removeprefix("torch."),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),

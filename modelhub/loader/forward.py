@@ -1,4 +1,4 @@
-"""Step 9: one real forward pass, with inputs made from the model's own processor or configuration."""
+"""Step 9: one real forward pass, with inputs built by the model's processor or from its configuration."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from modelhub.errors import ModelhubError
-from modelhub.loader.explain import say
-from modelhub.loader.processors import part
+from modelhub.loader.explain import one_line
+from modelhub.loader.processors import processor_part
 
 _TEXT = "a"
 _IMAGE_SIZE = 224
@@ -20,7 +20,7 @@ _SAMPLING_RATE = 16_000
 
 
 def run_forward(model_id: str, model: Any, processor: Any) -> None:
-    """Run the model once; raises ``forward_failed``. Running out of memory is raised as it is."""
+    """Run the model once; raises ``forward_failed``, or MemoryError and torch.OutOfMemoryError unchanged."""
     try:
         inputs = build_inputs(model, processor)
         with torch.inference_mode():
@@ -28,13 +28,13 @@ def run_forward(model_id: str, model: Any, processor: Any) -> None:
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        raise ModelhubError("forward_failed", id=model_id, why=say(error)) from error
+        raise ModelhubError("forward_failed", id=model_id, why=one_line(error)) from error
 
 
 def build_inputs(model: Any, processor: Any) -> dict[str, Any]:
-    """The smallest inputs that ``model.forward`` takes, on its device and in its dtype.
+    """The smallest inputs that ``model.forward`` accepts, on its device and in its dtype.
 
-    Raises ValueError for a model whose main input is of a kind not known here.
+    Raises ValueError for a model with another kind of main input than text, image, video or audio.
     """
     taken = inspect.signature(model.forward).parameters
     main = model.main_input_name
@@ -46,7 +46,7 @@ def build_inputs(model: Any, processor: Any) -> dict[str, Any]:
     if main in ("input_values", "input_features"):
         inputs |= _audio_inputs(model, processor, main)
     if not inputs:
-        raise ValueError(f"no inputs are known for a model that takes {main}")
+        raise ValueError(f"modelhub cannot build the inputs of a model that takes {main}")
     if getattr(model.config, "is_encoder_decoder", False) and "decoder_input_ids" in taken:
         inputs["decoder_input_ids"] = torch.tensor([[_start_token(model)]])
     kept = {name: value for name, value in inputs.items() if name in taken}
@@ -58,17 +58,18 @@ def _needs_text(taken: Any) -> bool:
 
 
 def _needs_image(model: Any, taken: Any) -> bool:
-    """Models that compare text with images need both; models that talk about images can do without one."""
+    """Models that compare images with texts need both; models that describe images also run without one."""
     compares = hasattr(model, "get_image_features") and hasattr(model, "get_text_features")
     return compares and "pixel_values" in taken
 
 
 def _text_inputs(model: Any, processor: Any) -> dict[str, Any]:
-    tokenizer = part(processor, "tokenizer")
+    tokenizer = processor_part(processor, "tokenizer")
     if tokenizer is not None:
         tokens = dict(tokenizer(_TEXT, return_tensors="pt"))
         if tokens["input_ids"].shape[-1] > 0:
-            return {name: value[:, :1] for name, value in tokens.items()}  # one token: many can take long
+            # One token only: a tokenizer may make many of one letter, and each takes time.
+            return {name: value[:, :1] for name, value in tokens.items()}
     config = _text_config(model.config)
     size = getattr(config, "vocab_size", None) or 8
     ids = torch.tensor([[min(1, size - 1)]])
@@ -80,7 +81,7 @@ def _text_config(config: Any) -> Any:
 
 
 def _image_inputs(model: Any, processor: Any) -> dict[str, Any]:
-    image_processor = part(processor, "image_processor")
+    image_processor = processor_part(processor, "image_processor")
     if image_processor is not None:
         image = Image.new("RGB", (_IMAGE_SIZE, _IMAGE_SIZE), (127, 127, 127))
         return dict(image_processor(images=image, return_tensors="pt"))
@@ -91,7 +92,7 @@ def _image_inputs(model: Any, processor: Any) -> dict[str, Any]:
 
 
 def _audio_inputs(model: Any, processor: Any, main: str) -> dict[str, Any]:
-    extractor = part(processor, "feature_extractor")
+    extractor = processor_part(processor, "feature_extractor")
     rate = getattr(extractor, "sampling_rate", _SAMPLING_RATE)
     time = numpy.arange(rate * _AUDIO_SECONDS, dtype=numpy.float32) / rate
     sound = 0.1 * numpy.sin(2 * numpy.pi * 440 * time)

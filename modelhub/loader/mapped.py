@@ -1,8 +1,8 @@
-"""The short way to a model on the CPU: a skeleton on the meta device, and mapped tensors put in place.
+"""The fast path of step 5: maps the tensors from the files into a model on the meta device.
 
-from_pretrained does the same and much more: it renames, converts, casts, quantises and fills up. Where none
-of that is needed, which is checked first, putting the tensors in place gives the same model in less time. The
-doors of transformers used here are not public: whatever they answer unexpectedly, from_pretrained takes over.
+from_pretrained also renames, converts, casts, quantises and initialises tensors. If a model needs none of
+that, which is checked first, this gives the same model in less time. It uses private API of transformers: on
+anything unexpected, from_pretrained is used instead.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ _DTYPES = {
 
 
 def assemble_mapped(plan: Plan, files: Files, weights: Sequence[WeightFile], cancel: Cancel) -> Any | None:
-    """The model, its tensors mapped from ``weights``; None where from_pretrained has to do it.
+    """The model with its tensors mapped from ``weights``; None if from_pretrained is needed.
 
-    The skeleton of ``plan`` is used up. Raises Cancelled.
+    Changes the skeleton of ``plan``, which is the model returned. Raises Cancelled.
     """
     model = plan.skeleton
     try:
         if not _fits(plan, weights):
             return None
-        state: dict[str, Any] = {}
+        state: dict[str, torch.Tensor] = {}
         for weight in weights:
             cancel.check()
             state |= load_file(weight.path)
         _place(model, state)
         _finish(model, plan, files)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        log.info("%s is assembled by from_pretrained: %s", files.model_id, error)
+        log.info("Loading %s with from_pretrained: %s", files.model_id, error)
         return None
     return model
 
 
 def _fits(plan: Plan, weights: Sequence[WeightFile]) -> bool:
-    """Whether every tensor of the files has its one place in the model, in the same shape and data type."""
+    """Whether files and model have the same tensors, with the same shapes and dtypes."""
     model, config = plan.skeleton, plan.config
     special = [
         getattr(config, name, None) for name in ("quantization_config", "fusion_config", "extra_files")
@@ -74,7 +74,7 @@ def _fits(plan: Plan, weights: Sequence[WeightFile]) -> bool:
 
 
 def _place(model: Any, state: dict[str, torch.Tensor]) -> None:
-    """Put every tensor in its place; load_state_dict(assign=True) does the same in three times the time."""
+    """Set every tensor of the model; load_state_dict(assign=True) does the same in three times the time."""
     modules = dict(model.named_modules())
     tensor: Any
     for name, tensor in state.items():
@@ -89,7 +89,7 @@ def _place(model: Any, state: dict[str, torch.Tensor]) -> None:
 
 
 def _finish(model: Any, plan: Plan, files: Files) -> None:
-    """What from_pretrained does in the end: buffers computed, weights tied, generation set up."""
+    """The last steps of from_pretrained: compute buffers, tie weights, set up generation."""
     nothing: set[Any] = set()
     info = LoadStateDictInfo(
         missing_keys=set(model.all_tied_weights_keys),
@@ -104,6 +104,6 @@ def _finish(model: Any, plan: Plan, files: Files) -> None:
     type(model)._finalize_model_loading(model, load_config, info)
     model.eval()
     if model.can_generate() and hasattr(model, "adjust_generation_fn"):
-        here = dict.fromkeys(("cache_dir", "proxies", "token", "revision"))
+        unset = dict.fromkeys(("cache_dir", "proxies", "token", "revision"))
         flags = {"force_download": False, "local_files_only": True, "trust_remote_code": False}
-        model.adjust_generation_fn(None, False, None, str(files.folder), subfolder="", **flags, **here)
+        model.adjust_generation_fn(None, False, None, str(files.folder), subfolder="", **flags, **unset)

@@ -1,4 +1,4 @@
-"""What happens before a load: imports ahead of time in the zygote, settings in the process that loads."""
+"""What happens before a load: the zygote imports modules ahead, and the loading process is set up."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 from transformers.models.auto.configuration_auto import model_type_to_module_name
 from transformers.utils import logging as transformers_logging
 
-# What transformers would import only in the middle of a load.
-_NEEDED = (
+# Modules that transformers would import only during a load.
+_MODULES = (
     "PIL.Image", "PIL.PngImagePlugin", "PIL.JpegImagePlugin", "safetensors.torch", "tokenizers",
     "transformers.modeling_utils", "transformers.core_model_loading", "transformers.conversion_mapping",
     "transformers.generation", "transformers.masking_utils", "transformers.modeling_rope_utils",
@@ -29,10 +29,10 @@ _NEEDED = (
 def import_ahead(model_types: Iterable[str] = ()) -> None:
     """Import what a load needs, and the modelling code of ``model_types`` (as config.json names them).
 
-    Computes nothing and starts no thread: forking stays safe. A type that transformers does not
-    know, or whose code does not import here, is left to the load that asks for it.
+    Computes nothing and starts no thread, so that forking stays safe. A type that transformers does not know,
+    or whose import fails, is skipped: its load reports the error.
     """
-    for name in _NEEDED:
+    for name in _MODULES:
         importlib.import_module(name)
     get_checkpoint_conversion_mapping("llama")  # compiles its patterns once, for all types
     for model_type in model_types:
@@ -43,7 +43,7 @@ def import_ahead(model_types: Iterable[str] = ()) -> None:
 
 
 def prepare_process(threads: int | None = None) -> None:
-    """Set up the process that loads a model: threads of torch (default: one per usable core), no bars."""
+    """Set up the process that loads a model: torch's threads (default: one per core), no progress bars."""
     torch.set_num_threads(threads or usable_cores())
     disable_progress_bars()
     transformers_logging.disable_progress_bar()
@@ -51,7 +51,7 @@ def prepare_process(threads: int | None = None) -> None:
 
 
 def usable_cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

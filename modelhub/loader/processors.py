@@ -1,4 +1,4 @@
-"""Step 2: the tokenizer, processor, image processor or feature extractor, whichever the model has."""
+"""Step 2: loads the tokenizer, processor, image processor or feature extractor that the model has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
 from modelhub.errors import ModelhubError
-from modelhub.loader.explain import missing_package, say
+from modelhub.loader.explain import missing_package, one_line
 from modelhub.loader.files.inspection import Files, read_json
 
 _PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
@@ -28,9 +28,9 @@ _BASES = {
 
 
 def load_processor(files: Files, names: frozenset[str], config: Any) -> Any | None:
-    """What turns text, images or sound into the model's inputs; None where the model came without.
+    """The object that converts text, images or audio into the model's inputs; None if the model has none.
 
-    Raises ``bad_tokenizer``, or ``needs_package`` where it needs one that is not installed.
+    Raises ``bad_tokenizer``, or ``needs_package`` if it needs a package that is not installed.
     """
     loader = choose_loader(files, names, config)
     if loader is None:
@@ -43,11 +43,11 @@ def load_processor(files: Files, names: frozenset[str], config: Any) -> Any | No
         package = missing_package(error)
         if package is not None:
             raise ModelhubError("needs_package", id=files.model_id, package=package) from error
-        raise ModelhubError("bad_tokenizer", id=files.model_id, why=say(error, files.folder)) from error
+        raise ModelhubError("bad_tokenizer", id=files.model_id, why=one_line(error, files.folder)) from error
 
 
 def choose_loader(files: Files, names: frozenset[str], config: Any) -> Any | None:
-    """The Auto class for the files that are there, or None."""
+    """The Auto class of transformers for the model's files, or None."""
     model_type = config.model_type
     has_tokenizer = bool(names & _TOKENIZERS)
     described = [name for name in _PREPROCESSORS if name in names]
@@ -66,8 +66,8 @@ def choose_loader(files: Files, names: frozenset[str], config: Any) -> Any | Non
     return None
 
 
-def part(processor: Any, name: str) -> Any | None:
-    """The part ``name`` (a key of _BASES) of what ``load_processor`` returned, or None."""
+def processor_part(processor: Any, name: str) -> Any | None:
+    """The tokenizer, image_processor or feature_extractor of what ``load_processor`` returned, or None."""
     bases = {base.__name__ for base in type(processor).__mro__}
     if bases & _BASES[name]:
         return processor

@@ -1,4 +1,4 @@
-"""A load of a tiny model: what follows in the same process does little for the first time."""
+"""Loads a tiny model, so that the next load in the same process finds threads, code and caches ready."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _TINY = Demo("rehearsal/tiny", layers=1, hidden=16, intermediate=16, heads=1, sh
 
 
 def rehearse() -> None:
-    """Make the model, load it with its forward pass, and forget it.
+    """Generate the tiny model, load it, and discard it.
 
-    Not for a process that others are forked from: it has computed in parallel then.
+    Not for a process that forks others: it starts torch's threads.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="modelhub-") as folder:
             with closing(DemoMaker(_TINY, Path(folder))) as maker:
-                for _ in chain(maker.bring_config(), maker.bring_processor(), maker.bring_weights()):
+                for _ in chain(maker.fetch_config(), maker.fetch_processor(), maker.fetch_weights()):
                     pass
             spec = LoadSpec(_TINY.model_id, models_dir=folder, demo_dir=folder, device="cpu")
             with closing(loader.load(spec)) as steps:
                 for _ in steps:
                     pass
     except Exception as error:
-        log.warning("The load will take a little longer: %s", error)
+        log.warning("The rehearsal failed, so the next load takes a little longer: %s", error)

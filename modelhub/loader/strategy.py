@@ -1,4 +1,4 @@
-"""Decides how a model is loaded: class and task, dtype, device, attention, and how much memory it needs."""
+"""Step 4: decides how a model is loaded (class, task, dtype, device, attention) and the memory it needs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from modelhub.loader.configuration import check_plausible
 from modelhub.loader.files.headers import FLOATS
 from modelhub.loader.files.inspection import Files, WeightFile
 
-# A task of transformers' pipelines and the mapping its models are in; the first that has the class wins.
+# Tasks of transformers' pipelines and the mappings of their models; the first mapping with the class counts.
 _TASKS: tuple[tuple[str, str], ...] = (
     ("image-text-to-text", "IMAGE_TEXT_TO_TEXT"),
     ("automatic-speech-recognition", "SPEECH_SEQ_2_SEQ"),
@@ -46,12 +46,12 @@ _TASKS: tuple[tuple[str, str], ...] = (
     ("text-to-audio", "TEXT_TO_SPECTROGRAM"),
 )
 _TORCH_DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
-_SPARE_PARAMETERS = 64 * 10**6
+_EXTRA_PARAMETERS = 64 * 10**6
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a model will be loaded; ``need_bytes`` is what its weights take once they are in memory."""
+    """How a model will be loaded; ``need_bytes`` is the memory that its weights will take."""
 
     model_class: Any
     config: Any
@@ -61,14 +61,13 @@ class Plan:
     attention: str
     need_bytes: int
     skeleton: Any  # the model on the meta device
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, bool] = field(default_factory=dict)  # more arguments of model_class
 
 
-def prepare(spec: LoadSpec, files: Files, config: Any, weights: Sequence[WeightFile]) -> Plan:
-    """The plan for a load.
+def make_plan(spec: LoadSpec, files: Files, config: Any, weights: Sequence[WeightFile]) -> Plan:
+    """Plan a load.
 
-    Raises ``unsupported``, ``no_device``, or ``bad_config`` where configuration and files cannot belong
-    together.
+    Raises ``unsupported``, ``no_device``, or ``bad_config`` if the configuration does not match the files.
     """
     check_plausible(files, config, weights)
     model_class, task = choose_class(files, config)
@@ -84,7 +83,7 @@ def prepare(spec: LoadSpec, files: Files, config: Any, weights: Sequence[WeightF
 def choose_class(files: Files, config: Any) -> tuple[Any, str | None]:
     """The class named in the configuration and its task; else transformers' base class for the model type.
 
-    A name counts only if one of transformers' own tables has it. Raises ``unsupported``.
+    Only names in transformers' own tables are accepted. Raises ``unsupported``.
     """
     for name in config.architectures or ():
         for task, mapping in _TASKS:
@@ -115,7 +114,7 @@ def _get_class(files: Files, name: str) -> Any:
 
 
 def _base_task(model_class: Any, config: Any, name: str) -> str | None:
-    """A base model has features to give; a model with a head that no pipeline knows has no task."""
+    """The task of feature extraction for a base model; None for a model whose head no pipeline supports."""
     if name not in _class_names("MODEL_MAPPING_NAMES"):
         return None
     if model_class.main_input_name == "pixel_values":
@@ -125,7 +124,7 @@ def _base_task(model_class: Any, config: Any, name: str) -> str | None:
 
 
 def _choose_dtype(spec: LoadSpec, config: Any, weights: Sequence[WeightFile]) -> torch.dtype:
-    """What was asked for; else what the configuration says; else what most bytes of the files are."""
+    """The requested dtype, else that of the configuration, else that of most bytes in the files."""
     if spec.dtype != "auto":
         return _as_dtype(spec.dtype)
     if config.dtype is not None:
@@ -144,19 +143,19 @@ def _as_dtype(name: str) -> torch.dtype:
 
 
 def need_bytes(weights: Sequence[WeightFile], dtype: torch.dtype) -> int:
-    """The bytes of all tensors once the floating ones have become ``dtype``."""
+    """The bytes of all tensors with those of floating point converted to ``dtype``."""
     tensors = [tensor for weight in weights for tensor in weight.tensors]
     return sum(tensor.count * dtype.itemsize if tensor.dtype in FLOATS else tensor.size for tensor in tensors)
 
 
-def choose_device(asked: str) -> torch.device:
-    """The device for ``asked``: auto takes cuda, then mps, then cpu. Raises ``no_device``."""
+def choose_device(requested: str) -> torch.device:
+    """The device for a setting: auto chooses cuda, else mps, else cpu. Raises ``no_device``."""
     kinds = [kind for kind in ("cuda", "mps", "cpu") if _has_device(kind)]
-    if asked == "auto":
+    if requested == "auto":
         return torch.device(kinds[0])
-    if asked not in kinds:
-        raise ModelhubError("no_device", device=asked)
-    return torch.device(asked)
+    if requested not in kinds:
+        raise ModelhubError("no_device", device=requested)
+    return torch.device(requested)
 
 
 def _has_device(kind: str) -> bool:
@@ -165,17 +164,17 @@ def _has_device(kind: str) -> bool:
     return kind == "cpu" or torch.backends.mps.is_available()
 
 
-def _without_pooler(model_class: Any, weights: Sequence[WeightFile]) -> dict[str, Any]:
-    """Many encoders were saved without the pooling layer that their class would make up at random."""
+def _without_pooler(model_class: Any, weights: Sequence[WeightFile]) -> dict[str, bool]:
+    """Leave out a pooling layer that the files lack, as those of many encoders do: it would be random."""
     takes_it = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
     has_it = any("pooler." in tensor.name for weight in weights for tensor in weight.tensors)
     return {"add_pooling_layer": False} if takes_it and not has_it else {}
 
 
 def _choose_attention(
-    files: Files, model_class: Any, config: Any, dtype: torch.dtype, extra: dict[str, Any]
+    files: Files, model_class: Any, config: Any, dtype: torch.dtype, extra: dict[str, bool]
 ) -> tuple[str, Any]:
-    """sdpa where the model can, else eager, and the skeleton that was built to find out."""
+    """sdpa if the model supports it, else eager; and the skeleton that was built to find out."""
     failure: Exception | None = None
     for attention in ("sdpa", "eager"):
         try:
@@ -189,9 +188,9 @@ def _choose_attention(
 
 
 def _build_skeleton(
-    model_class: Any, config: Any, dtype: torch.dtype, extra: dict[str, Any], attention: str
+    model_class: Any, config: Any, dtype: torch.dtype, extra: dict[str, bool], attention: str
 ) -> Any:
-    """The model without memory, built as from_pretrained builds it."""
+    """The model on the meta device, which takes no memory, built as from_pretrained builds it."""
     config = copy.deepcopy(config)
     config._attn_implementation = attention
     config.dtype = dtype
@@ -203,10 +202,10 @@ def _build_skeleton(
 
 
 def _check_size(files: Files, config: Any, skeleton: Any, weights: Sequence[WeightFile]) -> None:
-    """A model much larger than its files would be filled up with random numbers, and fill the memory."""
+    """Refuse a model much larger than its files: the rest would be random numbers, and fill the memory."""
     described = sum(parameter.numel() for parameter in skeleton.parameters())
     held = sum(tensor.count for weight in weights for tensor in weight.tensors)
     packed = 16 if getattr(config, "quantization_config", None) is not None else 1
-    if described > 2 * packed * held + _SPARE_PARAMETERS:
-        why = f"it describes {described} parameters, but the files hold {held}."
+    if described > 2 * packed * held + _EXTRA_PARAMETERS:
+        why = f"it describes {described} parameters, but the files contain {held}."
         raise ModelhubError("bad_config", id=files.model_id, why=why)

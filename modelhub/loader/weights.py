@@ -1,4 +1,4 @@
-"""Step 5: the bytes read in parallel with an exact count, and from_pretrained over them."""
+"""Step 5: reads the weights with an exact count of bytes while the model is assembled from them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ STEP = 5
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A model on the CPU and what transformers said about its tensors."""
+    """A model on the CPU, and the names of tensors that did not match its files."""
 
     model: Any
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     mismatched: tuple[str, ...] = ()
-    mapped: bool = False  # the short way was taken
+    mapped: bool = False  # by assemble_mapped, and not by from_pretrained
 
 
-class _Ticks:
-    """Stands in for transformers' progress bar: counts tensors, and is where a cancel takes hold."""
+class _TensorCounter:
+    """Replaces transformers' progress bar: counts tensors, and raises Cancelled between them."""
 
     def __init__(self, cancel: background.Cancel) -> None:
         self._cancel = cancel
@@ -39,7 +39,7 @@ class _Ticks:
         self.total = 0
 
     def __call__(self, factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """transformers asks for a bar: over the tensors it gets ours, over anything else its own."""
+        """Called by transformers for each progress bar; all but that of the tensors are disabled."""
         if kwargs.get("desc") != "Loading weights" or not args:
             return factory(*args, **{**kwargs, "disable": True})
         self.total = len(args[0])
@@ -53,8 +53,8 @@ class _Ticks:
 
 
 @contextmanager
-def _ticking(ticks: _Ticks) -> Iterator[None]:
-    previous = transformers_logging.set_tqdm_hook(ticks)
+def _counting(counter: _TensorCounter) -> Iterator[None]:
+    previous = transformers_logging.set_tqdm_hook(counter)
     try:
         yield
     finally:
@@ -64,20 +64,20 @@ def _ticking(ticks: _Ticks) -> Iterator[None]:
 def load_weights(
     plan: Plan, files: Files, weights: Sequence[WeightFile], reader: Reader
 ) -> Generator[Checkpoint, None, Assembled]:
-    """Assemble beside the reading of ``reader``; yields bytes in memory, and tensors placed as the detail.
+    """Assemble the model while ``reader`` reads; yields the bytes in memory, with the tensors as the detail.
 
-    Returns when every byte is in memory and the model is built. Raises ``corrupt`` for a file that shrank;
-    other errors of transformers as they are.
+    Returns when the model is built and every byte is in memory. Raises ``corrupt`` for a file that has
+    shrunk; errors of transformers are raised unchanged.
     """
-    tensors: list[_Ticks] = []
+    tensors: list[_TensorCounter] = []
 
     def work(cancel: background.Cancel) -> Assembled:
-        ticks = _Ticks(cancel)
-        tensors.append(ticks)
-        with _ticking(ticks):
+        counter = _TensorCounter(cancel)
+        tensors.append(counter)
+        with _counting(counter):
             assembled = assemble(plan, files, weights, cancel)
         if assembled.mapped:
-            ticks.count = ticks.total = sum(len(weight.tensors) for weight in weights)
+            counter.count = counter.total = sum(len(weight.tensors) for weight in weights)
         reader.wait(cancel)
         return assembled
 
@@ -87,17 +87,17 @@ def load_weights(
     return (yield from background.run(work, describe))
 
 
-def _detail(reader: Reader, tensors: Sequence[_Ticks]) -> str | None:
-    ticks = tensors[0] if tensors else None
+def _detail(reader: Reader, tensors: Sequence[_TensorCounter]) -> str | None:
+    counter = tensors[0] if tensors else None
     if reader.done == reader.limit < reader.size:
-        return "the rest stays on disk: it is more than memory holds"
-    if reader.done < reader.size or ticks is None or not ticks.total:
+        return "the rest stays on disk: the model is larger than the free memory"
+    if reader.done < reader.size or counter is None or not counter.total:
         return reader.current
-    return f"tensor {ticks.count} of {ticks.total}"
+    return f"tensor {counter.count} of {counter.total}"
 
 
 def assemble(plan: Plan, files: Files, weights: Sequence[WeightFile], cancel: background.Cancel) -> Assembled:
-    """The model over its files, the short way where that is the same; no code of the model's own is run."""
+    """Build the model, by the fast path if possible. Never runs code from the model's repository."""
     model = assemble_mapped(plan, files, weights, cancel)
     return _from_pretrained(plan, files) if model is None else Assembled(model, mapped=True)
 

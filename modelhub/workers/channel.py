@@ -1,4 +1,4 @@
-"""JSON lines over a Unix socket: how the web process, the zygote and the workers talk."""
+"""JSON lines over a Unix socket, between the server, the zygote and the workers."""
 
 from __future__ import annotations
 
@@ -7,39 +7,46 @@ import json
 import select
 import socket
 import threading
-from typing import Any
+from typing import Any, TypeAlias
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 _READ_BYTES = 256 * 1024
 
+# A JSON object, whose other fields depend on "op" (a request) or "type" (what comes back):
+#   server to zygote: fork, spare, kill, memory
+#   zygote to server: warming, warm, forked, spare, exited, memory
+#   server to worker: load, admission, predict; or preview
+#   worker to server: checkpoint, need, loaded, error, result; or preview, error
+Message: TypeAlias = dict[str, Any]
+
 
 class Channel:
-    """One end of a socket. Many threads may send; one reads."""
+    """One end of a socket pair. Any thread may send; one reads."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self._buffer = bytearray()
         self._sending = threading.Lock()
 
-    def send(self, message: dict[str, Any], body: bytes = b"") -> None:
-        """Send one message, and raw bytes behind it whose length the message tells.
+    def send(self, message: Message, body: bytes = b"") -> None:
+        """Send one message, and after it ``body``, raw bytes whose length the message contains.
 
-        Raises OSError when the other end is gone.
+        Raises OSError if the other end is closed.
         """
         line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
         with self._sending:
             self.socket.sendall(line + body)
 
-    def send_with_fd(self, message: dict[str, Any], fd: int) -> None:
+    def send_with_fd(self, message: Message, fd: int) -> None:
         """Send one message that carries an open file descriptor; raises OSError."""
         line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
         with self._sending:
             socket.send_fds(self.socket, [line], [fd])
 
-    def receive(self, timeout_s: float | None = None) -> dict[str, Any] | None:
-        """The next message, or None when none came in ``timeout_s`` seconds.
+    def receive(self, timeout_s: float | None = None) -> Message | None:
+        """The next message, or None if none arrived within ``timeout_s`` seconds.
 
-        Raises EOFError when the other end is gone, ValueError for a line that is no JSON object.
+        Raises EOFError if the other end is closed, ValueError for a line that is not a JSON object.
         """
         while (end := self._buffer.find(b"\n")) < 0:
             if len(self._buffer) > MAX_LINE_BYTES:
@@ -63,21 +70,21 @@ class Channel:
         return body
 
     def feed(self, data: bytes) -> None:
-        """Append bytes that were read from the socket by other means (with descriptors beside them)."""
+        """Append bytes that were read from the socket directly, as when descriptors come with them."""
         self._buffer += data
 
     def buffered(self) -> bool:
-        """Whether a whole message waits in the buffer."""
+        """Whether the buffer holds a whole message."""
         return b"\n" in self._buffer
 
-    def hang_up(self) -> None:
-        """End both directions; a reader, in this thread or another, sees the end. The descriptor stays."""
+    def shut_down(self) -> None:
+        """End both directions, so that a reader in any thread gets EOFError; the descriptor stays open."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """End both directions and give the descriptor back; nobody may be reading any more."""
-        self.hang_up()
+        """End both directions and close the descriptor; no thread may be reading any more."""
+        self.shut_down()
         self.socket.close()
 
     def _fill(self) -> None:
@@ -86,5 +93,5 @@ class Channel:
         except ConnectionError:
             data = b""
         if not data:
-            raise EOFError("The other end of the channel is gone.")
+            raise EOFError("The other end of the channel is closed.")
         self._buffer += data

@@ -1,8 +1,4 @@
-"""The launcher: starts the zygote, asks it for workers, watches and kills them. Knows no torch.
-
-Works the same with real threads (the command line) and with green ones (the server): it uses only the
-standard library's threading, socket and select.
-"""
+"""The launcher: starts the zygote, has it fork workers, and kills them. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,27 +13,30 @@ import time
 from collections.abc import Callable, Iterable
 from itertools import count
 from types import TracebackType
-from typing import Any
 
 from modelhub.errors import ModelhubError
-from modelhub.workers.channel import Channel
+from modelhub.payloads import WorkersStatus
+from modelhub.workers.channel import Channel, Message
 from modelhub.workers.worker import Worker
 
 log = logging.getLogger(__name__)
-_EXIT_WAIT_S = 5.0
-_SPARE_AFTER_S = 1.0  # it takes a core for 0.1 s, which who has just loaded a model may want
-_WARM_UP_S = 8.0  # what importing torch and transformers takes on a slow machine
+_EXIT_TIMEOUT_S = 5.0
+# Preparing a spare takes a core for 0.1 s, which a model that was just loaded may need.
+_SPARE_AFTER_S = 1.0
+_WARM_UP_S = 8.0  # to import torch and transformers on a slow machine
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-# Threads that wait sleep instead of spinning: where something else wants a core too, a forward pass of a
-# model of 2 GB on two cores takes 0.3 s so, and 1.7 s otherwise; where nothing does, both take the same.
-_GENTLE = {"OMP_WAIT_POLICY": "PASSIVE"}
+# Waiting threads sleep instead of spinning. While another process needs a core too, a forward pass of a
+# model of 2 GB on two cores then takes 0.3 s instead of 1.7 s; on an idle machine both take the same.
+_PASSIVE_WAIT = {"OMP_WAIT_POLICY": "PASSIVE"}
 _ZYGOTE_ENVIRONMENT = {**_ONE_THREAD, "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
 
 
 class Launcher:
-    """Owns the zygote. Use as a context manager, or call ``close``: no process outlives it.
+    """Owns the zygote. Use it as a context manager, or call ``close``: no process outlives it.
 
-    ``model_types`` tells the types of models (as in config.json) whose code the zygote imports ahead.
+    ``model_types`` returns the types of models (as in config.json) whose code the zygote imports ahead.
+    It works with real threads (the command line) and green threads (the server) alike, since it uses only
+    threading, socket and select of the standard library.
     """
 
     def __init__(self, model_types: Callable[[], Iterable[str]] = tuple) -> None:
@@ -45,7 +44,7 @@ class Launcher:
         self.warm = threading.Event()
         self.warm_seconds: float | None = None
         self.zygote_pid: int | None = None
-        self.spare_pid: int | None = None  # of the process that is ready for the next load
+        self.spare_pid: int | None = None  # of the process that waits for the next load
         self._lock = threading.Lock()
         self._control: Channel | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -56,9 +55,9 @@ class Launcher:
         self._closed = False
 
     def start(self) -> None:
-        """Start the zygote if it does not run; returns at once, it warms up by itself.
+        """Start the zygote if it does not run; returns at once, without waiting until it is warm.
 
-        Raises ModelhubError ``worker_unavailable`` when it cannot be started.
+        Raises ModelhubError ``worker_unavailable`` if it cannot be started.
         """
         with self._lock:
             if self._control is not None:
@@ -80,8 +79,8 @@ class Launcher:
                     arguments,
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
-                    start_new_session=True,  # Ctrl-C in the terminal is the server's to handle
-                    env={**_GENTLE, **os.environ, **_ZYGOTE_ENVIRONMENT, "PYTHONPATH": _python_path()},
+                    start_new_session=True,  # so that Ctrl-C in the terminal reaches the server only
+                    env={**_PASSIVE_WAIT, **os.environ, **_ZYGOTE_ENVIRONMENT, "PYTHONPATH": _python_path()},
                 )
             except OSError as error:
                 ours.close()
@@ -94,9 +93,9 @@ class Launcher:
             threading.Thread(target=self._listen, args=(self._control, self._process), daemon=True).start()
 
     def worker(self, fresh: bool = False) -> Worker:
-        """A worker process: the spare that waits for work, or with ``fresh`` or where none waits, a new one.
+        """A worker process: the spare, or a new process if there is none or ``fresh`` is set.
 
-        Returns at once, also while the zygote is still warming up.
+        Returns at once, also while the zygote is still warming up. Raises ModelhubError.
         """
         self.start()
         ours, theirs = socket.socketpair()
@@ -106,32 +105,34 @@ class Launcher:
         try:
             control = self._control
             if control is None:
-                raise OSError("The zygote is gone.")
+                raise OSError("The zygote has exited.")
             control.send_with_fd({"op": "fork", "worker": worker.id, "fresh": fresh}, theirs.fileno())
         except OSError:
             self._workers.pop(worker.id, None)
             ours.close()
-            raise ModelhubError("worker_unavailable", why="the parent of all workers is gone") from None
+            raise ModelhubError(
+                "worker_unavailable", why="the parent process of the workers has exited"
+            ) from None
         finally:
             theirs.close()
         return worker
 
-    def prepare(self) -> None:
-        """Have a spare wait for the next load, unless another worker is asked for within a second."""
+    def prepare_spare(self) -> None:
+        """Have the zygote fork a spare for the next load, unless a worker is requested within a second."""
         control = self._control
         if control is not None:
             with contextlib.suppress(OSError):
                 control.send({"op": "spare", "after_s": _SPARE_AFTER_S})
 
     def kill(self, worker_id: str) -> None:
-        """Have the zygote kill one worker; nothing happens when it is gone already."""
+        """Have the zygote kill one worker; does nothing if it has exited already."""
         control = self._control
         if worker_id in self._workers and control is not None:
             with contextlib.suppress(OSError):
                 control.send({"op": "kill", "worker": worker_id})
 
     def memory_bytes(self, timeout_s: float = 5.0) -> int | None:
-        """What the zygote and all workers hold together (PSS); None when it cannot be told in time."""
+        """The bytes of the zygote and all workers together (PSS); None if the zygote is late to reply."""
         control = self._control
         if control is None or not self.warm.is_set():
             return None
@@ -146,11 +147,8 @@ class Launcher:
             self._memory.pop(number, None)
         return box[0] if box else None
 
-    def status(self) -> dict[str, Any]:
-        """How far the zygote is: ``{"state": "cold"|"warming"|"warm", "seconds", "spare"}``.
-
-        ``spare`` is the id of the process that waits for the next load and has rehearsed one, else None.
-        """
+    def status(self) -> WorkersStatus:
+        """How far the zygote is; the seconds are those that it took to warm up, or has taken so far."""
         if self._control is None:
             return {"state": "cold", "seconds": None, "spare": None}
         if self.warm.is_set():
@@ -159,22 +157,22 @@ class Launcher:
         return {"state": "warming", "seconds": seconds, "spare": None}
 
     def expected_wait_s(self) -> float:
-        """Seconds until a worker can be had, roughly: 0 once the zygote is warm."""
+        """Estimated seconds until a worker can start: 0 once the zygote is warm."""
         if self.warm.is_set():
             return 0.0
         passed = time.monotonic() - self._started_at if self._control is not None else 0.0
         return max(_WARM_UP_S - passed, 1.0)
 
     def close(self) -> None:
-        """End the zygote and with it every worker, and wait for it."""
+        """End the zygote and with it every worker, and wait for its exit."""
         with self._lock:
             self._closed = True
             control, process = self._control, self._process
         if control is not None:
-            control.hang_up()
+            control.shut_down()
         if process is not None:
             try:
-                process.wait(_EXIT_WAIT_S)
+                process.wait(_EXIT_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -192,11 +190,11 @@ class Launcher:
             while True:
                 message = control.receive()
                 if message is not None:
-                    self._hear(message)
+                    self._handle(message)
         except (EOFError, OSError, ValueError):
             pass
         if not self._closed:
-            log.error("The parent of all workers ended; a new one starts with the next load.")
+            log.error("The zygote exited unexpectedly; the next load starts a new one.")
         process.kill()
         process.wait()
         with self._lock:
@@ -205,15 +203,15 @@ class Launcher:
             orphans, self._workers = self._workers, {}
         control.close()
         for worker in orphans.values():
-            worker.ended(None, "the parent of all workers was killed")
+            worker.mark_exited(None, "the parent process of the workers was killed")
 
-    def _hear(self, message: dict[str, Any]) -> None:
+    def _handle(self, message: Message) -> None:
         kind = message["type"]
         if kind == "warm":
             self.warm_seconds = round(message["seconds"], 3)
             self.warm.set()
             if not self._workers:
-                self.prepare()
+                self.prepare_spare()
         elif kind == "forked" and message["worker"] in self._workers:
             self._workers[message["worker"]].pid = message["pid"]
         elif kind == "spare":
@@ -221,7 +219,7 @@ class Launcher:
         elif kind == "exited":
             worker = self._workers.pop(message["worker"], None)
             if worker is not None:
-                worker.ended(message["status"], message.get("why", ""))
+                worker.mark_exited(message["status"], message.get("why", ""))
         elif kind == "memory" and message["request"] in self._memory:
             event, box = self._memory[message["request"]]
             box.append(message["bytes"])
@@ -229,6 +227,6 @@ class Launcher:
 
 
 def _python_path() -> str:
-    """Where the zygote finds this package, also when the server was started from elsewhere."""
-    here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+    """PYTHONPATH with which the zygote finds this package from any working directory."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))

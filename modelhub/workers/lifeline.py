@@ -1,4 +1,7 @@
-"""What ties a process to its parent and names it to the kernel (Linux; elsewhere end of file must do)."""
+"""Ties a process to its parent, names it, and ranks it for the OOM killer.
+
+On Linux only; elsewhere a child notices the exit of its parent by an end of file on its channel.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ import sys
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
-_EASY_VICTIM = 500
+_OOM_SCORE_ADJ = 500
 
 
 def die_with_parent(parent_pid: int) -> None:
-    """Have the kernel kill this process when its parent dies; ends it now if that has happened already."""
+    """Have the kernel kill this process when its parent exits; exits now if that has happened already."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent_pid:
@@ -21,22 +24,22 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 def name_process(name: str) -> None:
-    """What ``ps`` and ``top`` call this process, at most 15 characters (Linux)."""
+    """Set the name that ``ps`` and ``top`` show, at most 15 characters (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
 
 
 def prefer_as_oom_victim() -> None:
-    """When memory runs out, let the kernel take this process rather than the server."""
+    """When memory runs out, let the kernel kill this process rather than the server."""
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
-            file.write(str(_EASY_VICTIM))
+            file.write(str(_OOM_SCORE_ADJ))
     except OSError:
         pass
 
 
 def thread_count() -> int | None:
-    """How many threads this process has; None where the system does not tell."""
+    """How many threads this process has; None if the system cannot say."""
     try:
         return len(os.listdir("/proc/self/task"))
     except OSError:

@@ -1,4 +1,4 @@
-"""The worker: loads one model in a process of its own, tells each checkpoint, then serves predictions."""
+"""The worker process: loads one model, sends its checkpoints, then serves predictions."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from modelhub import loader, memory
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
 from modelhub.inference.pipelines import Predictor
-from modelhub.workers.channel import Channel
+from modelhub.payloads import Prediction
+from modelhub.workers.channel import Channel, Message
 from modelhub.workers.lifeline import name_process, prefer_as_oom_victim
 
 log = logging.getLogger(__name__)
 
 
 def main(sock: socket.socket) -> None:
-    """Serve one channel: ``load``, then ``predict`` requests; or one ``plan``. Its end ends the process."""
+    """Serve one channel: ``load``, then ``predict`` requests, until it ends; or one ``preview``."""
     name_process("modelhub-worker")
     prefer_as_oom_victim()
     loader.prepare_process()
     channel = Channel(sock)
-    requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(channel, requests), daemon=True).start()
     first = requests.get()
     spec = LoadSpec(**first["spec"])
-    if first["op"] == "plan":
-        _plan(channel, spec)
+    if first["op"] == "preview":
+        _preview(channel, spec)
         return
     loaded = _load(channel, requests, spec)
     if loaded is not None:
@@ -42,8 +42,8 @@ def main(sock: socket.socket) -> None:
             _predict(channel, predictor, requests.get())
 
 
-def _read(channel: Channel, requests: queue.SimpleQueue[dict[str, Any]]) -> None:
-    """Take requests off the channel, also while the main thread loads; the channel's end is the process's."""
+def _read(channel: Channel, requests: queue.SimpleQueue[Message]) -> None:
+    """Receive requests while the main thread works; exit the process at once when the channel ends."""
     while True:
         try:
             message = channel.receive()
@@ -54,7 +54,7 @@ def _read(channel: Channel, requests: queue.SimpleQueue[dict[str, Any]]) -> None
 
 
 def _load(
-    channel: Channel, requests: queue.SimpleQueue[dict[str, Any]], spec: LoadSpec
+    channel: Channel, requests: queue.SimpleQueue[Message], spec: LoadSpec
 ) -> loader.LoadedModel | None:
     def admit(need_bytes: int) -> None:
         channel.send({"type": "need", "bytes": need_bytes})
@@ -62,7 +62,7 @@ def _load(
         if refusal is not None:
             raise ModelhubError.from_dict(refusal)
 
-    before = memory.resident().mapped
+    mapped_before = memory.resident().mapped
     checkpoints = loader.load(spec, admit)
     try:
         while True:
@@ -76,35 +76,42 @@ def _load(
         failure = loader.explain(error, spec)
         if failure.code in ("load_failed", "internal"):
             log.exception("Loading %s failed", spec.model_id)
-        channel.send({"type": "failed", "error": failure.to_dict()})
+        channel.send({"type": "error", "error": failure.to_dict()})
         return None
-    mapped = max(0, memory.resident().mapped - before)
+    mapped = max(0, memory.resident().mapped - mapped_before)
     channel.send({"type": "loaded", "facts": model.facts, "mapped": mapped})
     return model
 
 
-def _plan(channel: Channel, spec: LoadSpec) -> None:
+def _preview(channel: Channel, spec: LoadSpec) -> None:
     try:
-        channel.send({"type": "plan", "plan": loader.plan(spec)})
+        channel.send({"type": "preview", "preview": loader.preview(spec)})
     except Exception as error:
-        channel.send({"type": "failed", "error": loader.explain(error, spec).to_dict()})
+        channel.send({"type": "error", "error": loader.explain(error, spec).to_dict()})
 
 
-def _predict(channel: Channel, predictor: Predictor, request: dict[str, Any]) -> None:
-    def answer() -> tuple[bool, bytes]:
+def _predict(channel: Channel, predictor: Predictor, request: Message) -> None:
+    def predict() -> bytes:
         started = time.monotonic()
         outputs = predictor.predict(request["inputs"], request["parameters"])
         seconds = round(time.monotonic() - started, 6)
-        result = {"model": request["model"], "task": predictor.task, "outputs": outputs, "seconds": seconds}
-        return True, json.dumps(result, separators=(",", ":")).encode()
+        # A model without a task has raised by now.
+        result: Prediction = {
+            "model": request["model"],
+            "task": predictor.task or "",
+            "outputs": outputs,
+            "seconds": seconds,
+        }
+        return json.dumps(result, separators=(",", ":")).encode()
 
-    ok, body = _explained(answer)
+    ok, body = _run(predict)
     channel.send({"type": "result", "request": request["request"], "ok": ok, "length": len(body)}, body)
 
 
-def _explained(answer: Callable[[], tuple[bool, bytes]]) -> tuple[bool, bytes]:
+def _run(predict: Callable[[], bytes]) -> tuple[bool, bytes]:
+    """(True, the result) or (False, the error), as JSON."""
     try:
-        return answer()
+        return True, predict()
     except ModelhubError as error:
         failure = error
     except Exception as error:

@@ -1,8 +1,8 @@
-"""The spare: a worker forked ahead of its load, which has loaded and run a tiny model already.
+"""The spare: a worker that is forked before its load, and has loaded and run a tiny model already.
 
 What a process does for the first time takes a quarter of the load of a small model: threads to start, code
-to fault in, caches to fill. The zygote may not compute, so it cannot do that for its children; a child that
-waits can. It holds about 35 MB of its own meanwhile.
+to page in, caches to fill. The zygote must not compute, so it cannot do that for its children; a child that
+waits can. The spare takes about 35 MB of memory meanwhile.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ _READY = b"r"
 
 
 class Spare:
-    """The zygote's handle to it; readable at ``stage`` when it has something to say."""
+    """The zygote's handle to the spare; ``control`` becomes readable when it is ready or has exited."""
 
-    def __init__(self, pid: int, stage: socket.socket) -> None:
+    def __init__(self, pid: int, control: socket.socket) -> None:
         self.pid = pid
-        self.stage = stage
+        self.control = control
         self.is_ready = False
 
-    def hear(self) -> None:
-        """Take what came at ``stage``: that it is ready; raises EOFError when it is gone."""
-        if self.stage.recv(1) != _READY:
+    def read_ready(self) -> None:
+        """Read that the spare is ready; raises EOFError or OSError if it has exited."""
+        if self.control.recv(1) != _READY:
             raise EOFError
         self.is_ready = True
 
-    def take_on(self, descriptor: int) -> bool:
-        """Give it the channel of a worker; False when it is gone."""
+    def assign(self, descriptor: int) -> bool:
+        """Send it the channel of a worker; False if it has exited."""
         try:
-            socket.send_fds(self.stage, [_READY], [descriptor])
+            socket.send_fds(self.control, [_READY], [descriptor])
         except OSError:
             return False
         finally:
-            self.stage.close()
+            self.control.close()
         return True
 
 
-def stand_by(stage: socket.socket) -> int | None:
-    """In the spare itself: rehearse, then wait for a worker's channel; its descriptor, None if none comes."""
+def wait_for_work(control: socket.socket) -> int | None:
+    """In the spare itself: rehearse, then wait for a worker's channel; its descriptor, None at the end."""
     from modelhub.loader.preparation import prepare_process
     from modelhub.loader.rehearsal import rehearse
 
@@ -48,7 +48,7 @@ def stand_by(stage: socket.socket) -> int | None:
     prefer_as_oom_victim()
     prepare_process()
     rehearse()
-    stage.sendall(_READY)
-    _, descriptors, _, _ = socket.recv_fds(stage, 1, 1)
-    stage.close()
+    control.sendall(_READY)
+    _, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+    control.close()
     return descriptors[0] if descriptors else None

@@ -11,19 +11,24 @@ from typing import Any
 
 from modelhub.checkpoints import Checkpoint, LoadSpec
 from modelhub.errors import ModelhubError
-from modelhub.workers.channel import Channel
+from modelhub.payloads import Facts, Preview
+from modelhub.workers.channel import Channel, Message
 
 TICK_S = 0.1
-_EXIT_WAIT_S = 5.0
+_EXIT_TIMEOUT_S = 5.0
 
 
 class Worker:
-    """One child process, from ``Launcher.worker``: loads one model, then predicts until it ends."""
+    """One child process, from ``Launcher.worker``: loads one model, then predicts until it ends.
+
+    Use it as a context manager, or call ``close`` at the end. Any thread may call ``predict`` and ``kill``;
+    one thread calls ``load`` and then ``serve``.
+    """
 
     def __init__(self, worker_id: str, channel: Channel, end_process: Callable[[], None]) -> None:
         self.id = worker_id
         self.pid: int | None = None
-        self.mapped_bytes = 0
+        self.mapped_bytes = 0  # of the model's memory, the bytes that are mapped from its files
         self._channel = channel
         self._end_process = end_process
         self._exited = threading.Event()
@@ -31,112 +36,111 @@ class Worker:
         self._why = ""
         self._killed = False
         self._requests = count(1)
-        self._answers: dict[int, tuple[threading.Event, list[tuple[bool, bytes]]]] = {}
+        self._responses: dict[int, tuple[threading.Event, list[tuple[bool, bytes]]]] = {}
 
     def load(
         self, spec: LoadSpec, admit: Callable[[int], None] | None = None
-    ) -> Generator[Checkpoint | None, None, dict[str, Any]]:
-        """Load ``spec``: yields its checkpoints, and None for each tick (0.1 s) in which none came.
+    ) -> Generator[Checkpoint | None, None, Facts]:
+        """Load ``spec``: yields its checkpoints, and None for each tick (0.1 s) without one.
 
         ``admit`` is called with the bytes of memory needed and refuses by raising ModelhubError. Returns the
-        facts of the loaded model. Raises ModelhubError when the load fails or the process ends.
+        facts of the loaded model. Raises ModelhubError when the load fails or the process exits.
         """
         self._send({"op": "load", "spec": asdict(spec)}, spec.model_id)
         while True:
-            try:
-                message = self._channel.receive(TICK_S)
-            except (EOFError, OSError, ValueError):
-                raise self.exit_error(spec.model_id) from None
+            message = self._receive(TICK_S, spec.model_id)
             if message is None:
                 yield None
             elif message["type"] == "checkpoint":
                 yield Checkpoint(*message["checkpoint"])
             elif message["type"] == "need":
-                self._send({"op": "admission", "error": _refusal(admit, message["bytes"])}, spec.model_id)
+                refusal = _refusal(admit, message["bytes"])
+                error = None if refusal is None else refusal.to_dict()
+                self._send({"op": "admission", "error": error}, spec.model_id)
             elif message["type"] == "loaded":
                 self.mapped_bytes = message["mapped"]
-                facts: dict[str, Any] = message["facts"]
+                facts: Facts = message["facts"]
                 return facts
-            elif message["type"] == "failed":
+            elif message["type"] == "error":
                 raise ModelhubError.from_dict(message["error"])
 
-    def plan(self, spec: LoadSpec, timeout_s: float) -> dict[str, Any]:
-        """What a load of ``spec`` would bring, see ``loader.planning``; the process is of no use afterwards.
+    def preview(self, spec: LoadSpec, timeout_s: float) -> Preview:
+        """Preview a load of ``spec``, see ``loader.preview``; the process serves nothing else afterwards.
 
-        Raises ModelhubError, ``hub_unreachable`` where it took longer than ``timeout_s``.
+        Raises ModelhubError, ``hub_unreachable`` if it takes longer than ``timeout_s``.
         """
-        self._send({"op": "plan", "spec": asdict(spec)}, spec.model_id)
-        try:
-            message = self._channel.receive(timeout_s)
-        except (EOFError, OSError, ValueError):
-            raise self.exit_error(spec.model_id) from None
+        self._send({"op": "preview", "spec": asdict(spec)}, spec.model_id)
+        message = self._receive(timeout_s, spec.model_id)
         if message is None:
             raise ModelhubError("hub_unreachable", id=spec.model_id)
-        if message["type"] == "failed":
+        if message["type"] == "error":
             raise ModelhubError.from_dict(message["error"])
-        plan: dict[str, Any] = message["plan"]
-        return plan
+        preview: Preview = message["preview"]
+        return preview
 
     def serve(self) -> None:
-        """Hand out answers to predictions until the process ends; to be run by one thread after ``load``."""
+        """Hand the results of predictions to ``predict`` until the process exits; for one thread, after
+        ``load``."""
         try:
             while True:
                 message = self._channel.receive()
                 if message is not None and message["type"] == "result":
                     body = self._channel.receive_body(message["length"])
-                    waiting = self._answers.pop(message["request"], None)
-                    if waiting is not None:
-                        waiting[1].append((message["ok"], body))
-                        waiting[0].set()
+                    response = self._responses.pop(message["request"], None)
+                    if response is not None:
+                        received, box = response
+                        box.append((message["ok"], body))
+                        received.set()
         except (EOFError, OSError, ValueError):
             pass
         finally:
-            for event, _ in list(self._answers.values()):
-                event.set()
+            for received, _ in list(self._responses.values()):
+                received.set()
 
     def predict(self, model_id: str, inputs: Any, parameters: dict[str, Any]) -> tuple[bool, bytes]:
-        """Ask for a prediction and wait for it: (whether it went well, JSON text).
+        """Send a prediction and wait for its result.
 
-        Raises ModelhubError when the process ends before it answers.
+        Returns (True, a Prediction) or (False, an ErrorPayload), as JSON text: the server passes it on
+        without parsing it. Raises ModelhubError if the process exits first.
         """
-        number, event, box = next(self._requests), threading.Event(), list[tuple[bool, bytes]]()
-        self._answers[number] = (event, box)
+        number, received, box = next(self._requests), threading.Event(), list[tuple[bool, bytes]]()
+        self._responses[number] = (received, box)
         request = {"op": "predict", "request": number, "model": model_id, "inputs": inputs}
         self._send({**request, "parameters": parameters}, model_id)
-        event.wait()
+        received.wait()
         if not box:
             raise self.exit_error(model_id)
         return box[0]
 
     def kill(self) -> None:
-        """End the process now; whoever reads from it sees the end at once. Safe to call again."""
+        """Kill the process; a thread that reads from it gets an end of file at once. Safe to call again."""
         self._killed = True
-        self._channel.hang_up()
+        self._channel.shut_down()
         self._end_process()
 
-    def wait(self, timeout_s: float = _EXIT_WAIT_S) -> bool:
-        """Wait until the process is gone and reaped; says whether it is."""
+    def wait(self, timeout_s: float = _EXIT_TIMEOUT_S) -> bool:
+        """Wait until the process has exited and was reaped; returns whether it has."""
         return self._exited.wait(timeout_s)
 
     def exit_error(self, model_id: str) -> ModelhubError:
-        """Why the process ended, as an error; waits for its exit status, unless it never was."""
+        """Why the process exited, as an error; waits for its exit status if it was ever started."""
         if not self._killed or self.pid is not None:
             self.wait()
         status = self._status
         if status is None:
-            return ModelhubError("worker_unavailable", why=self._why or "its parent process ended")
+            return ModelhubError("worker_unavailable", why=self._why or "its parent process exited")
         if status < 0:
             return ModelhubError("killed", id=model_id, signal=_signal_name(-status))
         return ModelhubError("crashed", id=model_id, status=f"exit status {status}")
 
-    def ended(self, status: int | None, why: str = "") -> None:
-        """Told by the launcher: the process is gone and reaped."""
+    def mark_exited(self, status: int | None, why: str = "") -> None:
+        """Called by the launcher once the process was reaped; ``status`` is None if it is not known."""
         self._status, self._why = status, why
         self._exited.set()
-        self._channel.hang_up()
+        self._channel.shut_down()
 
     def close(self) -> None:
-        """Kill the process if it still runs, wait for it, and give the socket back."""
+        """Kill the process if it still runs, wait for its exit, and close the socket."""
         self.kill()
         if self.pid is not None:
             self.wait()
@@ -148,19 +152,25 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _send(self, message: dict[str, Any], model_id: str) -> None:
+    def _send(self, message: Message, model_id: str) -> None:
         try:
             self._channel.send(message)
         except OSError:
             raise self.exit_error(model_id) from None
 
+    def _receive(self, timeout_s: float, model_id: str) -> Message | None:
+        try:
+            return self._channel.receive(timeout_s)
+        except (EOFError, OSError, ValueError):
+            raise self.exit_error(model_id) from None
 
-def _refusal(admit: Callable[[int], None] | None, need_bytes: int) -> dict[str, Any] | None:
+
+def _refusal(admit: Callable[[int], None] | None, need_bytes: int) -> ModelhubError | None:
     try:
         if admit is not None:
             admit(need_bytes)
     except ModelhubError as error:
-        return error.to_dict()
+        return error
     return None
 
 

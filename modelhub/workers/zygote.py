@@ -1,7 +1,8 @@
-"""The zygote: has torch and transformers imported, has one thread, never computes, and forks workers.
+"""The zygote: a process that has imported torch and transformers, has one thread, and forks workers.
 
-Started by exec (``python -m modelhub.workers.zygote FD PARENT_PID``), so that nothing of the patched web
-process is inherited. A child of it is ready to load in milliseconds instead of the seconds an import takes.
+It is started by exec (``python -m modelhub.workers.zygote FD PARENT_PID``) and so inherits nothing of the
+server, whose standard library is patched. A child can load after milliseconds instead of the seconds that
+the imports take. It never computes: torch would start threads, and a process with threads cannot fork safely.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from typing import Any
 
 from modelhub.memory import process_memory
 from modelhub.workers import spare
-from modelhub.workers.channel import Channel
+from modelhub.workers.channel import Channel, Message
 from modelhub.workers.lifeline import die_with_parent, name_process, thread_count
 
 
 class Zygote:
-    """Serves one control channel: fork, spare, kill, memory in; warm, forked, spare, exited, memory out."""
+    """Serves one control channel: see ``channel.Message`` for what it receives and sends."""
 
     def __init__(self, control: socket.socket) -> None:
         self.channel = Channel(control)
@@ -33,24 +34,24 @@ class Zygote:
         self._workers: dict[int, str] = {}  # pid -> worker id
         self._spare: spare.Spare | None = None
         self._spare_due: float | None = None  # when to fork one
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
+        self._wakeup_read, self._wakeup_write = os.pipe()
+        os.set_blocking(self._wakeup_read, False)
+        os.set_blocking(self._wakeup_write, False)
 
     def run(self, model_types: Sequence[str] = ()) -> None:
-        """Import, also the code of these types; then serve until the channel ends; that ends every child."""
+        """Import what loads need and the code of ``model_types``; serve until the channel ends."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
         name_process("modelhub-zygote")
         started = time.monotonic()
         self._send({"type": "warming", "pid": os.getpid()})
         from modelhub.loader.preparation import import_ahead
-        from modelhub.workers import process  # noqa: F401 - what a worker runs, imported before the fork
+        from modelhub.workers import process  # noqa: F401 - imported before the fork
 
         import_ahead(model_types)
         gc.collect()
-        gc.freeze()  # what is here now is never collected: children share its pages for longer
+        gc.freeze()  # these objects are never collected, so that children keep sharing their pages
         self._send({"type": "warm", "seconds": time.monotonic() - started, "threads": thread_count()})
         try:
             while True:
@@ -59,18 +60,18 @@ class Zygote:
             self._kill_all()
 
     def _serve_once(self) -> None:
-        waiting: list[Any] = [self.channel.socket, self._wake_read]
+        waiting: list[Any] = [self.channel.socket, self._wakeup_read]
         if self._spare is not None and not self._spare.is_ready:
-            waiting.append(self._spare.stage)
+            waiting.append(self._spare.control)
         until_due = None if self._spare_due is None else max(0.0, self._spare_due - time.monotonic())
         readable, _, _ = select.select(waiting, [], [], until_due)
         if not readable:
-            self._make_spare()
-        if self._spare is not None and self._spare.stage in readable:
-            self._hear_spare(self._spare)
-        if self._wake_read in readable:
+            self._fork_spare()
+        if self._spare is not None and self._spare.control in readable:
+            self._read_spare(self._spare)
+        if self._wakeup_read in readable:
             with contextlib.suppress(BlockingIOError):
-                os.read(self._wake_read, 4096)
+                os.read(self._wakeup_read, 4096)
             self._reap()
         if self.channel.socket in readable:
             data, descriptors, _, _ = socket.recv_fds(self.channel.socket, 65536, 16)
@@ -81,9 +82,9 @@ class Zygote:
             while self.channel.buffered():
                 request = self.channel.receive(0)
                 if request is not None:
-                    self._answer(request)
+                    self._handle(request)
 
-    def _answer(self, request: dict[str, Any]) -> None:
+    def _handle(self, request: Message) -> None:
         if request["op"] == "fork":
             self._spare_due = self._spare_due if request["fresh"] else None
             self._fork(request["worker"], self._descriptors.popleft(), request["fresh"])
@@ -96,19 +97,19 @@ class Zygote:
             self._send({"type": "memory", "request": request["request"], "bytes": self._memory_bytes()})
 
     def _memory_bytes(self) -> int:
-        """What all hold together, without what the spare has for itself: it comes and goes with no model."""
+        """The bytes of this process, the workers, and the part of the spare that it shares with them."""
         total = sum(process_memory(pid).total for pid in (os.getpid(), *self._workers))
         if self._spare is not None:
-            waiting = process_memory(self._spare.pid)
-            total += waiting.total - waiting.private
+            spare_memory = process_memory(self._spare.pid)
+            total += spare_memory.total - spare_memory.private
         return total
 
     def _fork(self, worker: str, descriptor: int, fresh: bool) -> None:
-        """Have a process serve the channel behind ``descriptor``: the spare, or else a new one."""
-        waits = self._spare if not fresh else None
+        """Have the spare serve the channel at ``descriptor``, or else a new process."""
+        waiting_spare = self._spare if not fresh else None
         threads = thread_count()
-        if waits is not None and waits.is_ready and waits.take_on(descriptor):
-            pid = waits.pid
+        if waiting_spare is not None and waiting_spare.is_ready and waiting_spare.assign(descriptor):
+            pid = waiting_spare.pid
             self._forget_spare()
         elif threads in (1, None):
             pid = self._start_child(lambda: _work(descriptor))
@@ -121,54 +122,54 @@ class Zygote:
         self._workers[pid] = worker
         self._send({"type": "forked", "worker": worker, "pid": pid})
 
-    def _make_spare(self) -> None:
+    def _fork_spare(self) -> None:
         self._spare_due = None
         if self._spare is not None or thread_count() not in (1, None):
             return
         ours, theirs = socket.socketpair()
 
-        def stand_by() -> None:
+        def wait_for_work() -> None:
             ours.close()
-            descriptor = spare.stand_by(theirs)
+            descriptor = spare.wait_for_work(theirs)
             if descriptor is not None:
                 _work(descriptor)
 
-        pid = self._start_child(stand_by)
+        pid = self._start_child(wait_for_work)
         theirs.close()
         self._spare = spare.Spare(pid, ours)
 
-    def _hear_spare(self, heard: spare.Spare) -> None:
+    def _read_spare(self, waiting: spare.Spare) -> None:
         try:
-            heard.hear()
-            self._send({"type": "spare", "pid": heard.pid})
+            waiting.read_ready()
+            self._send({"type": "spare", "pid": waiting.pid})
         except (EOFError, OSError):
-            self._forget_spare()  # it is reaped as any child
+            self._forget_spare()  # _reap() reaps it as any child
 
     def _forget_spare(self) -> None:
         if self._spare is not None:
-            self._spare.stage.close()
+            self._spare.control.close()
             self._spare = None
             self._send({"type": "spare", "pid": None})
 
     def _start_child(self, work: Callable[[], None]) -> int:
-        """Fork a child that does ``work`` and ends; answers its process id."""
+        """Fork a child that runs ``work`` and exits; returns its process id."""
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            self._be_child(parent, work)
+            self._run_child(parent, work)
         return pid
 
-    def _be_child(self, parent: int, work: Callable[[], None]) -> None:
+    def _run_child(self, parent: int, work: Callable[[], None]) -> None:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             die_with_parent(parent)
             self.channel.socket.close()
-            for fd in (self._wake_read, self._wake_write, *self._descriptors):
+            for fd in (self._wakeup_read, self._wakeup_write, *self._descriptors):
                 os.close(fd)
             if self._spare is not None:
-                self._spare.stage.close()
+                self._spare.control.close()
             work()
             status = 0
         except BaseException:
@@ -195,7 +196,7 @@ class Zygote:
     def _kill(self, worker: str) -> None:
         for pid, name in self._workers.items():
             if name == worker:
-                os.kill(pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
+                os.kill(pid, signal.SIGKILL)  # not reaped yet, so the pid is still its own
 
     def _kill_all(self) -> None:
         children = [*self._workers, *([self._spare.pid] if self._spare is not None else [])]
@@ -204,7 +205,7 @@ class Zygote:
         for pid in children:
             os.waitpid(pid, 0)
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _send(self, message: Message) -> None:
         try:
             self.channel.send(message)
         except OSError:
@@ -227,7 +228,7 @@ def _work(descriptor: int) -> None:
 
 
 def _blocking(descriptor: int) -> socket.socket:
-    """The socket behind a descriptor; a patched parent has left it non-blocking."""
+    """The socket of a descriptor, blocking: the server, whose sockets are patched, leaves it non-blocking."""
     sock = socket.socket(fileno=descriptor)
     sock.setblocking(True)
     return sock

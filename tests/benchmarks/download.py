@@ -27,12 +27,12 @@ SHARDS = 4
 OURS = """
 import sys, time
 from modelhub.model_ids import parse_model_id
-from modelhub.loader.files.remote import Remote
-remote = Remote(parse_model_id(sys.argv[1]), sys.argv[1])
-for _ in (*remote.bring_config(), *remote.bring_processor()):
+from modelhub.loader.files.remote import HubRepository
+repository = HubRepository(parse_model_id(sys.argv[1]), sys.argv[1])
+for _ in (*repository.fetch_config(), *repository.fetch_processor()):
     pass
 began = time.perf_counter()
-for _ in remote.bring_weights():
+for _ in repository.fetch_weights():
     pass
 print(time.perf_counter() - began)
 """

@@ -1,4 +1,4 @@
-"""The fixtures of the loader's tests: what is asked here was loaded in this process, without a server."""
+"""The fixtures of the loader's tests: models are loaded in this process, without a server."""
 
 from __future__ import annotations
 

@@ -54,9 +54,9 @@ def loaded(made: Path) -> Any:
 
 
 def _predict(model: Predictor, inputs: Any, **parameters: Any) -> Any:
-    answer = model.predict(inputs, parameters)
-    assert json.loads(json.dumps(answer, allow_nan=False)) == answer
-    return answer
+    output = model.predict(inputs, parameters)
+    assert json.loads(json.dumps(output, allow_nan=False)) == output
+    return output
 
 
 def test_text_generation(loaded: Any) -> None:
@@ -163,14 +163,14 @@ def test_parameters_that_cannot_be_used(loaded: Any, parameters: dict[str, Any])
     assert caught.value.code == "bad_inputs"
 
 
-def test_a_model_without_its_processor_can_be_loaded_but_says_so(loaded: Any) -> None:
+def test_a_model_without_its_tokenizer_fails_to_predict_and_names_it(loaded: Any) -> None:
     with pytest.raises(ModelhubError) as caught:
         loaded("whisper").predict({"raw": TONE, "sampling_rate": 16000}, {})
     assert caught.value.code == "bad_inputs"
     assert "tokenizer" in caught.value.message
 
 
-def test_predictions_keep_no_graph(loaded: Any) -> None:
+def test_predictions_compute_no_gradients(loaded: Any) -> None:
     _predict(loaded("bert"), "hello [MASK]")
     assert not any(parameter.grad is not None for parameter in loaded("bert").loaded.model.parameters())
     assert torch.is_grad_enabled()

@@ -19,14 +19,14 @@ loader.prepare_process(2)
 
 @pytest.fixture(autouse=True)
 def _no_real_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty cache, and a hub that nobody answers for."""
+    """An empty cache, and a hub address that refuses connections."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf-cache"))
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
 
 
 @pytest.fixture(autouse=True)
 def _no_threads_left() -> Iterator[None]:
-    """However a load ends, none of its threads stays."""
+    """However a load ends, none of its threads is left."""
     yield
     left = [thread.name for thread in threading.enumerate() if thread.name.startswith("modelhub-")]
     assert left == []
@@ -34,7 +34,7 @@ def _no_threads_left() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder with all tiny models, not to be changed."""
+    """A models folder with all tiny models; tests must not change it."""
     folder = tmp_path_factory.mktemp("made")
     for name, make in (models.FOUR | models.MORE).items():
         make(folder / name)
@@ -43,7 +43,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copy_of(made: Path, tmp_path: Path) -> Callable[[str], Path]:
-    """``copy_of("tiny/bert")`` is a folder of its own, ``tmp_path/models/tiny/bert``, to be changed."""
+    """``copy_of("tiny/bert")`` is a copy in ``tmp_path/models/tiny/bert`` that the test may change."""
 
     def copy(name: str) -> Path:
         target = tmp_path / "models" / name

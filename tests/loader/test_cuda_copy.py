@@ -1,17 +1,17 @@
-"""The lane to a device: pieces, buffers used again only when free, bytes counted when they have arrived."""
+"""Copying to a device: pieces, buffers reused only when free, bytes counted when they have arrived."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from modelhub.loader.cuda_copy import CudaTransport, Lane
+from modelhub.loader.cuda_copy import CudaTransport, PinnedCopier
 
 CPU = torch.device("cpu")
 
 
 class Slow:
-    """A transport that copies only when somebody waits: a buffer filled too early would show in the copy."""
+    """A transport that copies only in ``wait``: a buffer that was refilled too early shows in the copy."""
 
     def __init__(self) -> None:
         self.sent: list[int] = []
@@ -40,9 +40,9 @@ TENSORS = {
 def test_what_arrives_is_what_was_sent(piece_bytes: int) -> None:
     arrived: list[int] = []
     transport = Slow()
-    lane = Lane(CPU, transport, arrived.append, piece_bytes)
-    copies = {name: lane.bring(tensor) for name, tensor in TENSORS.items()}
-    lane.finish()
+    copier = PinnedCopier(CPU, transport, arrived.append, piece_bytes)
+    copies = {name: copier.copy(tensor) for name, tensor in TENSORS.items()}
+    copier.finish()
     for name, tensor in TENSORS.items():
         assert torch.equal(copies[name], tensor)
         assert copies[name].dtype == tensor.dtype
@@ -52,17 +52,19 @@ def test_what_arrives_is_what_was_sent(piece_bytes: int) -> None:
 
 def test_a_byte_counts_only_when_it_has_arrived() -> None:
     arrived: list[int] = []
-    lane = Lane(CPU, Slow(), arrived.append, 100)
-    lane.bring(torch.zeros(250, dtype=torch.uint8))
-    assert arrived == [100], "two pieces are under way"
-    lane.finish()
+    copier = PinnedCopier(CPU, Slow(), arrived.append, 100)
+    copier.copy(torch.zeros(250, dtype=torch.uint8))
+    assert arrived == [100], "two pieces are in flight"
+    copier.finish()
     assert sum(arrived) == 250
 
 
-if torch.cuda.is_available():  # where there is none it is not run, which README says
+if torch.cuda.is_available():  # never run so far: no machine that this was written on has one
 
     def test_a_real_device_gets_the_same() -> None:
-        lane = Lane(torch.device("cuda"), CudaTransport(torch.device("cuda")), lambda size: None, 1000)
-        copies = {name: lane.bring(tensor) for name, tensor in TENSORS.items()}
-        lane.finish()
+        copier = PinnedCopier(
+            torch.device("cuda"), CudaTransport(torch.device("cuda")), lambda size: None, 1000
+        )
+        copies = {name: copier.copy(tensor) for name, tensor in TENSORS.items()}
+        copier.finish()
         assert all(torch.equal(copies[name].cpu(), tensor) for name, tensor in TENSORS.items())

@@ -1,4 +1,4 @@
-"""Step 7: tensors to the device. torch's meta device stands in for one that is not the CPU."""
+"""Step 7: tensors are moved to the device. torch's meta device stands in for one that is not the CPU."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def _model() -> torch.nn.Module:
 def test_the_cpu_has_nothing_to_move() -> None:
     model = _model()
     before = {name: tensor.data_ptr() for name, tensor in model.state_dict().items()}
-    (told,) = move(model, torch.device("cpu"))
-    assert told.done == told.size == size_bytes(model)
-    assert "nothing to move" in str(told.detail)
+    (only,) = move(model, torch.device("cpu"))
+    assert only.done == only.size == size_bytes(model)
+    assert "nothing to move" in str(only.detail)
     assert {name: tensor.data_ptr() for name, tensor in model.state_dict().items()} == before
 
 
@@ -26,8 +26,8 @@ def test_every_tensor_moves_once_and_tied_ones_stay_tied() -> None:
     model = _model()
     size = size_bytes(model)
     assert size == 4 * (40 + 10) + 4 * 4 * 10 + 8
-    told = list(move(model, torch.device("meta")))
-    assert (told[-1].done, told[-1].size, told[-1].unit) == (size, size, "bytes")
+    checkpoints = list(move(model, torch.device("meta")))
+    assert (checkpoints[-1].done, checkpoints[-1].size, checkpoints[-1].unit) == (size, size, "bytes")
     assert {tensor.device.type for tensor in model.state_dict().values()} == {"meta"}
     assert model[0].weight is model[1].weight
     assert isinstance(model[0].weight, torch.nn.Parameter)

@@ -1,4 +1,4 @@
-"""Any exception of a load becomes one that a user can meet."""
+"""Any exception of a load becomes a ModelhubError."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ SPEC = LoadSpec("org/name", "/home/someone/models", "/home/someone/demos")
     ],
 )
 def test_kinds_of_failure(error: Exception, code: str) -> None:
-    told = explain(error, SPEC)
-    assert told.code == code
-    assert "org/name" in told.message or code == "disk_full"
-    assert "someone" not in told.message + told.hint
+    shown = explain(error, SPEC)
+    assert shown.code == code
+    assert "org/name" in shown.message or code == "disk_full"
+    assert "someone" not in shown.message + shown.hint
 
 
 def test_the_package_is_named() -> None:
@@ -49,7 +49,7 @@ def test_the_package_is_named() -> None:
     assert "pip install tiktoken" in explain(ModuleNotFoundError("x", name="tiktoken.load"), SPEC).hint
 
 
-def test_a_failure_of_our_own_stays_as_it_is() -> None:
+def test_a_modelhub_error_is_returned_unchanged() -> None:
     ours = ModelhubError("gated", id="org/name")
     assert explain(ours, SPEC) is ours
 
@@ -57,5 +57,5 @@ def test_a_failure_of_our_own_stays_as_it_is() -> None:
 @pytest.mark.parametrize(
     "text", ["cannot open /home/someone/a b", "in '/home/someone/x.py', line 3", "file:///home/someone/x"]
 )
-def test_no_path_of_the_machine_is_told(text: str) -> None:
+def test_no_path_of_this_machine_is_in_the_message(text: str) -> None:
     assert "/home" not in explain(RuntimeError(text), SPEC).message

@@ -1,4 +1,4 @@
-"""The loader's door: what a whole load tells and returns."""
+"""A whole load: the checkpoints that it yields and the model that it returns."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_bit_for_bit_what_from_pretrained_makes(made: Path, name: str) -> None:
     ("name", "architecture", "task", "processor"),
     [
         ("tiny/llama", "LlamaForCausalLM", "text-generation", "TokenizersBackend"),
-        ("tiny/bert", "BertForMaskedLM", "fill-mask", "BertTokenizer"),
+        ("tiny/bert", "BertForMneedsLM", "fill-mask", "BertTokenizer"),
         ("tiny/vit", "ViTForImageClassification", "image-classification", "ViTImageProcessorPil"),
         ("tiny/wav2vec2", "Wav2Vec2ForCTC", "automatic-speech-recognition", "Wav2Vec2Processor"),
         ("tiny/whisper", "WhisperForConditionalGeneration", "automatic-speech-recognition", None),
@@ -109,7 +109,7 @@ def test_facts(made: Path) -> None:
     }
 
 
-def test_the_memory_it_took_is_told(tmp_path: Path) -> None:
+def test_the_memory_of_a_load_is_measured(tmp_path: Path) -> None:
     folder = models.make_sparse_llama(tmp_path / "m" / "large", 800_000)
     size = _weights_size(folder)
     gc.collect()
@@ -119,7 +119,7 @@ def test_the_memory_it_took_is_told(tmp_path: Path) -> None:
     )  # of its two large tensors one is read through
 
 
-def test_several_shards_are_one_count(tmp_path: Path) -> None:
+def test_the_bytes_of_all_shards_are_counted_together(tmp_path: Path) -> None:
     folder = models.make_llama(tmp_path / "m" / "shards", shards=3)
     checkpoints, model = run(spec_for("shards", tmp_path / "m"))
     assert model.facts["files"] == len(list(folder.glob("*.safetensors"))) > 2
@@ -132,16 +132,16 @@ def test_the_model_is_set_for_inference(made: Path) -> None:
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
 
 
-def test_another_dtype_is_converted_and_counted_in_the_need(made: Path) -> None:
-    asked: list[int] = []
-    _, as_filed = run(spec_for("tiny/llama", made), asked.append)
-    _, wide = run(spec_for("tiny/llama", made, dtype="float32"), asked.append)
+def test_another_dtype_is_converted_and_changes_the_memory_needed(made: Path) -> None:
+    needs: list[int] = []
+    _, as_filed = run(spec_for("tiny/llama", made), needs.append)
+    _, wide = run(spec_for("tiny/llama", made, dtype="float32"), needs.append)
     assert (as_filed.model.dtype, wide.model.dtype) == (torch.bfloat16, torch.float32)
-    assert asked == [2 * 115392, 4 * 115392]
+    assert needs == [2 * 115392, 4 * 115392]
     assert wide.facts["dtype"] == "float32"
 
 
-def test_admission_is_asked_before_any_weight_is_read(made: Path) -> None:
+def test_admission_comes_before_any_weight_is_read(made: Path) -> None:
     seen: list[int] = []
 
     def refuse(need: int) -> None:
@@ -167,7 +167,7 @@ def test_a_model_of_terabytes_gets_as_far_as_admission(tmp_path: Path) -> None:
     assert caught.value.code == "no_memory"
 
 
-def test_the_published_minilm_knows_what_is_alike(minilm_dir: Path) -> None:
+def test_the_published_minilm_finds_similar_sentences(minilm_dir: Path) -> None:
     spec = spec_for(f"{minilm_dir.parent.name}/model", minilm_dir.parent.parent)
     checkpoints, model = run(spec)
     assert _of(checkpoints, 5)[-1].done == 90_868_376
@@ -184,7 +184,7 @@ def test_the_published_minilm_knows_what_is_alike(minilm_dir: Path) -> None:
     assert float(cat @ kitten) > float(cat @ tax) + 0.3
 
 
-def test_closing_in_mid_read_stops_everything_at_once(tmp_path: Path) -> None:
+def test_closing_during_the_reading_stops_everything_at_once(tmp_path: Path) -> None:
     models.make_sparse_llama(tmp_path / "m" / "large", 8 * 10**6)
     load = loader.load(spec_for("large", tmp_path / "m"))
     read = next(c for c in load if c.step == 5 and c.done)
@@ -213,7 +213,7 @@ def test_no_byte_is_counted_before_it_is_in_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("until", range(1, 10))
-def test_closing_at_any_step_is_quiet(made: Path, until: int) -> None:
+def test_closing_at_any_step_raises_nothing(made: Path, until: int) -> None:
     load = loader.load(spec_for("tiny/bert", made))
     next(checkpoint for checkpoint in load if checkpoint.step == until)
     load.close()
@@ -240,7 +240,7 @@ def test_a_missing_tensor_is_a_failure(copy_of: CopyOf, tmp_path: Path) -> None:
     assert "lack 1 " in error.message
 
 
-def test_tensors_beyond_the_models_are_told_and_no_failure(copy_of: CopyOf, tmp_path: Path) -> None:
+def test_unused_tensors_are_reported_and_no_failure(copy_of: CopyOf, tmp_path: Path) -> None:
     def add(tensors: dict[str, torch.Tensor]) -> None:
         tensors["cls.seq_relationship.weight"] = torch.zeros(2, 64)
 
@@ -285,20 +285,20 @@ def test_a_forward_pass_that_fails_is_a_failed_load(copy_of: CopyOf, tmp_path: P
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
-def test_a_device_that_is_not_there(made: Path, device: str) -> None:
+def test_a_missing_device(made: Path, device: str) -> None:
     if (torch.cuda if device == "cuda" else torch.backends.mps).is_available():
         pytest.skip(f"this machine has {device}")
     assert failure(spec_for("tiny/bert", made, device=device)).code == "no_device"
 
 
-def test_an_architecture_nobody_knows(copy_of: CopyOf, tmp_path: Path) -> None:
+def test_an_unknown_architecture(copy_of: CopyOf, tmp_path: Path) -> None:
     _edit_config(copy_of("tiny/bert"), model_type="from-the-future")
     error = failure(spec_for("tiny/bert", tmp_path / "models"))
     assert error.code == "unsupported"
     assert "from-the-future" in error.message
 
 
-def test_a_head_nobody_knows_loads_as_its_base_model(copy_of: CopyOf, tmp_path: Path) -> None:
+def test_an_unknown_head_loads_as_its_base_model(copy_of: CopyOf, tmp_path: Path) -> None:
     _edit_config(copy_of("tiny/bert"), architectures=["os.system"])
     _, model = run(spec_for("tiny/bert", tmp_path / "models"))
     assert model.facts["architecture"] == "BertModel"
@@ -311,7 +311,7 @@ def test_a_broken_tokenizer(copy_of: CopyOf, tmp_path: Path) -> None:
     assert failure(spec_for("tiny/bert", tmp_path / "models")).code == "bad_tokenizer"
 
 
-def test_memory_that_runs_out_is_told_as_that(made: Path) -> None:
+def test_a_memory_error_becomes_host_out_of_memory(made: Path) -> None:
     def refuse(need: int) -> None:
         raise MemoryError
 

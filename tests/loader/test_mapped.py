@@ -1,4 +1,4 @@
-"""The short way gives what from_pretrained gives, bit for bit; where it cannot, from_pretrained is taken."""
+"""assemble_mapped gives what from_pretrained gives, bit for bit, or None where it cannot."""
 
 from __future__ import annotations
 
@@ -71,17 +71,17 @@ def _make(folder: Path, name: str) -> Path:
 def _plan(folder: Path, name: str, **more: Any) -> tuple[Any, Any, Any]:
     spec = LoadSpec(f"org/{name}", str(folder), str(folder / "demo"), device="cpu", **more)
     origin = source.find(spec)
-    generator = origin.bring_config()
+    generator = origin.fetch_config()
     with pytest.raises(StopIteration) as stop:
         next(generator)
     files = stop.value.value
     names = inspection.weight_names(files, inspection.check_folder(files))
     weights = inspection.read_weight_files(files, names)
-    return strategy.prepare(spec, files, configuration.read_config(files), weights), files, weights
+    return strategy.make_plan(spec, files, configuration.read_config(files), weights), files, weights
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_it_is_what_from_pretrained_gives_bit_for_bit(tmp_path: Path, name: str) -> None:
+def test_the_model_is_that_of_from_pretrained_bit_for_bit(tmp_path: Path, name: str) -> None:
     path = _make(tmp_path, name)
     plan, files, weights = _plan(tmp_path, name)
     short = mapped.assemble_mapped(plan, files, weights, Cancel())
@@ -130,7 +130,7 @@ def _reshape(tensors: dict[str, torch.Tensor]) -> None:
 
 
 @pytest.mark.parametrize("change", [_drop, _add, _cast, _reshape])
-def test_anything_out_of_place_is_left_to_from_pretrained(tmp_path: Path, change: Any) -> None:
+def test_tensors_that_do_not_match_are_left_to_from_pretrained(tmp_path: Path, change: Any) -> None:
     path = _make(tmp_path, "LlamaForCausalLM")
     tensors = load_file(path / "model.safetensors")
     tensors = {name: tensor.clone() for name, tensor in tensors.items()}

@@ -1,4 +1,4 @@
-"""Warm imports: one thread, no computing, and children that load."""
+"""Imports ahead start no thread, and forked children can load."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def _fork_and_load(name: str, folder: Path) -> dict[str, Any]:
         cwd=Path(__file__).resolve().parents[2], env=os.environ | one_thread,
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
 
 
 def test_a_forked_child_of_a_warm_process_loads(made: Path) -> None:
-    answer = _fork_and_load("tiny/llama", made)
-    assert answer["threads"] == 1
-    other = [name for name in answer["new"] if ".models." not in name]
+    report = _fork_and_load("tiny/llama", made)
+    assert report["threads"] == 1
+    other = [name for name in report["new"] if ".models." not in name]
     assert other == [], "import_ahead() should import these"

@@ -1,4 +1,4 @@
-"""The rehearsal does its work, and leaves neither a thread nor a file."""
+"""A rehearsal loads its model, and leaves neither a thread nor a file."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def test_a_rehearsal_loads_the_weights_and_leaves_nothing(
     assert caplog.records == []
 
 
-def test_a_rehearsal_that_fails_is_said_and_harms_nobody(
+def test_a_rehearsal_that_fails_is_logged_and_raises_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not-there"))
     rehearse()
-    assert "The load will take a little longer" in caplog.text
+    assert "the next load takes a little longer" in caplog.text

@@ -22,7 +22,7 @@ def _weights(*tensors: tuple[str, str, tuple[int, ...], int]) -> tuple[WeightFil
     return (WeightFile("w", Path("w"), 0, tuple(Tensor(*tensor) for tensor in tensors)),)
 
 
-def test_the_need_is_exact_per_dtype() -> None:
+def test_need_bytes_is_exact_for_each_dtype() -> None:
     weights = _weights(
         ("a", "F32", (10, 3), 120), ("b", "BF16", (7,), 14), ("n", "I64", (2,), 16), ("q", "U8", (100,), 100)
     )
@@ -31,7 +31,7 @@ def test_the_need_is_exact_per_dtype() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "configured", "expected"),
+    ("requested", "configured", "expected"),
     [
         ("auto", None, torch.float16),
         ("auto", torch.bfloat16, torch.bfloat16),
@@ -39,10 +39,10 @@ def test_the_need_is_exact_per_dtype() -> None:
         ("float64", torch.bfloat16, torch.float64),
     ],
 )
-def test_dtype(asked: str, configured: Any, expected: torch.dtype) -> None:
+def test_dtype(requested: str, configured: Any, expected: torch.dtype) -> None:
     weights = _weights(("a", "F32", (10,), 40), ("b", "F16", (30,), 60))
     config = BertConfig(dtype=configured)
-    assert strategy._choose_dtype(LoadSpec("m", "", "", dtype=asked), config, weights) == expected
+    assert strategy._choose_dtype(LoadSpec("m", "", "", dtype=requested), config, weights) == expected
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,26 @@ def test_class_and_task(config: Any, name: str | None, task: str | None) -> None
     assert (model_class.__name__, chosen) == (name or config.architectures[0], task)
 
 
-def test_devices() -> None:
+@pytest.mark.parametrize(
+    ("available", "chosen"),
+    [(("cuda", "mps"), "cuda"), (("cuda",), "cuda"), (("mps",), "mps"), ((), "cpu")],
+)
+def test_device_auto_prefers_cuda_then_mps_then_cpu(
+    monkeypatch: pytest.MonkeyPatch, available: tuple[str, ...], chosen: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in available)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in available)
+    assert strategy.choose_device("auto") == torch.device(chosen)
     assert strategy.choose_device("cpu") == torch.device("cpu")
-    assert strategy.choose_device("auto").type in ("cuda", "mps", "cpu")
+    for kind in ("cuda", "mps"):
+        if kind in available:
+            assert strategy.choose_device(kind) == torch.device(kind)
+        else:
+            assert _device_error(kind) == "no_device"
+    assert _device_error("quantum") == "no_device"
+
+
+def _device_error(device: str) -> str:
     with pytest.raises(ModelhubError) as caught:
-        strategy.choose_device("quantum")
-    assert caught.value.code == "no_device"
+        strategy.choose_device(device)
+    return caught.value.code

@@ -1,4 +1,4 @@
-"""A small server on loopback that answers what huggingface_hub asks the Hugging Face hub for models."""
+"""A server on loopback with the parts of the Hugging Face hub's API that loads of models use."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ PIECE = 64 * 1024
 class HubServer:
     """Serves each folder ``root/org/name`` as the repository org/name, in one commit on its branch main.
 
-    Knobs, by file name unless said: ``drop_after`` breaks a connection once, after so many bytes;
+    Faults, by file name unless noted: ``drop_after`` breaks a connection once, after so many bytes;
     ``hold_after`` stops sending after so many bytes until ``release`` is set; ``wrong`` sends other bytes;
     ``gated`` and ``broken`` hold repositories (403, 500); ``bytes_per_second`` slows each connection.
-    ``requests`` lists what was asked: (method, path, Range header).
+    ``requests`` lists the requests received: (method, path, Range header).
     """
 
     def __init__(self, root: Path) -> None:
@@ -63,7 +63,7 @@ class HubServer:
         return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
     def commit(self, repo: str) -> str:
-        """The one commit of a repository: it changes with any of its files."""
+        """The commit of a repository: it changes with any of its files."""
         listing = [(name, _digests(path, _version(path))) for name, path in self.files(repo).items()]
         return hashlib.sha1(repr(listing).encode(), usedforsecurity=False).hexdigest()
 
@@ -99,20 +99,20 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def do_HEAD(self) -> None:
-        self._answer()
+        self._respond()
 
     def do_GET(self) -> None:
-        self._answer()
+        self._respond()
 
-    def _answer(self) -> None:
+    def _respond(self) -> None:
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append((self.command, path, self.headers.get("Range")))
         if path.startswith("/api/models/"):
-            self._answer_api(path.removeprefix("/api/models/"))
+            self._respond_api(path.removeprefix("/api/models/"))
             return
         repo, found, rest = path.strip("/").partition("/resolve/")
         revision, _, name = rest.partition("/")
-        if found and self._may(repo, revision):
+        if found and self._exists(repo, revision):
             if repo in self.hub.gated:
                 self._refuse(403, "GatedRepo")
             elif name not in self.hub.files(repo):
@@ -122,13 +122,13 @@ class _Handler(BaseHTTPRequestHandler):
         elif not found:
             self._refuse(404, "RepoNotFound")
 
-    def _answer_api(self, rest: str) -> None:
+    def _respond_api(self, rest: str) -> None:
         tree = "/tree/" in rest
         repo, _, revision = rest.partition("/tree/" if tree else "/revision/")
         if rest.endswith("/auth-check"):
             self._refuse(403, "GatedRepo")
             return
-        if not self._may(repo, revision or "main"):
+        if not self._exists(repo, revision or "main"):
             return
         rows = [self._describe(name, path, tree) for name, path in self.hub.files(repo).items()]
         info = {"_id": "0", "id": repo, "sha": self.hub.commit(repo), "tags": [], "siblings": rows}
@@ -144,8 +144,8 @@ class _Handler(BaseHTTPRequestHandler):
             row["lfs"] = {"oid" if tree else "sha256": sha256, "size": size, "pointerSize": 130}
         return row
 
-    def _may(self, repo: str, revision: str) -> bool:
-        """Whether there is such a repository and revision; answers where there is not."""
+    def _exists(self, repo: str, revision: str) -> bool:
+        """Whether there is such a repository and revision; responds with an error if not."""
         if repo in self.hub.broken:
             self._refuse(500, "Internal")
         elif not self.hub.files(repo):
@@ -176,14 +176,14 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.hub.files(repo)[name]
         size = path.stat().st_size
         blob, sha256 = _digests(path, _version(path))
-        asked = self.headers.get("Range")
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-        self.send_response(206 if asked else 200)
+        range_header = self.headers.get("Range")
+        start = int(range_header.removeprefix("bytes=").rstrip("-")) if range_header else 0
+        self.send_response(206 if range_header else 200)
         self.send_header("X-Repo-Commit", self.hub.commit(repo))
         self.send_header("ETag", f'"{sha256 if _is_large(name) else blob}"')
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Length", str(size - start))
-        if asked:
+        if range_header:
             self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
         self.end_headers()
         if self.command == "GET":
@@ -196,7 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
             while piece := file.read(PIECE):
                 try:
                     self.wfile.write(bytes(len(piece)) if name in hub.wrong else piece)
-                except ConnectionError:  # who asked has gone
+                except ConnectionError:  # the client has disconnected
                     self.close_connection = True
                     return
                 position += len(piece)

@@ -33,7 +33,7 @@ def run(
 
 
 def failure(spec: LoadSpec) -> ModelhubError:
-    """The failure that a load ends with, as a user would meet it: without a path of this machine."""
+    """The error that a load ends with, as users see it; checks that it has no path of this machine."""
     with pytest.raises(Exception) as caught:  # noqa: PT011
         run(spec)
     error = loader.explain(caught.value, spec)

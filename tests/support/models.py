@@ -55,7 +55,7 @@ def byte_tokenizer() -> Any:
 
 
 def save(folder: Path, model: Any, *processors: Any, shards: int = 1) -> Path:
-    """Write the model in so many shards (about), and what belongs to it."""
+    """Write the model in about ``shards`` files, and its processors."""
     torch.manual_seed(SEED)
     model.init_weights()
     with torch.no_grad():
@@ -85,7 +85,7 @@ def make_llama(folder: Path, shards: int = 1, dtype: torch.dtype = torch.bfloat1
 
 
 def make_sparse_llama(folder: Path, vocabulary: int) -> Path:
-    """A Llama whose weights are holes in a file: they take no disk, and have the size that they say.
+    """A Llama whose weights are in a sparse file: they have a size, and take no space on the disk.
 
     The weights have about 256 bytes for each word of the vocabulary.
     """

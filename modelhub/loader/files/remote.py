@@ -1,12 +1,10 @@
-"""The Hugging Face hub: what a model's repository has, and its files fetched into the cache."""
+"""A model on the Hugging Face hub: its files are listed, and fetched into the cache."""
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,57 +17,26 @@ from modelhub.errors import ModelhubError
 from modelhub.loader import background
 from modelhub.loader.explain import explain_hub
 from modelhub.loader.files import cache
-from modelhub.loader.files.inspection import (
-    CONFIG,
-    INDEX,
-    MAX_CONFIG_BYTES,
-    MAX_INDEX_BYTES,
-    MAX_TOKENIZER_BYTES,
-    WEIGHTS,
-    Files,
-    weight_names,
-)
-from modelhub.loader.files.transfer import Transfer, WrongChecksum, bytes_here, fetch
+from modelhub.loader.files.inspection import CONFIG, INDEX, MAX_CONFIG_BYTES, WEIGHTS, Files, weight_names
+from modelhub.loader.files.listing import Entry, Listing, list_files
+from modelhub.loader.files.transfer import Transfer, WrongChecksum, bytes_on_disk, fetch
 from modelhub.model_ids import ModelId
 
 FILES_AT_ONCE = 4
 SMALL_FILES_AT_ONCE = 8
-MAX_SMALL_FILES = 100
-_TIMEOUT_S = 10
-_SURVEY_TIMEOUT_S = 5
-_SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
-_SMALL = (".json", ".txt", ".model", ".jinja", ".tiktoken", ".spm", ".bpe")
+_PREVIEW_TIMEOUT_S = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One file of a repository; ``etag`` names its blob in the cache, ``sha256`` only large files have."""
-
-    name: str
-    size: int
-    etag: str
-    sha256: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What a repository has at one commit; ``gated``: whether it is opened to some only."""
-
-    commit: str
-    entries: dict[str, Entry]
-    gated: bool = False
-
-
-class Survey(NamedTuple):
-    """What a load would need of a repository; ``here`` has the bytes that are on disk already, by name."""
+class RequiredFiles(NamedTuple):
+    """What a load needs of a repository, and by file name how many bytes of it are on disk already."""
 
     small: list[Entry]
     weights: list[Entry]
-    here: dict[str, int]
+    bytes_on_disk: dict[str, int]
 
 
-class Remote:
-    """A model on the hub; ``revision`` is the commit once the hub has said it."""
+class HubRepository:
+    """The origin of a model on the hub; ``revision`` is the commit, None until the hub has named it."""
 
     kind = "hub"
     complete = False
@@ -80,66 +47,67 @@ class Remote:
         self._name = name
         self._listing = Listing("", {})
 
-    def bring_config(self) -> Generator[Checkpoint, None, Files]:
-        """Ask what the repository has, and fetch config.json.
+    def fetch_config(self) -> Generator[Checkpoint, None, Files]:
+        """Request the list of files, and fetch config.json.
 
         Raises ``unknown_model``, ``gated``, ``no_config``, ``hub_unreachable`` or ``hub_error``.
         """
-        yield checkpoint(1, detail="asking the hub")
-        yield from background.run(lambda _: self._find())
+        yield checkpoint(1, detail="requesting the list of files from the hub")
+        yield from background.run(lambda _: self._list_and_fetch_config())
         return cache.files_of(self._id, self._name, self._listing.commit)
 
-    def bring_processor(self) -> Generator[Checkpoint, None, Files]:
+    def fetch_processor(self) -> Generator[Checkpoint, None, Files]:
         """Fetch the small files: tokenizer, processor, generation settings, index of the weights."""
         files = cache.files_of(self._id, self._name, self._listing.commit)
-        wanted = [entry for entry in self._small_entries() if not (files.folder / entry.name).exists()]
-        total = sum(entry.size for entry in wanted)
+        entries = self._listing.small_entries()
+        missing = [entry for entry in entries if not (files.folder / entry.name).exists()]
+        total = sum(entry.size for entry in missing)
         done = [0]
 
         def work(cancel: background.Cancel) -> None:
-            def bring(entry: Entry) -> None:
+            def download(entry: Entry) -> None:
                 cancel.check()
                 self._download(entry.name)
                 done.append(entry.size)
 
             with ThreadPoolExecutor(SMALL_FILES_AT_ONCE, "modelhub-fetch") as pool:
-                list(pool.map(bring, wanted))
+                list(pool.map(download, missing))
 
-        if wanted:
-            detail = f"{len(wanted)} files from the hub"
+        if missing:
+            detail = f"fetching {len(missing)} files from the hub"
             yield from background.run(work, lambda: checkpoint(2, sum(done), total, "bytes", detail))
         return files
 
-    def bring_weights(self) -> Generator[Checkpoint, None, Files]:
-        """Fetch the weight files that are not here, several at once, with the bytes of all of them.
+    def fetch_weights(self) -> Generator[Checkpoint, None, Files]:
+        """Fetch the weight files that are missing, several at once; yields the bytes on disk of all of them.
 
-        Raises ``missing_weights``, ``disk_full``, ``corrupt`` for a wrong checksum, and as ``bring_config``.
+        Raises ``missing_weights``, ``disk_full``, ``corrupt`` for a wrong checksum, and as ``fetch_config``.
         """
         files = cache.files_of(self._id, self._name, self._listing.commit)
         names = weight_names(files, frozenset(self._listing.entries))
         transfers = [self._transfer(files, name) for name in names]
-        here = {transfer.name: bytes_here(transfer) for transfer in transfers}
-        wanted = [transfer for transfer in transfers if not (files.folder / transfer.name).exists()]
+        on_disk = {transfer.name: bytes_on_disk(transfer) for transfer in transfers}
+        missing = [transfer for transfer in transfers if not (files.folder / transfer.name).exists()]
         total = sum(transfer.size for transfer in transfers)
-        self._check_disk(total - sum(here.values()))
+        self._check_disk(total - sum(on_disk.values()))
 
         def work(cancel: background.Cancel) -> None:
-            self._fetch_all(wanted, cancel, here)
+            self._fetch_all(missing, cancel, on_disk)
 
         def describe() -> Checkpoint:
-            return checkpoint(3, sum(here.values()), total, "bytes", _detail(transfers, here))
+            return checkpoint(3, sum(on_disk.values()), total, "bytes", _detail(transfers, on_disk))
 
-        if wanted:
+        if missing:
             yield from background.run(work, describe)
         return files
 
     def close(self) -> None:
-        """Nothing to put away: what was fetched is kept for the next time."""
+        """Nothing to remove: the next load resumes what was fetched."""
 
-    def survey(self) -> Survey:
-        """What a load would need; asks the hub for its list of files only. Raises as the three above."""
+    def required_files(self) -> RequiredFiles:
+        """What a load would need; requests the list of files only. Raises as the three methods above."""
         try:
-            self._listing = self._list(self._id.revision, _SURVEY_TIMEOUT_S)
+            self._listing = list_files(self._id.repo, self._id.revision, _PREVIEW_TIMEOUT_S)
             if self._listing.gated:
                 HfApi(endpoint=constants.ENDPOINT).auth_check(self._id.repo)
         except Exception as error:
@@ -149,21 +117,21 @@ class Remote:
             raise ModelhubError("no_config", id=self._name)
         files = cache.files_of(self._id, self._name, self._listing.commit)
         weights = [self._listing.entries[name] for name in self._expected_weights(files)]
-        small = self._small_entries()
-        here = {entry.name: entry.size for entry in small if (files.folder / entry.name).exists()}
-        here |= {entry.name: bytes_here(self._transfer(files, entry.name)) for entry in weights}
-        return Survey(small, weights, here)
+        small = self._listing.small_entries()
+        on_disk = {entry.name: entry.size for entry in small if (files.folder / entry.name).exists()}
+        on_disk |= {entry.name: bytes_on_disk(self._transfer(files, entry.name)) for entry in weights}
+        return RequiredFiles(small, weights, on_disk)
 
     def _expected_weights(self, files: Files) -> list[str]:
-        """The weight files; before the index is here, those that are called as the parts of a whole are."""
+        """The names of the weight files; without the index on disk, those that look like shards."""
         names = frozenset(self._listing.entries)
         if WEIGHTS in names or INDEX not in names or (files.folder / INDEX).exists():
             return [name for name in weight_names(files, names) if name in names]
-        return sorted(filter(_SHARD.fullmatch, names))
+        return self._listing.shard_names()
 
-    def _find(self) -> None:
+    def _list_and_fetch_config(self) -> None:
         try:
-            self._listing = self._list(self._id.revision)
+            self._listing = list_files(self._id.repo, self._id.revision)
             config = self._listing.entries.get(CONFIG)
             if config is None:
                 raise ModelhubError("no_config", id=self._name)
@@ -171,34 +139,15 @@ class Remote:
                 why = f"it has {config.size} bytes, more than {MAX_CONFIG_BYTES}"
                 raise ModelhubError("refused", id=self._name, file=CONFIG, why=why)
             path = self._download(CONFIG, self._id.revision or constants.DEFAULT_REVISION)
-            if path.parent.name != self._listing.commit:  # the branch moved between the two questions
-                self._listing = self._list(path.parent.name)
+            # The branch may have moved between the two requests.
+            if path.parent.name != self._listing.commit:
+                self._listing = list_files(self._id.repo, path.parent.name)
         except Exception as error:
             raise self._explained(error) from error
         self.revision = self._listing.commit
 
-    def _list(self, revision: str | None, timeout_s: float = _TIMEOUT_S) -> Listing:
-        api = HfApi(endpoint=constants.ENDPOINT)
-        info = api.model_info(self._id.repo, revision=revision, files_metadata=True, timeout=timeout_s)
-        entries = {}
-        for sibling in info.siblings or ():
-            name, size = sibling.rfilename, sibling.size
-            sha256 = sibling.lfs.sha256 if sibling.lfs is not None else None
-            etag = sha256 or sibling.blob_id
-            if "/" not in name and not name.startswith(".") and size is not None and etag and etag.isalnum():
-                entries[name] = Entry(name, size, etag, sha256)
-        return Listing(info.sha or "", entries, bool(info.gated))
-
-    def _small_entries(self) -> list[Entry]:
-        entries = [
-            entry
-            for entry in self._listing.entries.values()
-            if entry.name.endswith(_SMALL) and (entry.name == INDEX or not entry.name.endswith(".index.json"))
-            if entry.size <= (MAX_INDEX_BYTES if entry.name == INDEX else MAX_TOKENIZER_BYTES)
-        ]
-        return entries[:MAX_SMALL_FILES]
-
     def _download(self, name: str, revision: str | None = None) -> Path:
+        """Fetch a file, or find it in the cache, and link it into the snapshot; returns the link's path."""
         revision = revision or self._listing.commit
         folder = str(cache.cache_folder())
         try:
@@ -206,7 +155,7 @@ class Remote:
                 self._id.repo, name, revision=revision, cache_dir=folder, endpoint=constants.ENDPOINT
             )
         except RemoteEntryNotFoundError:
-            why = f"{name} is named, but not there."
+            why = f"{name} is listed, but the repository does not have it."
             raise ModelhubError("missing_weights", id=self._name, why=why) from None
         except Exception as error:
             raise self._explained(error) from error
@@ -220,24 +169,27 @@ class Remote:
         blob = cache.repo_folder(self._id.repo) / "blobs" / entry.etag
         return Transfer(name, url, blob, entry.size, entry.sha256)
 
-    def _fetch_all(self, wanted: Sequence[Transfer], cancel: background.Cancel, here: dict[str, int]) -> None:
-        def bring(transfer: Transfer) -> None:
+    def _fetch_all(
+        self, missing: Sequence[Transfer], cancel: background.Cancel, on_disk: dict[str, int]
+    ) -> None:
+        def fetch_one(transfer: Transfer) -> None:
             try:
-                fetch(transfer, cancel, lambda count: here.__setitem__(transfer.name, count))
+                fetch(transfer, cancel, lambda count: on_disk.__setitem__(transfer.name, count))
                 cancel.check()
                 self._download(transfer.name)  # finds the blob, and links it into the snapshot
             except WrongChecksum as error:
-                why = "what the hub sent does not have the checksum that it should"
+                why = "its checksum is not the one that the hub announced"
                 raise ModelhubError("corrupt", id=self._name, file=transfer.name, why=why) from error
             except Exception as error:
                 cancel.set()
                 raise self._explained(error) from error
 
         with ThreadPoolExecutor(FILES_AT_ONCE, "modelhub-fetch") as pool:
-            ended = [pool.submit(bring, transfer) for transfer in wanted]
-        errors = [error for future in ended if (error := future.exception()) is not None]
+            futures = [pool.submit(fetch_one, transfer) for transfer in missing]
+        errors = [error for future in futures if (error := future.exception()) is not None]
+        # The first failure cancelled the other files: raise it, and not their Cancelled.
         for error in sorted(errors, key=lambda error: isinstance(error, background.Cancelled)):
-            raise error  # the first failure cancelled the other files: it is the one to tell
+            raise error
 
     def _check_disk(self, needed: int) -> None:
         folder = cache.cache_folder()
@@ -250,8 +202,8 @@ class Remote:
         return explain_hub(error, self._name) or error
 
 
-def _detail(transfers: Sequence[Transfer], here: dict[str, int]) -> str:
-    coming = [transfer.name for transfer in transfers if here[transfer.name] < transfer.size]
-    if not coming:
-        return "checking the files"
-    return coming[0] if len(coming) == 1 else f"{coming[0]} and {len(coming) - 1} more"
+def _detail(transfers: Sequence[Transfer], on_disk: dict[str, int]) -> str:
+    incomplete = [transfer.name for transfer in transfers if on_disk[transfer.name] < transfer.size]
+    if not incomplete:
+        return "verifying the files"
+    return incomplete[0] if len(incomplete) == 1 else f"{incomplete[0]} and {len(incomplete) - 1} more"

@@ -1,4 +1,4 @@
-"""Model id -> where its files come from: the models folder, a demo, the Hugging Face cache, the hub."""
+"""Finds the origin of a model's files: the models folder, a demo, the Hugging Face cache, or the hub."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from modelhub.demos import DEMOS
 from modelhub.loader.files import cache
 from modelhub.loader.files.demo_maker import DemoMaker, is_made
 from modelhub.loader.files.inspection import CONFIG, Files
-from modelhub.loader.files.origins import Here, Origin
-from modelhub.loader.files.remote import Remote
+from modelhub.loader.files.origins import LocalFiles, Origin
+from modelhub.loader.files.remote import HubRepository
 from modelhub.model_ids import parse_model_id
 
 
 def find(spec: LoadSpec) -> Origin:
-    """The first place that has the model; the hub where none has.
+    """The first origin that has the model; the hub if none on this machine has.
 
-    A revision is meaningful in the cache and on the hub only, so an id with one is not looked for in the
-    folders. Raises ``invalid_id``.
+    Only the cache and the hub know revisions, so an id with a revision is not looked up in the folders.
+    Raises ``invalid_id``.
     """
     model_id = parse_model_id(spec.model_id)
     if model_id.revision is None:
         folder = Path(os.path.realpath(Path(spec.models_dir, model_id.repo)))
         if os.path.lexists(folder / CONFIG):
-            return Here("folder", Files(spec.model_id, folder))
+            return LocalFiles("folder", Files(spec.model_id, folder))
         if model_id.repo in DEMOS:
             folder = Path(os.path.realpath(Path(spec.demo_dir, model_id.repo)))
             if is_made(folder):
-                return Here("demo", Files(spec.model_id, folder))
+                return LocalFiles("demo", Files(spec.model_id, folder))
             return DemoMaker(DEMOS[model_id.repo], Path(os.path.realpath(spec.demo_dir)))
     cached = cache.find_complete(model_id, spec.model_id)
     if cached is not None:
-        return Here("cache", *cached)
-    return Remote(model_id, spec.model_id)
+        return LocalFiles("cache", *cached)
+    return HubRepository(model_id, spec.model_id)

@@ -24,12 +24,12 @@ _HASH_PIECE = 2**20
 
 
 class WrongChecksum(Exception):
-    """What came is not what the hub said it would send."""
+    """The bytes received are not those that the hub announced."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """One file to fetch: from ``url`` into ``blob``; ``sha256`` is None where the hub does not tell it."""
+    """One file to fetch: from ``url`` into ``blob``; ``sha256`` is None if the hub does not give one."""
 
     name: str
     url: str
@@ -39,11 +39,11 @@ class Transfer:
 
     @property
     def partial(self) -> Path:
-        """Where the bytes are until all of them have come; a later load goes on from there."""
+        """Where the bytes are until the file is complete; a later load resumes from it."""
         return self.blob.with_name(self.blob.name + ".incomplete")
 
 
-def bytes_here(transfer: Transfer) -> int:
+def bytes_on_disk(transfer: Transfer) -> int:
     """How many bytes of the file are on disk already."""
     for path in (transfer.blob, transfer.partial):
         with suppress(OSError):
@@ -51,22 +51,22 @@ def bytes_here(transfer: Transfer) -> int:
     return 0
 
 
-def fetch(transfer: Transfer, cancel: Cancel, tell: Callable[[int], None]) -> None:
-    """Fetch what is missing; ``tell(count)`` is called with the bytes of this file that are on disk.
+def fetch(transfer: Transfer, cancel: Cancel, report: Callable[[int], None]) -> None:
+    """Fetch what is missing; calls ``report(count)`` with the bytes of this file that are on disk.
 
-    A connection that breaks is made again, up to five times without a new byte between. Raises Cancelled,
-    WrongChecksum, httpx2 and huggingface_hub errors, and OSError. What has come stays for the next time,
-    but for a wrong checksum.
+    A broken connection is opened again, up to five times in a row without a new byte. Raises Cancelled,
+    WrongChecksum, httpx2 and huggingface_hub errors, and OSError. The bytes received are kept for the next
+    load, unless their checksum is wrong.
     """
     transfer.blob.parent.mkdir(parents=True, exist_ok=True)
     with open(transfer.partial, "ab", buffering=0) as file:
         _lock(file, cancel)
-        if transfer.blob.exists():  # another process was quicker
+        if transfer.blob.exists():  # another process has fetched it meanwhile
             transfer.partial.unlink(missing_ok=True)
-            tell(transfer.size)
+            report(transfer.size)
             return
         digest = _resume(transfer, file)
-        _fill(transfer, file, digest, cancel, tell)
+        _fill(transfer, file, digest, cancel, report)
         if transfer.sha256 is not None and digest.hexdigest() != transfer.sha256:
             transfer.partial.unlink()
             raise WrongChecksum(transfer.name)
@@ -74,7 +74,7 @@ def fetch(transfer: Transfer, cancel: Cancel, tell: Callable[[int], None]) -> No
 
 
 def _lock(file: BinaryIO, cancel: Cancel) -> None:
-    """Two processes must not append to one file; the lock goes with the process that holds it."""
+    """Two processes must not append to one file. The kernel drops the lock when its process ends."""
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,6 +84,7 @@ def _lock(file: BinaryIO, cancel: Cancel) -> None:
 
 
 def _resume(transfer: Transfer, file: BinaryIO) -> hashlib._Hash:
+    """The digest of the bytes that are on disk; ``file`` is emptied if it is longer than it may be."""
     digest = hashlib.sha256()
     if file.tell() > transfer.size:
         file.truncate(0)
@@ -94,24 +95,24 @@ def _resume(transfer: Transfer, file: BinaryIO) -> hashlib._Hash:
 
 
 def _fill(
-    transfer: Transfer, file: BinaryIO, digest: hashlib._Hash, cancel: Cancel, tell: Callable[[int], None]
+    transfer: Transfer, file: BinaryIO, digest: hashlib._Hash, cancel: Cancel, report: Callable[[int], None]
 ) -> None:
     retries = RETRIES
     while (position := file.seek(0, os.SEEK_END)) < transfer.size:
-        tell(position)
+        report(position)
         try:
-            _stream(transfer, file, digest, cancel, tell)
+            _stream(transfer, file, digest, cancel, report)
         except httpx2.TransportError:
-            came = file.seek(0, os.SEEK_END) > position
-            retries = RETRIES if came else retries - 1
+            received = file.seek(0, os.SEEK_END) > position
+            retries = RETRIES if received else retries - 1
             if retries == 0:
                 raise
             cancel.wait(RETRY_AFTER_S)
-    tell(transfer.size)
+    report(transfer.size)
 
 
 def _stream(
-    transfer: Transfer, file: BinaryIO, digest: hashlib._Hash, cancel: Cancel, tell: Callable[[int], None]
+    transfer: Transfer, file: BinaryIO, digest: hashlib._Hash, cancel: Cancel, report: Callable[[int], None]
 ) -> None:
     position = file.tell()
     headers = build_hf_headers() | {"Accept-Encoding": "identity"}
@@ -129,4 +130,4 @@ def _stream(
                 raise WrongChecksum(transfer.name)
             file.write(piece)
             digest.update(piece)
-            tell(position)
+            report(position)

@@ -1,4 +1,4 @@
-"""Asks the kernel which parts of a file are in memory already (cachestat, Linux 6.5 and later)."""
+"""Which parts of a file are in the page cache (the system call cachestat, Linux 6.5 and later)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import mmap
 import platform
 import sys
 
-_SYS_CACHESTAT = 451  # the same number on every architecture that was given it, x86_64 and aarch64 among them
+_SYS_CACHESTAT = 451  # on x86_64 and aarch64
 _MACHINES = frozenset(("x86_64", "aarch64"))
 
 
@@ -22,21 +22,21 @@ class _Cachestat(ctypes.Structure):
 
 
 class PageCache:
-    """Once the kernel has refused an answer, it is not asked again: nothing counts as cached then."""
+    """Queries the page cache. After the kernel has refused once, nothing counts as cached."""
 
     def __init__(self) -> None:
         self.available = sys.platform == "linux" and platform.machine() in _MACHINES
         self._syscall = ctypes.CDLL(None, use_errno=True).syscall if self.available else None
 
     def cached_pages(self, descriptor: int, offset: int, length: int) -> int | None:
-        """How many pages of this range are in memory; None where the kernel cannot tell."""
+        """The number of pages of this range that are in memory; None if the kernel cannot say."""
         if self._syscall is None or not self.available:
             return None
-        asked, answer = _Range(offset, length), _Cachestat()
-        if self._syscall(_SYS_CACHESTAT, descriptor, ctypes.byref(asked), ctypes.byref(answer), 0) != 0:
+        pages, result = _Range(offset, length), _Cachestat()
+        if self._syscall(_SYS_CACHESTAT, descriptor, ctypes.byref(pages), ctypes.byref(result), 0) != 0:
             self.available = False
             return None
-        return int(answer.cache)
+        return int(result.cache)
 
     def is_cached(self, descriptor: int, offset: int, length: int) -> bool:
         """Whether all pages of ``length`` bytes from ``offset`` (a multiple of a page) are in memory."""

@@ -1,13 +1,4 @@
-"""Brings parts of a file into the page cache without copying them: by faults of a mapping, in huge pages.
-
-Reading through a buffer costs a core a second for every 2 GB, and leaves the file in small pages that the
-first forward pass then has to map one by one. Populated through a mapping that asks for huge pages, the same
-bytes come in less time, next to no processor time is spent, and there is one fault where there were 32.
-
-Then one byte of each page is touched. In a virtual machine a page that the disk has just filled is costly to
-touch first: the first forward pass over 2 GB took 0.6 s instead of 0.2 s. Here, in several threads that wait
-for the disk anyway, it costs no time.
-"""
+"""Reads parts of a file into the page cache without copying them, through a mapping with huge pages."""
 
 from __future__ import annotations
 
@@ -21,7 +12,11 @@ _POPULATE_READ = 22  # MADV_POPULATE_READ, Linux 5.14 and later
 
 
 class Window:
-    """A mapping of the first ``size`` bytes of a file; a context manager."""
+    """A mapping of the first ``size`` bytes of a file; a context manager.
+
+    Reading 2 GB into a buffer instead takes a second of processor time, and leaves small pages, which the
+    first forward pass maps one by one: 32 page faults where a huge page needs one.
+    """
 
     def __init__(self, descriptor: int, size: int) -> None:
         self._map: mmap.mmap | None = None
@@ -31,26 +26,29 @@ class Window:
         try:
             self._map = mmap.mmap(descriptor, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
             self._map.madvise(mmap.MADV_HUGEPAGE)
-        except (OSError, ValueError):  # a kernel without huge pages, a file that became shorter
+        except (OSError, ValueError):  # a kernel without huge pages, or a file that has shrunk
             self.close()
             return
         self._address = numpy.frombuffer(self._map, dtype=numpy.uint8, count=1).ctypes.data
 
-    def bring(self, offset: int, length: int) -> bool:
-        """Have these bytes (from a multiple of a page) in memory; False where that has to be done by reading.
+    def populate(self, offset: int, length: int) -> bool:
+        """Read these bytes into the page cache; False if the caller has to read them instead.
 
-        Waits without holding the GIL, which ``mmap.madvise`` would.
+        ``offset`` is a multiple of the page size. Waits without the GIL, which ``mmap.madvise`` would hold.
         """
         if self._map is None:
             return False
         status: int = _madvise(self._address + offset, length, _POPULATE_READ)
         if status != 0:
             return False
+        # Touch each page. In a virtual machine the first access to a page that the disk has just filled is
+        # slow: a first forward pass over 2 GB took 0.6 s instead of 0.2 s. The threads here wait for the disk
+        # anyway, so it costs no time.
         numpy.frombuffer(self._map, numpy.uint8, length, offset)[:: mmap.PAGESIZE].max()
         return True
 
     def close(self) -> None:
-        """Take the mapping away; what it brought stays in the page cache."""
+        """Unmap the file; the bytes stay in the page cache."""
         if self._map is not None:
             self._map.close()
             self._map = None

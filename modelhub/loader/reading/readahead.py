@@ -1,4 +1,4 @@
-"""Reads weights that are here already while the steps before theirs are still at work."""
+"""Reads weights that are on disk already during the steps before step 5."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ log = logging.getLogger(__name__)
 
 
 class ReadAhead:
-    """A context: the reading that was begun in it ends with it. ``begin`` may be left out.
+    """A context manager that stops reading at its end; calling ``start`` is optional.
 
-    Nothing is begun for a model that is larger than the memory that is free: admission has yet to decide.
+    A model larger than the free memory is not read ahead: admission may still refuse it.
     """
 
     def __init__(self) -> None:
         self._reader: Reader | None = None
-        self.weights: tuple[WeightFile, ...] = ()  # inspected already; empty where nothing was begun
+        self.weights: tuple[WeightFile, ...] = ()  # inspected already; empty if nothing is read ahead
 
-    def begin(self, files: Files) -> None:
-        """Begin to read the weights of ``files``; what is wrong with them is for a later step to say."""
+    def start(self, files: Files) -> None:
+        """Start to read the weights of ``files``; if they cannot be used, a later step raises the error."""
         try:
             weights = read_weight_files(files, weight_names(files, check_folder(files)))
         except ModelhubError as error:
@@ -34,7 +34,7 @@ class ReadAhead:
             self.reader(files, weights)
 
     def reader(self, files: Files, weights: Sequence[WeightFile]) -> Reader:
-        """The reader of ``weights``, begun now if it was not before."""
+        """The reader of ``weights``; starts it if ``start`` did not."""
         if self._reader is None or self.weights != tuple(weights):
             self.close()
             self.weights = tuple(weights)
@@ -43,7 +43,7 @@ class ReadAhead:
         return self._reader
 
     def close(self) -> None:
-        """End the reading."""
+        """Stop reading."""
         if self._reader is not None:
             self._reader.stop()
 

@@ -1,4 +1,4 @@
-"""Brings weight files into the page cache, several pieces at once, and counts every byte that is there."""
+"""Reads weight files into the page cache in several threads, and counts every byte that is in memory."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ SPAN_PIECES = 8  # read by one thread in order, so that the kernel reads ahead i
 
 class _Span(NamedTuple):
     weight: WeightFile
-    pieces: tuple[tuple[int, int, bool], ...]  # offset, length, whether it was in memory before all reading
+    pieces: tuple[tuple[int, int, bool], ...]  # offset, length, whether it was cached before
 
 
 class Reader:
-    """Reads ``weights`` in the background; from_pretrained then only maps what is in memory.
+    """Reads ``weights`` in the background, so that assembling the model only maps memory.
 
-    ``done`` counts a byte only once it is in memory, ``size`` is the sum of the file sizes, headers
-    included. Pieces that the kernel has in memory already are counted without reading them again. At most
-    ``limit`` bytes are read: more than memory holds would only push out what was read first. It may be
-    started as soon as the files are known, also beside other work.
+    ``done`` counts the bytes that are in memory, ``read`` those of them that had to be read; ``size`` is the
+    sum of the file sizes, headers included; ``current`` is the name of the file read last. At most ``limit``
+    bytes are read: more than the free memory would only evict what was read first.
     """
 
     def __init__(self, files: Files, weights: Sequence[WeightFile], limit: int | None = None) -> None:
@@ -49,19 +48,19 @@ class Reader:
         ]
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End the reading within one piece of 8 MiB per thread."""
+        """Stop reading; waits until each thread has finished its piece of 8 MiB."""
         self._stop.set()
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
 
     def wait(self, cancel: Cancel) -> None:
-        """Until everything is in memory, or Cancelled; raises ``corrupt`` for a file that became shorter."""
+        """Wait until everything is in memory; raises Cancelled, or ``corrupt`` for a file that has shrunk."""
         for thread in self._threads:
             while thread.is_alive():
                 thread.join(0.05)
@@ -76,18 +75,18 @@ class Reader:
                     span = next(self._spans, None)
                 if span is None:
                     return
-                self._bring(span)
+                self._read_span(span)
         except BaseException as error:
             self.error = error
             self._stop.set()
 
-    def _bring(self, span: _Span) -> None:
+    def _read_span(self, span: _Span) -> None:
         name = span.weight.name
         with opened(self._files, name) as (descriptor, _), Window(descriptor, span.weight.size) as window:
             for offset, length, cached in span.pieces:
                 if self._stop.is_set():
                     return
-                if not cached and not window.bring(offset, length):
+                if not cached and not window.populate(offset, length):
                     self._read(descriptor, name, offset, length)
                 with self._lock:
                     self.done += length
@@ -99,12 +98,11 @@ class Reader:
         while position < length:
             count = os.preadv(descriptor, [buffer[position:]], offset + position)
             if count == 0:
-                raise self._files.corrupt(name, "it became shorter while it was read")
+                raise self._files.corrupt(name, "it shrank while it was being read")
             position += count
 
     def _cut(self, weights: Sequence[WeightFile]) -> Iterator[_Span]:
-        """The spans of all files. What is in memory is asked before a file is read: later, the kernel would
-        also name pages that it has only begun to read ahead."""
+        """The spans of all files, up to the limit."""
         left = self.limit
         for weight in weights:
             size = min(weight.size, left)
@@ -112,6 +110,8 @@ class Reader:
             offsets = range(0, size, PIECE_BYTES)
             with opened(self._files, weight.name) as (descriptor, _):
                 pieces = [(offset, min(PIECE_BYTES, size - offset)) for offset in offsets]
+                # Queried before the file is read: later, the kernel would also count pages that it has only
+                # started to read ahead.
                 known = [(*piece, self._cache.is_cached(descriptor, *piece)) for piece in pieces]
             for first in range(0, len(known), SPAN_PIECES):
                 yield _Span(weight, tuple(known[first : first + SPAN_PIECES]))

@@ -1,4 +1,4 @@
-"""Demo models made on this machine, through the loader's door."""
+"""Demo models are generated during a load."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def _made(folder: Path) -> list[str]:
 
 def test_a_demo_is_made_in_step_three_and_loaded(tmp_path: Path) -> None:
     checkpoints, model = run(spec_for(TINY.model_id, tmp_path, tmp_path))
-    told = [c for c in checkpoints if c.step == 3 and c.done is not None]
+    progress = [c for c in checkpoints if c.step == 3 and c.done is not None]
     assert steps(checkpoints) == list(range(1, 10))
-    assert {(c.size, c.unit) for c in told} == {(TINY.size_bytes, "bytes")}
-    assert told[-1].done == TINY.size_bytes
+    assert {(c.size, c.unit) for c in progress} == {(TINY.size_bytes, "bytes")}
+    assert progress[-1].done == TINY.size_bytes
     assert (model.facts["source"], model.facts["parameters"]) == ("demo", TINY.parameters)
     assert (model.facts["dtype"], model.facts["files"]) == ("bfloat16", TINY.shards)
     assert _made(tmp_path) == ["random-tiny"]
@@ -51,7 +51,7 @@ def test_a_demo_is_made_once_and_always_the_same(tmp_path: Path) -> None:
         assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
 
 
-def test_a_demo_says_that_it_is_random_and_writes_any_text(tmp_path: Path) -> None:
+def test_a_demo_is_labelled_as_random_and_encodes_any_text(tmp_path: Path) -> None:
     _, model = run(spec_for(TINY.model_id, tmp_path, tmp_path))
     assert "Random weights" in (tmp_path / TINY.model_id / "README.md").read_text()
     text = "Grüße, 世界! \n"
@@ -77,9 +77,9 @@ def test_the_real_tenth_of_a_gigabyte(tmp_path: Path) -> None:
 
 def test_a_cancel_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
     load = loader.load(spec_for(SMALL.model_id, tmp_path, tmp_path))
-    told = next(c for c in load if c.step == 3 and c.done)
-    assert told.done is not None
-    assert 0 < told.done < SMALL.size_bytes
+    progress = next(c for c in load if c.step == 3 and c.done)
+    assert progress.done is not None
+    assert 0 < progress.done < SMALL.size_bytes
     load.close()
     assert _made(tmp_path) == []
 
@@ -92,7 +92,7 @@ def test_a_cancel_at_the_beginning_leaves_nothing(tmp_path: Path, step: int) -> 
     assert not (tmp_path / "demo").exists() or _made(tmp_path) == []
 
 
-def test_what_a_killed_process_left_is_swept_and_what_lives_is_not(tmp_path: Path) -> None:
+def test_the_folder_of_a_killed_process_is_removed_and_that_of_a_running_one_is_not(tmp_path: Path) -> None:
     dead, alive = (tmp_path / "demo" / f".making-random-tiny-{pid}" for pid in (1, 2))
     for folder in (dead, alive):
         folder.mkdir(parents=True)
@@ -105,7 +105,7 @@ def test_what_a_killed_process_left_is_swept_and_what_lives_is_not(tmp_path: Pat
     assert _made(tmp_path) == [alive.name, "random-tiny"]
 
 
-def test_two_that_make_the_same_demo_both_end_well(tmp_path: Path) -> None:
+def test_two_loads_that_make_the_same_demo_both_succeed(tmp_path: Path) -> None:
     first = loader.load(spec_for(TINY.model_id, tmp_path, tmp_path))
     next(c for c in first if c.step == 2)
     errors: list[BaseException] = []
@@ -124,7 +124,9 @@ def test_two_that_make_the_same_demo_both_end_well(tmp_path: Path) -> None:
     assert _made(tmp_path) == ["random-tiny"]
 
 
-def test_a_disk_too_small_is_said_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_fails_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10**9, 10**9, 1000))
     assert failure(spec_for(TINY.model_id, tmp_path, tmp_path)).code == "disk_full"

@@ -29,7 +29,7 @@ def _entry(begin: int, end: int, dtype: str = "U8", shape: Any = None) -> dict[s
     return {"dtype": dtype, "shape": [end - begin] if shape is None else shape, "data_offsets": [begin, end]}
 
 
-def test_what_safetensors_writes_is_read(tmp_path: Path) -> None:
+def test_a_file_that_safetensors_wrote(tmp_path: Path) -> None:
     tensors = {"a.b": torch.zeros(2, 3, dtype=torch.bfloat16), "c": torch.zeros(5), "empty": torch.zeros(0)}
     save_file(tensors, tmp_path / "x", {"format": "pt"})
     content = (tmp_path / "x").read_bytes()
@@ -78,7 +78,7 @@ def test_scalars_and_half_bytes() -> None:
         ({"a": _entry(0, 1, shape=[1] * 9)}, 1, True),
     ],
 )
-def test_headers_that_are_not_believed(header: Any, data: int, hostile: bool) -> None:
+def test_headers_that_are_refused(header: Any, data: int, hostile: bool) -> None:
     with pytest.raises(BadHeader) as caught:
         _read(header, data)
     assert caught.value.hostile is hostile

@@ -1,4 +1,4 @@
-"""Hostile and damaged folders: refused by name, at once, before transformers opens anything."""
+"""Hostile and damaged folders are refused before transformers opens anything in them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Refused = Callable[[], ModelhubError]
 
 @pytest.fixture
 def llama(copy_of: CopyOf) -> Path:
-    """A tiny Llama to be spoilt."""
+    """A tiny Llama for a test to damage."""
     return copy_of("tiny/llama")
 
 
 @pytest.fixture
 def refused(llama: Path, tmp_path: Path) -> Refused:
-    """Loads the spoilt model, which must fail within three seconds, and returns the failure."""
+    """Loads the damaged model, which must fail within 15 seconds, and returns the failure."""
 
     def check() -> ModelhubError:
         started = time.monotonic()
@@ -70,12 +70,14 @@ def _make_index(folder: Path, shard: Any) -> None:
         ["shard.safetensors"],
     ],
 )
-def test_an_index_names_plain_files_of_the_folder_only(llama: Path, refused: Refused, shard: Any) -> None:
+def test_an_index_that_names_anything_but_files_of_the_folder(
+    llama: Path, refused: Refused, shard: Any
+) -> None:
     _make_index(llama, shard)
     assert refused().code == "refused"
 
 
-def test_an_index_that_names_a_file_that_is_not_there(llama: Path, refused: Refused) -> None:
+def test_an_index_that_names_a_missing_file(llama: Path, refused: Refused) -> None:
     _make_index(llama, "other.safetensors")
     assert refused().code == "missing_weights"
 
@@ -108,13 +110,13 @@ def test_a_link_is_refused(llama: Path, refused: Refused, tmp_path: Path, name: 
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "tokenizer.model"])
-def test_a_pipe_is_refused_and_not_waited_for(llama: Path, refused: Refused, name: str) -> None:
+def test_a_pipe_is_refused_without_waiting(llama: Path, refused: Refused, name: str) -> None:
     (llama / name).unlink(missing_ok=True)
     os.mkfifo(llama / name)
     assert refused().code == "refused"
 
 
-def test_a_folder_in_the_place_of_the_weights(llama: Path, refused: Refused) -> None:
+def test_a_folder_in_place_of_the_weights(llama: Path, refused: Refused) -> None:
     (llama / "model.safetensors").unlink()
     (llama / "model.safetensors").mkdir()
     assert refused().code == "missing_weights"
@@ -152,7 +154,7 @@ def test_a_damaged_config(llama: Path, refused: Refused, text: str) -> None:
 @pytest.mark.parametrize(
     "key", ["num_hidden_layers", "n_layer", "encoder_layers", "num_blocks", "decoder_num_layers"]
 )
-def test_more_layers_than_there_can_be(llama: Path, refused: Refused, key: str) -> None:
+def test_more_layers_than_the_files_can_have(llama: Path, refused: Refused, key: str) -> None:
     settings = json.loads((llama / "config.json").read_text()) | {key: 100_000}
     (llama / "config.json").write_text(json.dumps(settings))
     error = refused()
@@ -181,13 +183,13 @@ def test_a_model_far_larger_than_its_files(llama: Path, refused: Refused, change
         {"architectures": 5},
     ],
 )
-def test_settings_that_cannot_be(llama: Path, refused: Refused, changes: dict[str, Any]) -> None:
+def test_settings_that_are_not_valid(llama: Path, refused: Refused, changes: dict[str, Any]) -> None:
     settings = json.loads((llama / "config.json").read_text()) | changes
     (llama / "config.json").write_text(json.dumps(settings))
-    assert refused().code in ("bad_config", "incomplete_weights")
+    assert refused().code == "bad_config"
 
 
-def test_settings_that_name_code_or_files_are_not_heard(llama: Path, tmp_path: Path) -> None:
+def test_settings_that_name_code_or_files_are_ignored(llama: Path, tmp_path: Path) -> None:
     evil = {
         "attn_implementation": "evil/kernel",
         "_attn_implementation": "evil/kernel",
@@ -205,7 +207,7 @@ def test_settings_that_name_code_or_files_are_not_heard(llama: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("value", ["/etc/passwd", "../../secret", "/dev/zero"])
-def test_a_tokenizer_must_not_name_anothers_file(
+def test_a_tokenizer_must_not_name_a_file_outside_the_folder(
     llama: Path, refused: Refused, tmp_path: Path, value: str
 ) -> None:
     (tmp_path / "models" / "secret").write_text("secret")
@@ -239,7 +241,7 @@ def test_a_model_without_a_config(llama: Path, tmp_path: Path) -> None:
     assert failure(spec_for("tiny/llama", tmp_path / "models")).code == "hub_unreachable"
 
 
-def test_a_models_own_folder_may_lie_elsewhere(tmp_path: Path) -> None:
+def test_a_models_own_folder_may_be_a_link(tmp_path: Path) -> None:
     models.make_bert(tmp_path / "other-disk" / "bert")
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "bert").symlink_to(tmp_path / "other-disk" / "bert")

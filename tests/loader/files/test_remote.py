@@ -1,4 +1,4 @@
-"""Downloads from a hub on loopback: bytes, resume, checksums, what is fetched and what never is."""
+"""Downloads from a hub on loopback: progress, resuming, checksums, and which files are fetched."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ BLOB = 2 * 10**6
 
 
 @pytest.fixture
-def nothing(tmp_path: Path) -> Path:
+def no_models(tmp_path: Path) -> Path:
     """An empty models folder."""
     return tmp_path / "no-models"
 
 
 @pytest.fixture
 def shards(hub: HubServer) -> Path:
-    """The repository org/shards: four files of weights, some of what must never be fetched."""
+    """The repository org/shards: four files of weights, some of files that must never be fetched."""
     folder = models.make_llama(hub.root / "org" / "shards", shards=3)
     (folder / "pytorch_model.bin").write_bytes(b"pickle")
     (folder / "modeling_evil.py").write_text("raise SystemExit")
@@ -49,7 +49,9 @@ def large(hub: HubServer) -> Path:
 
 
 def _paths(hub: HubServer, name: str, method: str = "GET") -> list[tuple[str, str | None]]:
-    return [(path, asked) for verb, path, asked in hub.requests if verb == method and path.endswith(name)]
+    return [
+        (path, requested) for verb, path, requested in hub.requests if verb == method and path.endswith(name)
+    ]
 
 
 def _fetched(checkpoints: list[Checkpoint]) -> list[Checkpoint]:
@@ -62,47 +64,47 @@ def _cached_blobs() -> list[Path]:
     ]
 
 
-def test_a_model_is_fetched_with_bytes_over_all_files(hub: HubServer, shards: Path, nothing: Path) -> None:
-    checkpoints, model = run(spec_for("org/shards", nothing))
+def test_a_model_is_fetched_with_bytes_over_all_files(hub: HubServer, shards: Path, no_models: Path) -> None:
+    checkpoints, model = run(spec_for("org/shards", no_models))
     size = sum(path.stat().st_size for path in shards.glob("*.safetensors"))
-    told = _fetched(checkpoints)
+    progress = _fetched(checkpoints)
     assert steps(checkpoints) == list(range(1, 10))
-    assert {(c.size, c.unit) for c in told} == {(size, "bytes")}
-    assert [c.done for c in told] == sorted(c.done or 0 for c in told)
-    assert told[-1].done == size
+    assert {(c.size, c.unit) for c in progress} == {(size, "bytes")}
+    assert [c.done for c in progress] == sorted(c.done or 0 for c in progress)
+    assert progress[-1].done == size
     assert (model.facts["source"], model.facts["revision"]) == ("hub", hub.commit("org/shards"))
     assert model.processor is not None
 
 
-def test_only_what_a_load_may_read_is_fetched(hub: HubServer, shards: Path, nothing: Path) -> None:
-    run(spec_for("org/shards", nothing))
-    asked = {path.rpartition("/")[2] for verb, path, _ in hub.requests if "/resolve/" in path}
-    assert "model-00001-of-00004.safetensors" in asked
-    assert not [name for name in asked if name.endswith((".bin", ".py"))]
+def test_only_what_a_load_may_read_is_fetched(hub: HubServer, shards: Path, no_models: Path) -> None:
+    run(spec_for("org/shards", no_models))
+    requested = {path.rpartition("/")[2] for verb, path, _ in hub.requests if "/resolve/" in path}
+    assert "model-00001-of-00004.safetensors" in requested
+    assert not [name for name in requested if name.endswith((".bin", ".py"))]
     assert not [path for _, path, _ in hub.requests if "onnx" in path]
 
 
-def test_a_complete_cache_needs_no_network_at_all(hub: HubServer, shards: Path, nothing: Path) -> None:
-    run(spec_for("org/shards", nothing))
+def test_a_complete_cache_needs_no_network_at_all(hub: HubServer, shards: Path, no_models: Path) -> None:
+    run(spec_for("org/shards", no_models))
     hub.requests.clear()
     commit = hub.commit("org/shards")
     for model_id in ("org/shards", "org/shards@main", f"org/shards@{commit}"):
-        _, model = run(spec_for(model_id, nothing))
+        _, model = run(spec_for(model_id, no_models))
         assert (model.facts["source"], model.facts["revision"]) == ("cache", commit)
         assert Predictor(model).predict("x", {"max_new_tokens": 1})[0]["generated_text"].startswith("x")
     assert hub.requests == []
 
 
 def test_an_incomplete_cache_fetches_only_what_is_missing(
-    hub: HubServer, shards: Path, nothing: Path
+    hub: HubServer, shards: Path, no_models: Path
 ) -> None:
-    run(spec_for("org/shards", nothing))
+    run(spec_for("org/shards", no_models))
     name = "model-00002-of-00004.safetensors"
     (link,) = Path(constants.HF_HUB_CACHE).rglob(name)
     link.resolve().unlink()
     link.unlink()
     hub.requests.clear()
-    checkpoints, _ = run(spec_for("org/shards", nothing))
+    checkpoints, _ = run(spec_for("org/shards", no_models))
     assert {
         path.rpartition("/")[2] for verb, path, _ in hub.requests if verb == "GET" and "resolve" in path
     } == {name}
@@ -110,7 +112,7 @@ def test_an_incomplete_cache_fetches_only_what_is_missing(
     assert _fetched(checkpoints)[-1].done == whole
 
 
-def test_a_revision_goes_past_the_models_folder(hub: HubServer, tmp_path: Path) -> None:
+def test_an_id_with_a_revision_skips_the_models_folder(hub: HubServer, tmp_path: Path) -> None:
     models.make_bert(tmp_path / "models" / "org" / "both")
     models.make_llama(hub.root / "org" / "both")
     _, local = run(spec_for("org/both", tmp_path / "models"))
@@ -119,9 +121,9 @@ def test_a_revision_goes_past_the_models_folder(hub: HubServer, tmp_path: Path) 
     assert remote.facts["architecture"] == "LlamaForCausalLM"
 
 
-def test_a_broken_connection_goes_on_where_it_was(hub: HubServer, large: Path, nothing: Path) -> None:
+def test_a_broken_connection_resumes_where_it_broke(hub: HubServer, large: Path, no_models: Path) -> None:
     hub.drop_after["model.safetensors"] = BLOB // 2
-    checkpoints, _ = run(spec_for("org/large", nothing))
+    checkpoints, _ = run(spec_for("org/large", no_models))
     (first, second) = _paths(hub, "model.safetensors")
     assert first[1] is None
     assert second[1] is not None
@@ -129,9 +131,11 @@ def test_a_broken_connection_goes_on_where_it_was(hub: HubServer, large: Path, n
     assert _fetched(checkpoints)[-1].done == (large / "model.safetensors").stat().st_size
 
 
-def test_a_cancelled_download_is_resumed_by_the_next_load(hub: HubServer, large: Path, nothing: Path) -> None:
+def test_a_cancelled_download_is_resumed_by_the_next_load(
+    hub: HubServer, large: Path, no_models: Path
+) -> None:
     hub.hold_after["model.safetensors"] = BLOB // 2
-    load = loader.load(spec_for("org/large", nothing))
+    load = loader.load(spec_for("org/large", no_models))
     for checkpoint in load:
         if checkpoint.step == 3 and checkpoint.done and checkpoint.done >= BLOB // 2:
             break
@@ -145,23 +149,25 @@ def test_a_cancelled_download_is_resumed_by_the_next_load(hub: HubServer, large:
     assert kept >= BLOB // 2
 
     hub.requests.clear()
-    checkpoints, _ = run(spec_for("org/large", nothing))
+    checkpoints, _ = run(spec_for("org/large", no_models))
     assert _paths(hub, "model.safetensors") == [(hub.requests[-2][1], f"bytes={kept}-")]
     assert (_fetched(checkpoints)[0].done or 0) >= kept
     assert not [path for path in _cached_blobs() if path.name.endswith(".incomplete")]
 
 
-def test_wrong_bytes_are_found_and_thrown_away(hub: HubServer, large: Path, nothing: Path) -> None:
+def test_a_wrong_checksum_is_detected_and_the_file_deleted(
+    hub: HubServer, large: Path, no_models: Path
+) -> None:
     hub.wrong.add("model.safetensors")
-    error = failure(spec_for("org/large", nothing))
+    error = failure(spec_for("org/large", no_models))
     assert (error.code, "checksum" in error.message) == ("corrupt", True)
     assert not [path for path in _cached_blobs() if path.stat().st_size > BLOB // 2]
     hub.wrong.clear()
-    run(spec_for("org/large", nothing))
+    run(spec_for("org/large", no_models))
 
 
-def test_the_file_that_failed_is_told_not_those_it_stopped(
-    hub: HubServer, shards: Path, nothing: Path
+def test_the_error_names_the_file_that_failed_not_those_it_cancelled(
+    hub: HubServer, shards: Path, no_models: Path
 ) -> None:
     hub.hold_after["model-00001-of-00004.safetensors"] = 1000
     hub.wrong.add("model-00003-of-00004.safetensors")
@@ -169,13 +175,13 @@ def test_the_file_that_failed_is_told_not_those_it_stopped(
         target=lambda: hub.holding.wait() and threading.Timer(0.3, hub.release.set).start()
     )
     release.start()
-    error = failure(spec_for("org/shards", nothing))
+    error = failure(spec_for("org/shards", no_models))
     release.join()
     assert (error.code, "model-00003" in error.message) == ("corrupt", True)
 
 
-def test_a_partial_file_of_other_bytes_is_found(hub: HubServer, large: Path, nothing: Path) -> None:
-    load = loader.load(spec_for("org/large", nothing))
+def test_a_partial_file_with_other_bytes_is_detected(hub: HubServer, large: Path, no_models: Path) -> None:
+    load = loader.load(spec_for("org/large", no_models))
     next(checkpoint for checkpoint in load if checkpoint.step == 3)
     load.close()
     hub.hold_after["model.safetensors"] = 1
@@ -183,82 +189,84 @@ def test_a_partial_file_of_other_bytes_is_found(hub: HubServer, large: Path, not
     name = hashlib.sha256((large / "model.safetensors").read_bytes()).hexdigest()
     (snapshot.parent / "blobs" / f"{name}.incomplete").write_bytes(b"rubbish")
     hub.hold_after.clear()
-    assert failure(spec_for("org/large", nothing)).code == "corrupt"
-    run(spec_for("org/large", nothing))
+    assert failure(spec_for("org/large", no_models)).code == "corrupt"
+    run(spec_for("org/large", no_models))
 
 
-def test_an_unknown_model(hub: HubServer, nothing: Path) -> None:
-    assert failure(spec_for("org/nobody", nothing)).code == "unknown_model"
+def test_an_unknown_model(hub: HubServer, no_models: Path) -> None:
+    assert failure(spec_for("org/nobody", no_models)).code == "unknown_model"
 
 
-def test_an_unknown_revision(hub: HubServer, shards: Path, nothing: Path) -> None:
-    assert failure(spec_for("org/shards@nowhere", nothing)).code == "unknown_model"
+def test_an_unknown_revision(hub: HubServer, shards: Path, no_models: Path) -> None:
+    assert failure(spec_for("org/shards@nowhere", no_models)).code == "unknown_model"
 
 
-def test_a_gated_model(hub: HubServer, shards: Path, nothing: Path) -> None:
+def test_a_gated_model(hub: HubServer, shards: Path, no_models: Path) -> None:
     hub.gated.add("org/shards")
-    assert failure(spec_for("org/shards", nothing)).code == "gated"
+    assert failure(spec_for("org/shards", no_models)).code == "gated"
 
 
-def test_a_hub_with_an_error(hub: HubServer, shards: Path, nothing: Path) -> None:
+def test_a_hub_with_an_error(hub: HubServer, shards: Path, no_models: Path) -> None:
     hub.broken.add("org/shards")
-    error = failure(spec_for("org/shards", nothing))
+    error = failure(spec_for("org/shards", no_models))
     assert error.code == "hub_error"
     assert "500" in error.message
 
 
-def test_a_hub_that_cannot_be_reached_fails_soon(nothing: Path) -> None:
+def test_a_hub_that_cannot_be_reached_fails_within_seconds(no_models: Path) -> None:
     started = time.monotonic()
-    assert failure(spec_for("org/shards", nothing)).code == "hub_unreachable"
+    assert failure(spec_for("org/shards", no_models)).code == "hub_unreachable"
     assert time.monotonic() - started < 3
 
 
-def test_a_repository_without_a_config(hub: HubServer, nothing: Path) -> None:
+def test_a_repository_without_a_config(hub: HubServer, no_models: Path) -> None:
     (hub.root / "org" / "bare").mkdir(parents=True)
     (hub.root / "org" / "bare" / "README.md").write_text("x")
-    assert failure(spec_for("org/bare", nothing)).code == "no_config"
+    assert failure(spec_for("org/bare", no_models)).code == "no_config"
 
 
-def test_a_repository_with_other_weights_only(hub: HubServer, shards: Path, nothing: Path) -> None:
+def test_a_repository_with_other_weights_only(hub: HubServer, shards: Path, no_models: Path) -> None:
     for path in shards.glob("model*"):
         path.unlink()
-    error = failure(spec_for("org/shards", nothing))
+    error = failure(spec_for("org/shards", no_models))
     assert error.code == "missing_weights"
     assert "pytorch_model.bin" in error.message
 
 
-def test_an_index_of_the_hub_that_leaves_the_folder(hub: HubServer, shards: Path, nothing: Path) -> None:
+def test_an_index_on_the_hub_that_names_a_file_outside_the_folder(
+    hub: HubServer, shards: Path, no_models: Path
+) -> None:
     index = shards / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"x": "../../evil.safetensors"}}))
-    assert failure(spec_for("org/shards", nothing)).code == "refused"
+    assert failure(spec_for("org/shards", no_models)).code == "refused"
     assert not [path for _, path, _ in hub.requests if "evil" in path]
 
 
-def test_a_disk_too_small_is_said_before_the_first_byte(
-    hub: HubServer, large: Path, nothing: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_full_disk_fails_before_the_first_byte_is_fetched(
+    hub: HubServer, large: Path, no_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10**9, 10**9, 1000))
-    error = failure(spec_for("org/large", nothing))
+    error = failure(spec_for("org/large", no_models))
     assert error.code == "disk_full"
     assert "1 kB are free" in error.message
     assert _paths(hub, "model.safetensors") == []
 
 
-def test_a_link_of_the_cache_that_leads_out_is_refused(
-    hub: HubServer, large: Path, nothing: Path, tmp_path: Path
+def test_a_link_out_of_the_cache_is_refused(
+    hub: HubServer, large: Path, no_models: Path, tmp_path: Path
 ) -> None:
-    run(spec_for("org/large", nothing))
+    run(spec_for("org/large", no_models))
     (link,) = Path(constants.HF_HUB_CACHE).rglob("model.safetensors")
     elsewhere = tmp_path / "elsewhere.safetensors"
     os.replace(link.resolve(), elsewhere)
     link.unlink()
     link.symlink_to(elsewhere)
-    assert failure(spec_for("org/large", nothing)).code == "refused"
+    assert failure(spec_for("org/large", no_models)).code == "refused"
 
 
-def test_the_settings_of_huggingface_hub_are_heard(
-    hub: HubServer, shards: Path, nothing: Path, tmp_path: Path
+def test_the_environment_variables_of_huggingface_hub_count(
+    hub: HubServer, shards: Path, no_models: Path, tmp_path: Path
 ) -> None:
     code = (
         "import sys; from modelhub import loader; from modelhub.checkpoints import LoadSpec\n"
@@ -268,7 +276,7 @@ def test_the_settings_of_huggingface_hub_are_heard(
     root = Path(__file__).resolve().parents[3]
 
     done = subprocess.run(
-        [sys.executable, "-c", code, str(nothing)],
+        [sys.executable, "-c", code, str(no_models)],
         cwd=root, env=environment, capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     assert done.stdout.split()[-1] == "9"

@@ -1,4 +1,4 @@
-"""The parallel reader and the page cache that it asks."""
+"""The parallel reader, and the queries of the page cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from modelhub.errors import ModelhubError
 from modelhub.loader.background import Cancel, Cancelled
 from modelhub.loader.files.inspection import Files, WeightFile, read_weight_files
-from modelhub.loader.reading import reader as room
+from modelhub.loader.reading import reader as reader_module
 from modelhub.loader.reading.pagecache import PageCache
 from modelhub.loader.reading.populate import Window
 from modelhub.loader.reading.reader import Reader
@@ -21,13 +21,13 @@ from tests.support.resident import drop, resident_bytes
 
 @pytest.fixture
 def weights(tmp_path: Path) -> tuple[Files, tuple[WeightFile, ...]]:
-    """Files of 3 shards."""
+    """A model in three shards or more."""
     folder = models.make_llama(tmp_path / "m", shards=3)
     files = Files("m", folder)
     return files, read_weight_files(files, tuple(sorted(path.name for path in folder.glob("*.safetensors"))))
 
 
-def _drop(weights: tuple[WeightFile, ...]) -> None:
+def drop_all(weights: tuple[WeightFile, ...]) -> None:
     for weight in weights:
         drop(weight.path)
 
@@ -37,7 +37,7 @@ def _resident(weights: tuple[WeightFile, ...]) -> int:
 
 
 def _read(files: Files, weights: tuple[WeightFile, ...], limit: int | None = None) -> Reader:
-    """A reader that has read all it may."""
+    """A reader that has finished."""
     reader = Reader(files, weights, limit)
     reader.start()
     reader.wait(Cancel())
@@ -50,7 +50,7 @@ def test_a_cold_file_is_read_and_a_warm_one_only_counted(
     if not PageCache().available:
         pytest.skip("this kernel has no cachestat")
     files, found = weights
-    _drop(found)
+    drop_all(found)
     cold = _read(files, found)
     warm = _read(files, found)
     assert cold.size == warm.size == sum(weight.path.stat().st_size for weight in found)
@@ -70,53 +70,53 @@ def test_without_cachestat_everything_is_read(
 def test_small_pieces_add_up(
     weights: tuple[Files, tuple[WeightFile, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "PIECE_BYTES", 4096)
+    monkeypatch.setattr(reader_module, "PIECE_BYTES", 4096)
     files, found = weights
-    _drop(found)
+    drop_all(found)
     reader = _read(files, found)
     assert reader.done == reader.size
 
 
-def test_what_cannot_be_brought_through_a_mapping_is_read(
+def test_without_huge_pages_the_files_are_read_into_a_buffer(
     weights: tuple[Files, tuple[WeightFile, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr("mmap.MADV_HUGEPAGE")
     files, found = weights
-    _drop(found)
+    drop_all(found)
     reader = _read(files, found)
     assert (reader.done, reader.read) == (reader.size, reader.size)
     assert _resident(found) >= reader.size
 
 
-def test_no_more_is_read_than_memory_holds(
+def test_no_more_is_read_than_the_limit(
     weights: tuple[Files, tuple[WeightFile, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "PIECE_BYTES", 4096)
+    monkeypatch.setattr(reader_module, "PIECE_BYTES", 4096)
     files, found = weights
-    _drop(found)
+    drop_all(found)
     limit = found[0].size + 4096
     reader = _read(files, found, limit)
     assert reader.done == limit < reader.size
     assert _resident(found[2:]) == 0
 
 
-def test_a_window_brings_bytes_and_says_where_it_cannot(tmp_path: Path) -> None:
+def test_a_window_populates_the_page_cache_and_returns_false_where_it_cannot(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(bytes(range(256)) * 4096)
     size = path.stat().st_size
     drop(path)
     with path.open("rb") as file:
         with Window(file.fileno(), size) as window:
-            assert window.bring(0, size // 2)
+            assert window.populate(0, size // 2)
             assert PageCache().is_cached(file.fileno(), 0, size // 2)
             os.truncate(path, 4096)
-            assert not window.bring(size // 2, size // 2), "past the end of the file"
-        assert not window.bring(0, 4096), "closed"
+            assert not window.populate(size // 2, size // 2), "past the end of the file"
+        assert not window.populate(0, 4096), "closed"
         with Window(file.fileno(), size) as longer_than_the_file:
-            assert not longer_than_the_file.bring(0, 4096)
+            assert not longer_than_the_file.populate(0, 4096)
 
 
-def test_a_file_that_shrinks_is_damaged(weights: tuple[Files, tuple[WeightFile, ...]]) -> None:
+def test_a_file_that_shrinks_is_corrupt(weights: tuple[Files, tuple[WeightFile, ...]]) -> None:
     files, found = weights
     os.truncate(found[1].path, 100)
     reader = Reader(files, found)
@@ -127,7 +127,7 @@ def test_a_file_that_shrinks_is_damaged(weights: tuple[Files, tuple[WeightFile, 
     assert reader.done < reader.size
 
 
-def test_a_file_that_goes_away(weights: tuple[Files, tuple[WeightFile, ...]]) -> None:
+def test_a_file_that_is_deleted(weights: tuple[Files, tuple[WeightFile, ...]]) -> None:
     files, found = weights
     found[0].path.unlink()
     reader = Reader(files, found)
@@ -149,11 +149,20 @@ def test_a_cancel_ends_the_wait(tmp_path: Path) -> None:
     assert reader.done < reader.size
 
 
-def test_stop_before_start_is_quiet(weights: tuple[Files, tuple[WeightFile, ...]]) -> None:
-    Reader(*weights).stop()
+def test_a_reader_that_was_stopped_before_its_start_reads_nothing(
+    weights: tuple[Files, tuple[WeightFile, ...]],
+) -> None:
+    files, found = weights
+    drop_all(found)
+    reader = Reader(files, found)
+    reader.stop()
+    reader.start()
+    reader.wait(Cancel())
+    assert (reader.done, reader.read) == (0, 0)
+    assert _resident(found) == 0
 
 
-def test_the_page_cache_tells_pages(tmp_path: Path) -> None:
+def test_the_page_cache_counts_pages(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(bytes(3 * 4096 + 1))
     cache = PageCache()

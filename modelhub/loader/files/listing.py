@@ -1,0 +1,69 @@
+"""The list of files of a repository on the Hugging Face hub, and which of them a load may fetch."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from huggingface_hub import HfApi, constants
+
+from modelhub.loader.files.inspection import INDEX, MAX_INDEX_BYTES, MAX_TOKENIZER_BYTES
+
+MAX_SMALL_FILES = 100
+_TIMEOUT_S = 10
+_SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
+_SMALL = (".json", ".txt", ".model", ".jinja", ".tiktoken", ".spm", ".bpe")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of a repository, its size in bytes.
+
+    ``etag`` is the name of its blob in the cache; only large files have a ``sha256``.
+    """
+
+    name: str
+    size: int
+    etag: str
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files of a repository at one commit, by name; ``gated``: whether access needs permission."""
+
+    commit: str
+    entries: dict[str, Entry]
+    gated: bool = False
+
+    def small_entries(self) -> list[Entry]:
+        """The files beside the weights: settings, tokenizer, templates, the index of the weights."""
+        entries = [
+            entry
+            for entry in self.entries.values()
+            if entry.name.endswith(_SMALL) and (entry.name == INDEX or not entry.name.endswith(".index.json"))
+            if entry.size <= (MAX_INDEX_BYTES if entry.name == INDEX else MAX_TOKENIZER_BYTES)
+        ]
+        return entries[:MAX_SMALL_FILES]
+
+    def shard_names(self) -> list[str]:
+        """The files whose names are those of a model's shards, for when the index is not on disk yet."""
+        return sorted(filter(_SHARD.fullmatch, self.entries))
+
+
+def list_files(repo: str, revision: str | None, timeout_s: float = _TIMEOUT_S) -> Listing:
+    """Request the list of files from the hub.
+
+    Files in subfolders, hidden files and files without a size are left out: a load never reads them.
+    Raises errors of huggingface_hub and httpx2.
+    """
+    api = HfApi(endpoint=constants.ENDPOINT)
+    info = api.model_info(repo, revision=revision, files_metadata=True, timeout=timeout_s)
+    entries = {}
+    for sibling in info.siblings or ():
+        name, size = sibling.rfilename, sibling.size
+        sha256 = sibling.lfs.sha256 if sibling.lfs is not None else None
+        etag = sha256 or sibling.blob_id
+        if "/" not in name and not name.startswith(".") and size is not None and etag and etag.isalnum():
+            entries[name] = Entry(name, size, etag, sha256)
+    return Listing(info.sha or "", entries, bool(info.gated))
