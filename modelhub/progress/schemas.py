@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from marshmallow import Schema, ValidationError, validate, validates_schema
-from marshmallow.fields import Boolean, Float, Integer, List, Nested, String
+from marshmallow.fields import Float, Integer, List, Nested, String
 
 from modelhub.checkpoints import TOTAL_STEPS, Checkpoint, ModelLoadPhase
 from modelhub.payloads import Snapshot
@@ -94,7 +94,6 @@ class EventSchema(Schema):
     memory_before = Integer(allow_none=True)
     memory_after = Integer(allow_none=True)
     freed = Integer(allow_none=True)
-    random_weights = Boolean()
 
 
 _CHECKPOINT = CheckpointSchema()
