@@ -74,7 +74,7 @@ def test_bit_for_bit_what_from_pretrained_makes(made: Path, name: str) -> None:
     ("name", "architecture", "task", "processor"),
     [
         ("tiny/llama", "LlamaForCausalLM", "text-generation", "TokenizersBackend"),
-        ("tiny/bert", "BertForMneedsLM", "fill-mask", "BertTokenizer"),
+        ("tiny/bert", "BertForMaskedLM", "fill-mask", "BertTokenizer"),
         ("tiny/vit", "ViTForImageClassification", "image-classification", "ViTImageProcessorPil"),
         ("tiny/wav2vec2", "Wav2Vec2ForCTC", "automatic-speech-recognition", "Wav2Vec2Processor"),
         ("tiny/whisper", "WhisperForConditionalGeneration", "automatic-speech-recognition", None),
