@@ -1,4 +1,4 @@
-"""Who takes part in load.py: each runs a load once and says how many seconds that took."""
+"""The contestants of load.py: each runs a load once and returns how many seconds that took."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ MAY_FAIL = (psutil.Error, OSError)
 
 
 class Contestant:
-    """``run`` loads once; ``tree`` is the process whose tree's memory and processor time count."""
+    """``run`` loads once; ``tree`` is the root of the processes whose memory and processor time count."""
 
     name = ""
     tree: int | None = None
 
     def run(self) -> float:
-        """Seconds until the model could be used."""
+        """Seconds until the model can be used."""
         raise NotImplementedError
 
     def rest(self) -> None:
-        """Back to where the next run may start; not timed."""
+        """Restore the state before the run; not timed."""
 
     def close(self) -> None:
         """End what it started."""
@@ -54,10 +54,10 @@ class Modelhub(Contestant):
         watcher = self._watcher
         seen, began = len(watcher.events), time.monotonic()
         self._server.request_load(self._model_id)
-        told = seen
+        checked = seen
         while not any(name in TERMINAL for name, _ in watcher.events[seen:]):
-            if len(watcher.events) > told:
-                told = len(watcher.events)
+            if len(watcher.events) > checked:
+                checked = len(watcher.events)
                 self._check(watcher.events[-1][1])
             time.sleep(0.001)
         name, payload = watcher.events[-1]
@@ -68,10 +68,10 @@ class Modelhub(Contestant):
 
     def rest(self) -> None:
         self._server.delete(f"/api/models/{self._model_id}")
-        self._server.wait_spare()  # it is not to rehearse while others are measured
+        self._server.wait_spare()  # so that it does not rehearse while others are measured
 
     def _check(self, payload: dict[str, float]) -> None:
-        """How much more the event says is in memory than is, as a share of the whole."""
+        """Record how many bytes too many the event counts as in memory, as a share of the size."""
         if payload["step"] == 5 and payload["done"] and payload["done"] < payload["size"]:
             here = sum(map(resident_bytes, self._weights))
             self.overclaim = max(self.overclaim, (payload["done"] - here) / payload["size"])
@@ -132,8 +132,8 @@ class Serve(Contestant):
 
     def run(self) -> float:
         began = time.monotonic()
-        answer = requests.post(f"{self._url}/load_model", json={"model": self._folder}, timeout=300)
-        assert '"status": "ready"' in answer.text, answer.text
+        response = requests.post(f"{self._url}/load_model", json={"model": self._folder}, timeout=300)
+        assert '"status": "ready"' in response.text, response.text
         body = {"model": self._folder, "prompt": "a", "max_tokens": 1}
         requests.post(f"{self._url}/v1/completions", json=body, timeout=300).raise_for_status()
         return time.monotonic() - began

@@ -1,9 +1,9 @@
 """Downloads against ``hf download``: ``python -m tests.benchmarks.download [--rounds N] [--gb SIZE]``.
 
 Both fetch the same four shards from the small hub of the tests on loopback, in turn, into an empty cache, and
-check what they fetch as they do for a user. Each is a process of its own. Its time from start to end is told,
-and the rate while bytes flow: for ``hf download`` the time of a second call, which finds everything there, is
-taken off; for modelhub it is the time of step 3.
+check what they fetch as they do for a user. Each is a process of its own. The table shows its whole
+time, and the rate while bytes flow: for ``hf download`` the time of a second call, which finds everything
+there, is subtracted; for modelhub it is the time of step 3.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ print(time.perf_counter() - began)
 
 
 def make(root: Path, size: int) -> int:
-    """The repository; answers the bytes of its shards."""
+    """Make the repository; returns the bytes of its shards."""
     folder = root / REPO
     folder.mkdir(parents=True)
     names = [f"model-{number:05}-of-{SHARDS:05}.safetensors" for number in range(1, SHARDS + 1)]
@@ -80,8 +80,8 @@ def main() -> None:
             seconds["hf download"].append(first - second)
             whole["hf download"].append(first)
             shutil.rmtree(home)
-            took, said = run([sys.executable, "-c", OURS, REPO], environ)
-            seconds["modelhub"].append(float(said))
+            took, printed = run([sys.executable, "-c", OURS, REPO], environ)
+            seconds["modelhub"].append(float(printed))
             whole["modelhub"].append(took)
             shutil.rmtree(home)
     rates = {name: size / statistics.median(values) for name, values in seconds.items()}

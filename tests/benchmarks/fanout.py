@@ -54,7 +54,7 @@ class Crowd:
             assert process.stdout.readline() == "ready\n"
 
     def report(self) -> dict[str, Any]:
-        """What all of them got since the last report."""
+        """What all of them received since the last report."""
         reports = []
         for process in self.processes:
             assert process.stdin is not None
@@ -70,8 +70,8 @@ class Crowd:
             "lost": sum(report["lost"] for report in reports),
         }
 
-    def settle(self) -> dict[str, Any]:
-        """The report once nothing more comes for half a second."""
+    def final_report(self) -> dict[str, Any]:
+        """The report once nothing has arrived for half a second."""
         report = self.report()
         while True:
             time.sleep(0.5)
@@ -83,7 +83,7 @@ class Crowd:
             report["last"], report["lost"] = more["last"], more["lost"]
 
     def close(self) -> None:
-        """Send them home."""
+        """End the processes."""
         for process in self.processes:
             assert process.stdin is not None
             process.stdin.close()
@@ -94,26 +94,26 @@ def measure(server: Server, count: int, deflate: bool) -> dict[str, float]:
     """One crowd at one server: paced, then flooded."""
     crowd = Crowd(server.port, count, deflate)
     paced = server.get(f"/tell?id={MODEL}&events={PACED_EVENTS}&interval=0.1&loads=1").json()
-    calm = crowd.settle()
+    paced_report = crowd.final_report()
     flood = server.get(f"/tell?id={MODEL}&events=200&seconds={FLOOD_S}&drain").json()
-    wild = crowd.settle()
+    flood_report = crowd.final_report()
     crowd.close()
     missing = 0
-    for told, got in ((paced, calm), (flood, wild)):
-        kept = must_arrive(told["told"])
-        missing += sum(len(kept.difference(seqs)) for seqs in got["seqs"])
-        assert all(seqs == sorted(set(seqs)) for seqs in got["seqs"]), "out of order, or twice"
-    delivered = sum(len(seqs) for seqs in wild["seqs"])
-    latencies = calm["latencies"]
+    for emitted, received in ((paced, paced_report), (flood, flood_report)):
+        kept = must_arrive(emitted["told"])
+        missing += sum(len(kept.difference(seqs)) for seqs in received["seqs"])
+        assert all(seqs == sorted(set(seqs)) for seqs in received["seqs"]), "out of order, or twice"
+    delivered = sum(len(seqs) for seqs in flood_report["seqs"])
+    latencies = paced_report["latencies"]
     return {
         "core_percent": 100 * paced["cpu_s"] / paced["wall_s"],
         "p50_ms": 1000 * latencies[len(latencies) // 2],
         "p99_ms": 1000 * latencies[int(len(latencies) * 0.99)],
-        "deliveries_s": delivered / (wild["last"] - wild["first"]),
+        "deliveries_s": delivered / (flood_report["last"] - flood_report["first"]),
         "deliveries_cpu_s": delivered / flood["cpu_s"],
         "left_out_percent": 100 * (1 - delivered / (count * len(flood["told"]))),
         "missing": missing,
-        "dropped": wild["lost"],
+        "dropped": flood_report["lost"],
     }
 
 
@@ -135,7 +135,9 @@ def main() -> None:
                 for mode, (fanout, deflate) in MODES.items():
                     results.setdefault((count, mode), []).append(measure(servers[fanout], count, deflate))
         for server in servers.values():
-            server.get("/livez")  # at rest: a writer of engineio that runs just then would swallow the signal
+            server.get(
+                "/livez"
+            )  # wait until it is idle: a writer of engineio that runs at that moment would swallow the signal
             server.stop()
     show(results)
 

@@ -2,9 +2,9 @@
 
 One run, contestants in turn, medians and ratios. modelhub's time is from POST to ``model_load_completed``,
 forward pass included; all feed the model one token. "cold" has dropped the files from the page cache first
-(posix_fadvise), "warm" has not. Overclaim is the worst event's: bytes said to be in memory that were not, by
-mincore. ``--peers`` names a folder for environments of transformers serve, runai-model-streamer and
-fastsafetensors (made there by pip); without it they take no part.
+(posix_fadvise), "warm" has not. Overclaim is that of the worst event: bytes counted as in memory
+that were not, by mincore. ``--peers`` names a folder for environments of transformers serve,
+runai-model-streamer and fastsafetensors (made there by pip); without it they are left out.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A peer of load.py: ``python -m tests.benchmarks.peer FOLDER`` loads once as transformers does, and ends.
 
-With ``--stay`` it has everything imported first and then answers a line of input, "load" or "floor", with the
+With ``--stay`` it imports everything first, and then prints for a line of input, "load" or "floor", the
 seconds that took: "load" is from_pretrained, tokenizer and a forward pass of one token; "floor" is a parallel
 read of the files and a forward pass of a model that is in memory already.
 """
@@ -39,7 +39,7 @@ def forward(model: Any, token: Any) -> None:
 
 
 def read(folder: str) -> None:
-    """All weights into memory, in parallel."""
+    """Read all weights into memory, in parallel."""
     files = Files("bench/mark", Path(folder))
     reader = Reader(files, read_weight_files(files, weight_names(files, check_folder(files))))
     reader.start()
@@ -47,13 +47,15 @@ def read(folder: str) -> None:
 
 
 def main() -> None:
-    """See above."""
+    """Load once, or for each line of input."""
     torch.set_num_threads(usable_cores())
     folder = sys.argv[1]
     model, token = load(folder)
     if "--stay" not in sys.argv:
         return
-    for parameter in model.parameters():  # the floor's model is not to hold the files in the page cache
+    for (
+        parameter
+    ) in model.parameters():  # so that the floor's model does not keep the files in the page cache
         parameter.data = parameter.data.clone()
     print("ready", flush=True)
     for line in sys.stdin:

@@ -95,15 +95,15 @@ def _loads(folder: Path, rounds: int) -> dict[str, tuple[float, str, float | Non
 
 
 def _deliveries(folder: Path, rounds: int) -> dict[str, tuple[float, str, float | None]]:
-    """How long a step is under way from the worker that tells it to each of ten watchers."""
+    """How long a step takes from the worker that sends it to each of ten watchers."""
     server = Server(folder / "deliveries", {"PYTHONPATH": str(Path(__file__).parent / "stamping")})
     server.start().wait_warm().load(MODEL)
     server.delete(f"/api/models/{MODEL}")
     watchers = [RawWatcher(server.port) for _ in range(WATCHERS)]
-    heard: list[list[tuple[float, str, dict[str, Any]]]] = [[] for _ in watchers]
+    received: list[list[tuple[float, str, dict[str, Any]]]] = [[] for _ in watchers]
     threads = [
         threading.Thread(target=_listen, args=pair, daemon=True)
-        for pair in zip(watchers, heard, strict=True)
+        for pair in zip(watchers, received, strict=True)
         if pair[0].subscribe(MODEL)["ok"]
     ]
     for thread in threads:
@@ -112,23 +112,23 @@ def _deliveries(folder: Path, rounds: int) -> dict[str, tuple[float, str, float 
         server.wait_spare()
         server.load(MODEL)
         server.delete(f"/api/models/{MODEL}")
-    late = sorted(ms for events in heard for ms in _under_way(events))
-    assert len(late) >= 8 * rounds * WATCHERS, "steps were not told"
+    late = sorted(ms for events in received for ms in _delivery_ms(events))
+    assert len(late) >= 8 * rounds * WATCHERS, "steps are missing"
     server.stop()
     return {f"worker to {WATCHERS} watchers, p99": (late[int(len(late) * 0.99)], "ms", 50)}
 
 
-def _listen(watcher: RawWatcher, heard: list[tuple[float, str, dict[str, Any]]]) -> None:
-    with contextlib.suppress(OSError, EOFError, AssertionError):  # the end of the server
+def _listen(watcher: RawWatcher, received: list[tuple[float, str, dict[str, Any]]]) -> None:
+    with contextlib.suppress(OSError, EOFError, AssertionError):  # the server has ended
         while True:
             name, payload = watcher.next_event()
-            heard.append((time.monotonic(), name, payload))
+            received.append((time.monotonic(), name, payload))
 
 
-def _under_way(heard: list[tuple[float, str, dict[str, Any]]]) -> list[float]:
+def _delivery_ms(received: list[tuple[float, str, dict[str, Any]]]) -> list[float]:
     """Milliseconds that the first event of each step took; later ones may be held back on purpose."""
     times, before = [], None
-    for at, name, payload in heard:
+    for at, name, payload in received:
         step = (payload["load_id"], payload["step"])
         if name == "model_load_progress" and step != before and payload["detail"]:
             times.append(1000 * at - int(payload["detail"]) / 1e6)

@@ -1,6 +1,6 @@
-"""The server that keeps to itself how loads are going: ``python -m tests.benchmarks.silent_server``.
+"""The server without progress events: ``python -m tests.benchmarks.silent_server``.
 
-Started by progress.py; only starts and ends are told.
+Started by progress.py; it emits only the first and the last events of a load.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from modelhub.progress.adapter import ProgressAdapter
 
 
 def _silence(*_: Any, **__: Any) -> None:
-    """Tell nothing."""
+    """Emit nothing."""
 
 
 ProgressAdapter.emit_progress = _silence  # type: ignore[method-assign]

@@ -1,8 +1,8 @@
 """A model larger than the memory that is left: ``python -m tests.benchmarks.small_memory [--data DIR]``.
 
 Runs a server in a memory control group of its own (version 1 or 2; needs root), with ``--room`` MB left once
-it is warm, and loads the demo model of 0.5 GB in it: first asked whether it may, then by force. What was read
-from the disk is told as a multiple of the model's size: thrashing would read the same pages again and again.
+it is warm, and loads the demo model of 0.5 GB in it: first without force, then with it. The bytes
+read from the disk are printed as a multiple of the model's size: thrashing would read the same pages again.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ class Group:
         (self.folder / "cgroup.procs").write_text(str(os.getpid()))
 
     def used(self) -> int:
-        """Bytes in use that cannot be given back."""
+        """Bytes in use that cannot be reclaimed."""
         stat = dict(line.split() for line in (self.folder / "memory.stat").read_text().splitlines())
         return int((self.folder / self._usage).read_text()) - int(stat[self._inactive])
 
     def limit(self, size: int) -> None:
-        """From now on, at most this many bytes."""
+        """Set the limit in bytes."""
         (self.folder / self._limit).write_text(str(size))
 
 
 def main() -> None:
-    """Run it, print what came of it and a JSON line."""
+    """Run it, print the outcome and a JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="where the demo model is made and kept")
     parser.add_argument("--room", type=int, default=300, metavar="MB")
@@ -74,7 +74,7 @@ def main() -> None:
 
 def _measure(server: Server) -> dict[str, float | str]:
     refused = server.load(MODEL)
-    print(f"asked:    {refused['error']['message']}")
+    print(f"no force: {refused['error']['message']}")
     began = time.monotonic()
     before = _read_bytes(server)
     server.post("/api/loads", {"model": MODEL, "force": True}).raise_for_status()

@@ -1,7 +1,7 @@
 """Peers of load.py that copy: runs in an environment of its own, with one streamer's name as its argument.
 
-Has everything imported and has loaded once, then answers each line of input with the seconds that a load
-took: the streamer's tensors through transformers' state_dict door, tokenizer and a forward pass of one token.
+Has everything imported and has loaded once, then prints for each line of input the seconds that a load
+took: the streamer's tensors given to from_pretrained as state_dict, tokenizer and one forward pass.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 
 def runai(paths: list[str]) -> dict[str, Any]:
-    """By runai-model-streamer: threads into one buffer, which it uses again: a tensor is copied out."""
+    """By runai-model-streamer: threads read into one buffer, which is reused: each tensor is copied out."""
     from runai_model_streamer import SafetensorsStreamer
 
     with SafetensorsStreamer() as streamer:
@@ -35,7 +35,7 @@ def fastsafetensors(paths: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """See above."""
+    """Load once, then once for each line of input."""
     stream = {"runai": runai, "fastsafetensors": fastsafetensors}[sys.argv[1]]
     folder = Path(sys.argv[2])
     paths = [str(path) for path in sorted(folder.glob("*.safetensors"))]

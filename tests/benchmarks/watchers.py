@@ -1,6 +1,6 @@
 """Many watchers in one light process: ``python -m tests.benchmarks.watchers PORT MODEL COUNT DEFLATE``.
 
-Started by fanout.py. Prints "ready"; on each line of input prints what came since the last one, as JSON.
+Started by fanout.py. Prints "ready"; on each line of input prints what arrived since the last one, as JSON.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.support.rawsocket import RawWatcher
 
 
 class Count:
-    """What one watcher got."""
+    """What one watcher received."""
 
     def __init__(self, watcher: RawWatcher) -> None:
         self.watcher = watcher
@@ -51,7 +51,7 @@ class Watchers:
                     print(json.dumps(self.report()), flush=True)
 
     def read(self, count: Count) -> None:
-        """Take in what came for one watcher."""
+        """Read what has arrived for one watcher."""
         try:
             chunk = count.watcher.sock.recv(262144)
         except ConnectionResetError:
@@ -68,14 +68,14 @@ class Watchers:
             count.seqs.append(int(message[at + 6 : message.index(b",", at)]))
             at = message.find(b'"detail":"')
             if at >= 0:
-                told_ns = message[at + 10 : message.index(b'"', at + 10)]
-                self.latencies.append(now - int(told_ns) / 1e9)
+                sent_ns = message[at + 10 : message.index(b'"', at + 10)]
+                self.latencies.append(now - int(sent_ns) / 1e9)
             self.last = now
             self.first = self.first or now
 
     def report(self) -> dict[str, Any]:
-        """The events of each watcher, the latencies in seconds, and when the first and the last one came."""
-        answer = {
+        """The events of each watcher, the latencies in seconds, the times of the first and the last one."""
+        report = {
             "seqs": [count.seqs for count in self.counts],
             "latencies": [round(value, 5) for value in self.latencies],
             "first": self.first,
@@ -85,7 +85,7 @@ class Watchers:
         for count in self.counts:
             count.seqs = []
         self.latencies, self.first = [], 0.0
-        return answer
+        return report
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Python runs this at its start where this folder is on PYTHONPATH: workers stamp the checkpoints they send.
 
-The detail of each becomes the clock's nanoseconds, so that a watcher can tell how long it was under way.
+The detail of each becomes the clock's nanoseconds, so that a watcher can compute how long its delivery took.
 """
 
 from __future__ import annotations
