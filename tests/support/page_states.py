@@ -92,7 +92,7 @@ class World:
         """``fresh``, after it was killed in mid-load and started again."""
         if not self.fresh.get(f"/api/loads?model={DEMO}").json()["loads"]:
             self.fresh.request_load(DEMO)
-        if self.fresh.snapshot(DEMO)["state"] != "absent":
+        if self.fresh.snapshot(DEMO)["state"] not in ("absent", "interrupted"):
             self.fresh.kill()
         return self.fresh
 
