@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support import published, wheel
-from tests.support.server import Server, Watcher
+from tests.support.server import Server
+from tests.support.types import StartServer, Watch
+from tests.support.watcher import Watcher
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +51,7 @@ def empty_server(server: Server) -> Server:
 
 
 @pytest.fixture
-def start_server(models_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def start_server(models_dir: Path, tmp_path: Path) -> Iterator[StartServer]:
     """Starts servers with settings of their own: ``start_server(STALL_SECONDS=1)``."""
     started: list[Server] = []
 
@@ -65,7 +67,7 @@ def start_server(models_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Ser
 
 
 @pytest.fixture
-def watch(request: pytest.FixtureRequest) -> Iterator[Callable[..., Watcher]]:
+def watch(request: pytest.FixtureRequest) -> Iterator[Watch]:
     """Opens Socket.IO clients: ``watch(server)``."""
     opened: list[Watcher] = []
 

@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from tests.support import wheel
+from tests.support.ids import BERT
 from tests.support.server import ROOT, wait_until
 from tests.support.terminal import flask
 
 CLIENT = "modelhub/static/node_modules/socket.io-client/dist/socket.io.esm.min.js"
-BERT = "tiny/bert"
 
 
 def modelhub(

@@ -17,7 +17,9 @@ import requests
 
 from modelhub.memory import process_memory
 from tests.support.resident import resident_bytes
-from tests.support.server import ROOT, TERMINAL, Server, Watcher, free_port
+from tests.support.server import ROOT, Server, free_port
+from tests.support.truth import TERMINAL
+from tests.support.watcher import Watcher
 
 MAY_FAIL = (psutil.Error, OSError)
 

@@ -20,7 +20,8 @@ from typing import Any
 from tests.benchmarks import contestants, environments
 from tests.benchmarks.contestants import Contestant, Fresh, Modelhub, Process, Serve
 from tests.support.resident import drop
-from tests.support.server import Server, Watcher
+from tests.support.server import Server
+from tests.support.watcher import Watcher
 
 MODELS = ("demo/random-0.1gb", "demo/random-0.5gb", "demo/random-2gb")
 

@@ -13,7 +13,8 @@ import tempfile
 from pathlib import Path
 
 from tests.benchmarks.load import drop_all
-from tests.support.server import Server, Watcher
+from tests.support.server import Server
+from tests.support.watcher import Watcher
 
 
 def main() -> None:

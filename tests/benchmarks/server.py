@@ -21,7 +21,8 @@ import requests
 
 from modelhub.memory import process_memory
 from tests.support.rawsocket import RawWatcher
-from tests.support.server import Server, Watcher
+from tests.support.server import Server
+from tests.support.watcher import Watcher
 
 WATCHERS = 10
 MODEL = "demo/random-0.5gb"

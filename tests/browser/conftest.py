@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.chromium import launch
 from tests.support.server import Server
+from tests.support.types import OpenPage
 from tests.support.wire import Wire
 
 expect.set_options(timeout=60_000)
@@ -33,7 +34,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def open_page(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
+def open_page(browser: Browser, server: Server) -> Iterator[OpenPage]:
     """Opens a page of ``server`` in a window of its own; a script error on any of them fails the test."""
     pages: list[Page] = []
     errors: list[str] = []

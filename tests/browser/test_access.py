@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from tests.browser.test_load import DEMO, model, wait_live, watch_a_load
+from tests.browser.test_load import model, wait_live, watch_a_load
+from tests.support.ids import DEMO
 from tests.support.server import Server
-
-OpenPage = Callable[..., Page]
+from tests.support.types import OpenPage
 
 
 def test_without_javascript_a_load_goes_to_its_end(server: Server, open_page: OpenPage) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.browser.test_load import model, say, wait_live
+from tests.support.ids import LLAMA
 from tests.support.server import Server
+from tests.support.types import OpenPage, StartServer
 from tests.support.wire import Wire
 
-OpenPage = Callable[..., Page]
-LLAMA = "tiny/llama"
 ASLEEP_S = 30
 
 
@@ -66,7 +66,7 @@ def test_a_tab_in_the_background_returns_right(server: Server, open_page: OpenPa
 
 
 def test_a_reload_of_a_load_page_after_a_restart_of_the_server(
-    start_server: Callable[..., Server], open_page: OpenPage
+    start_server: StartServer, open_page: OpenPage
 ) -> None:
     own = start_server().wait_warm()
     frozen = own.freeze_load(LLAMA)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.browser.test_load import wait_live
 from tests.support import models
 from tests.support.hub_server import HubServer
 from tests.support.server import Server
-
-OpenPage = Callable[..., Page]
+from tests.support.types import OpenPage, StartServer
 
 
 def test_the_memory_follows_what_comes_and_goes(server: Server, open_page: OpenPage) -> None:
@@ -44,7 +42,7 @@ def test_rows_are_filtered_as_one_types(server: Server, open_page: OpenPage) -> 
 
 
 def test_an_id_is_previewed_before_it_is_loaded(
-    tmp_path: Path, start_server: Callable[..., Server], open_page: OpenPage
+    tmp_path: Path, start_server: StartServer, open_page: OpenPage
 ) -> None:
     models.make_llama(tmp_path / "hub" / "org/there")
     with HubServer(tmp_path / "hub") as hub:

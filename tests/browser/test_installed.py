@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.browser.test_load import wait_live
+from tests.support.types import OpenPage
 from tests.support.wheel import InstalledServer
 
 
 def test_a_model_is_loaded_through_the_page_of_an_installed_server(
-    installed: Path, models_dir: Path, tmp_path: Path, open_page: Callable[..., Page]
+    installed: Path, models_dir: Path, tmp_path: Path, open_page: OpenPage
 ) -> None:
     server = InstalledServer(installed, tmp_path / "data", MODELS_DIR=models_dir)
     server.start()

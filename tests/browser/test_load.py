@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from tests.support.ids import DEMO
 from tests.support.server import Server
-
-DEMO = "demo/random-0.1gb"
-OpenPage = Callable[..., Page]
+from tests.support.types import OpenPage, StartServer
 
 SAMPLER = """() => {
   window.samples = [];
@@ -176,7 +174,7 @@ def test_two_tabs_agree(server: Server, open_page: OpenPage) -> None:
 
 
 def test_a_lost_connection_is_said_and_made_good(
-    server: Server, start_server: Callable[..., Server], open_page: OpenPage
+    server: Server, start_server: StartServer, open_page: OpenPage
 ) -> None:
     own = start_server().wait_warm()
     page = wait_live(open_page("/models/tiny/llama", to=own))
@@ -194,7 +192,7 @@ def test_a_lost_connection_is_said_and_made_good(
     frozen.wait(10)
 
 
-def test_a_stall_is_said_in_words(start_server: Callable[..., Server], open_page: OpenPage) -> None:
+def test_a_stall_is_said_in_words(start_server: StartServer, open_page: OpenPage) -> None:
     own = start_server(STALL_SECONDS=1).wait_warm()
     page = wait_live(open_page("/models/tiny/llama", to=own))
     frozen = own.freeze_load("tiny/llama")

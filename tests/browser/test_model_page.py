@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from tests.browser.test_load import DEMO, model, wait_live, watch_a_load
+from tests.browser.test_load import model, wait_live, watch_a_load
 from tests.support import models
+from tests.support.ids import DEMO
 from tests.support.page_states import freeze_in_weights
 from tests.support.server import Server, wait_until
+from tests.support.types import OpenPage, StartServer
 from tests.web.pages.test_predictions import picture
 
-OpenPage = Callable[..., Page]
 LARGE = 8_000_000  # words of a sparse model of 2 GB
 PATH = "document.querySelector('#spark path').getAttribute('d')"
 
@@ -47,13 +47,13 @@ def test_the_filled_part_agrees_with_the_segments(server: Server, open_page: Ope
         assert abs(total - 100) < 0.5
 
 
-def large_server(start_server: Callable[..., Server], folder: Path, **settings: Any) -> Server:
+def large_server(start_server: StartServer, folder: Path, **settings: Any) -> Server:
     models.make_sparse_llama(folder / "models" / "large/llama", LARGE)
     return start_server(MODELS_DIR=folder / "models", **settings).wait_warm()
 
 
 def test_the_sparkline_is_there_after_a_reload_in_mid_load(
-    tmp_path: Path, start_server: Callable[..., Server], open_page: OpenPage
+    tmp_path: Path, start_server: StartServer, open_page: OpenPage
 ) -> None:
     own = large_server(start_server, tmp_path)
     page = wait_live(open_page("/models/large/llama", to=own))
@@ -116,7 +116,7 @@ def test_a_file_is_sent_by_the_page(server: Server, open_page: OpenPage) -> None
 
 
 def test_the_end_of_the_server_is_told_before_it_comes(
-    start_server: Callable[..., Server], open_page: OpenPage
+    start_server: StartServer, open_page: OpenPage
 ) -> None:
     own = start_server().wait_warm()
     page = wait_live(open_page("/models/tiny/llama", to=own))

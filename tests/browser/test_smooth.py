@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
-from tests.browser.test_load import DEMO, wait_live
+from tests.browser.test_load import wait_live
 from tests.support import models
 from tests.support.gallery import SCREENS
-from tests.support.server import Server, Watcher
+from tests.support.ids import DEMO
+from tests.support.server import Server
+from tests.support.types import OpenPage, StartServer
+from tests.support.watcher import Watcher
 
-OpenPage = Callable[..., Page]
 MANY = 100
 FIRST_PAINT = """() => new Promise((done) => {
   new PerformanceObserver((list, observer) => {
@@ -75,7 +77,7 @@ def hundred(tmp_path: Path) -> Path:
 def test_a_hundred_models_and_their_events_do_not_block_the_page(
     hundred: Path,
     browser: Browser,
-    start_server: Callable[..., Server],
+    start_server: StartServer,
     open_page: OpenPage,
     record_property: Callable[[str, Any], None],
 ) -> None:

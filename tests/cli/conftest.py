@@ -9,19 +9,20 @@ import pytest
 
 from tests.support.server import Server
 from tests.support.terminal import Running, Terminal
+from tests.support.types import Run, StartTerminal
 from tests.support.wire import Wire
 
 T = TypeVar("T", bound=Running)
 
 
 @pytest.fixture
-def run() -> Iterator[Callable[..., Running]]:
+def run() -> Iterator[Run]:
     """Starts the command with its output piped: ``run(environ, "preload", "a/b")``."""
     yield from _starter(Running)
 
 
 @pytest.fixture
-def terminal() -> Iterator[Callable[..., Terminal]]:
+def terminal() -> Iterator[StartTerminal]:
     """Starts the command on a pseudo-terminal: ``terminal(environ, "preload", "a/b")``."""
     yield from _starter(Terminal)
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from tests.support.ids import BERT, LLAMA
 from tests.support.server import Server
-from tests.support.terminal import Terminal
-
-LLAMA, BERT = "tiny/llama", "tiny/bert"
-Start = Callable[..., Terminal]
+from tests.support.types import StartServer, StartTerminal
 
 
-def test_a_bar_per_model_then_a_lasting_line_and_a_summary(empty_server: Server, terminal: Start) -> None:
+def test_a_bar_per_model_then_a_lasting_line_and_a_summary(
+    empty_server: Server, terminal: StartTerminal
+) -> None:
     worker = empty_server.freeze_load(LLAMA)
     running = terminal(empty_server.environ, "preload", LLAMA, BERT)
     running.wait_for("━━━━")
@@ -26,7 +24,7 @@ def test_a_bar_per_model_then_a_lasting_line_and_a_summary(empty_server: Server,
     assert "━" not in last, "no bar is left behind"
 
 
-def test_a_bar_says_when_nothing_comes(start_server: Callable[..., Server], terminal: Start) -> None:
+def test_a_bar_says_when_nothing_comes(start_server: StartServer, terminal: StartTerminal) -> None:
     server = start_server(STALL_SECONDS=1).wait_warm()
     worker = server.freeze_load(LLAMA)
     running = terminal(server.environ, "preload", LLAMA)
@@ -35,7 +33,7 @@ def test_a_bar_says_when_nothing_comes(start_server: Callable[..., Server], term
     assert running.wait() == 0
 
 
-def test_a_failure_is_told_with_reason_and_hint(empty_server: Server, terminal: Start) -> None:
+def test_a_failure_is_told_with_reason_and_hint(empty_server: Server, terminal: StartTerminal) -> None:
     running = terminal(empty_server.environ, "preload", "no/such-model")
     assert running.wait() == 1
     error = empty_server.snapshot("no/such-model")["error"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,11 @@ import pytest
 
 from modelhub.cli.feed import Feed, Sequence
 from modelhub.errors import ModelhubError
+from tests.support.ids import LLAMA
 from tests.support.server import Server, wait_until
-from tests.support.terminal import Running, lines_of
+from tests.support.terminal import lines_of
+from tests.support.types import Run, StartServer
 from tests.support.wire import Wire
-
-LLAMA = "tiny/llama"
-Run = Callable[..., Running]
-StartServer = Callable[..., Server]
 
 
 def event(seq: int, epoch: str = "one") -> dict[str, Any]:

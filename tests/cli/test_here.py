@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.support.server import Server, check_truth, wait_until
-from tests.support.terminal import Running, Terminal, events, flask, lines_of
+from tests.support.server import Server, wait_until
+from tests.support.terminal import events, flask, lines_of
+from tests.support.truth import check_truth
+from tests.support.types import Run, StartTerminal
 
 GOOD, BROKEN = "tiny/bert", "tiny/broken"
 
@@ -40,7 +41,7 @@ def test_good_models_are_loaded_and_let_go_and_a_broken_one_is_told(environ: dic
 
 
 def test_on_a_terminal_it_shows_bars_and_leaves_no_process(
-    environ: dict[str, str], terminal: Callable[..., Terminal]
+    environ: dict[str, str], terminal: StartTerminal
 ) -> None:
     running = terminal(environ, "preload", "--here", GOOD)
     running.wait_for("importing torch and transformers")
@@ -51,9 +52,7 @@ def test_on_a_terminal_it_shows_bars_and_leaves_no_process(
     wait_until(lambda: not any(process.is_running() for process in family), 5)
 
 
-def test_ctrl_c_cancels_what_runs_and_what_waits(
-    environ: dict[str, str], run: Callable[..., Running]
-) -> None:
+def test_ctrl_c_cancels_what_runs_and_what_waits(environ: dict[str, str], run: Run) -> None:
     running = run(environ, "preload", "--here", GOOD, BROKEN)
     running.wait_for("Step 1 of 9")
     family = psutil.Process(running.process.pid).children(recursive=True)

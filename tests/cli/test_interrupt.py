@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
+from tests.support.ids import BERT, LLAMA
 from tests.support.server import Server
-from tests.support.terminal import CTRL_C, Running, Terminal
+from tests.support.terminal import CTRL_C, Terminal
+from tests.support.types import Run, StartTerminal
 
-LLAMA, BERT = "tiny/llama", "tiny/bert"
-Start = Callable[..., Terminal]
 QUESTION = "Cancel tiny/llama, tiny/bert? Otherwise it continues in the server. [y/N]: "
 
 
 @pytest.fixture
-def asked(empty_server: Server, terminal: Start) -> Terminal:
+def asked(empty_server: Server, terminal: StartTerminal) -> Terminal:
     """A terminal with two loads, one running and one waiting, that has been interrupted."""
     empty_server.freeze_load(LLAMA)
     running = terminal(empty_server.environ, "preload", LLAMA, BERT)
@@ -42,7 +40,7 @@ def test_yes_cancels_them_and_says_so(empty_server: Server, asked: Terminal) -> 
     assert "Traceback" not in asked.output
 
 
-def test_without_a_terminal_nothing_is_asked(empty_server: Server, run: Callable[..., Running]) -> None:
+def test_without_a_terminal_nothing_is_asked(empty_server: Server, run: Run) -> None:
     worker = empty_server.freeze_load(LLAMA)
     running = run(empty_server.environ, "preload", LLAMA)
     running.wait_for("Step ")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from modelhub import units
 from tests.support import models
-from tests.support.server import Server, check_truth
-from tests.support.terminal import Running, Terminal, flask
-
-LLAMA, BERT = "tiny/llama", "tiny/bert"
+from tests.support.ids import BERT, LLAMA
+from tests.support.server import Server
+from tests.support.terminal import flask
+from tests.support.truth import check_truth
+from tests.support.types import Run, StartServer, StartTerminal
 
 
 def row(output: str, model_id: str) -> str:
@@ -41,7 +41,7 @@ def test_json_is_what_rest_says(empty_server: Server) -> None:
 
 
 def test_watching_on_a_terminal_shows_a_load_come_and_ends_with_ctrl_c(
-    start_server: Callable[..., Server], terminal: Callable[..., Terminal]
+    start_server: StartServer, terminal: StartTerminal
 ) -> None:
     own = start_server().wait_warm()  # its table fits on the screen
     running = terminal(own.environ, "models", "--watch")
@@ -54,7 +54,7 @@ def test_watching_on_a_terminal_shows_a_load_come_and_ends_with_ctrl_c(
 
 
 def test_what_needs_attention_is_watched_first_and_the_rest_counted(
-    start_server: Callable[..., Server], terminal: Callable[..., Terminal], tmp_path: Path
+    start_server: StartServer, terminal: StartTerminal, tmp_path: Path
 ) -> None:
     first = models.make_llama(tmp_path / "models" / "many" / "model-00")
     for number in range(1, 60):  # more than there is room for in 40 lines
@@ -71,9 +71,7 @@ def test_what_needs_attention_is_watched_first_and_the_rest_counted(
     assert running.wait() == 0
 
 
-def test_watching_as_json_is_the_stream_of_all_models(
-    empty_server: Server, run: Callable[..., Running]
-) -> None:
+def test_watching_as_json_is_the_stream_of_all_models(empty_server: Server, run: Run) -> None:
     running = run(empty_server.environ, "models", "--watch", "--json")
     running.wait_for('"event":"snapshot"')
     empty_server.load(LLAMA)
@@ -83,9 +81,7 @@ def test_watching_as_json_is_the_stream_of_all_models(
     check_truth([pair for pair in running.events if pair[0] != "snapshot"])
 
 
-def test_a_model_that_was_not_listed_appears_while_watching(
-    empty_server: Server, run: Callable[..., Running]
-) -> None:
+def test_a_model_that_was_not_listed_appears_while_watching(empty_server: Server, run: Run) -> None:
     running = run(empty_server.environ, "models", "--watch")
     running.wait_for(f"Watching the models of {empty_server.url}.")
     empty_server.load("no/new-model")

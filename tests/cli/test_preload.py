@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from modelhub.checkpoints import STEPS
-from tests.support.server import ROOT, Server, check_truth
-from tests.support.terminal import FLASK, Running, events, flask, lines_of
-
-LLAMA, BERT = "tiny/llama", "tiny/bert"
-Run = Callable[..., Running]
+from tests.support.ids import BERT, LLAMA
+from tests.support.server import ROOT, Server
+from tests.support.terminal import FLASK, events, flask, lines_of
+from tests.support.truth import check_truth
+from tests.support.types import Run
 
 
 def test_a_line_per_step_and_the_end_in_words(empty_server: Server) -> None:

@@ -15,11 +15,10 @@ import requests
 
 from modelhub.config import read_settings
 from modelhub.core.registry import Registry
-from tests.support.server import Server, Watcher, check_truth, wait_until
-
-LLAMA, BERT, VIT, SPEECH = "tiny/llama", "tiny/bert", "tiny/vit", "tiny/wav2vec2"
-Watch = Callable[..., Watcher]
-StartServer = Callable[..., Server]
+from tests.support.ids import BERT, LLAMA, SPEECH, VIT
+from tests.support.server import Server, wait_until
+from tests.support.truth import check_truth
+from tests.support.types import StartServer, Watch
 
 
 @pytest.mark.parametrize("model_id", [LLAMA, BERT, VIT, SPEECH])

@@ -6,7 +6,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from tests.support import models
 from tests.support.hub_server import HubServer
 from tests.support.server import Server, wait_until
+from tests.support.types import StartServer
 
 WHOLE, PARTS = "org/whole", "org/parts"
 
@@ -138,7 +139,7 @@ def test_offline_is_told_at_once(server: Server) -> None:
     assert time.monotonic() - began < 5
 
 
-def test_a_hub_that_does_not_answer_stops_nobody_else(start_server: Callable[..., Server]) -> None:
+def test_a_hub_that_does_not_answer_stops_nobody_else(start_server: StartServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         server = start_server({"HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0"}).wait_warm()

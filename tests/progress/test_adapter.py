@@ -11,7 +11,7 @@ from modelhub.checkpoints import STEPS
 from modelhub.errors import ModelhubError
 from modelhub.progress.adapter import ProgressAdapter, room_of
 from modelhub.progress.schemas import check_event
-from tests.support.server import check_truth
+from tests.support.truth import check_truth
 
 FACTS = {"device": "cpu", "dtype": "bfloat16", "parameters": 7, "bytes": 14, "memory": 21, "source": "folder"}
 

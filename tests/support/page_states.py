@@ -15,12 +15,12 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.support import models
 from tests.support.hub_server import HubServer
+from tests.support.ids import DEMO
 from tests.support.server import Server, wait_until
 
 READY, UNLOADED, ABSENT, CANCELLED = "tiny/bert", "tiny/vit", "tiny/wav2vec2", "tiny/llama"
 WEIGHTS, QUEUED, TOO_BIG = "large/llama", "tiny/t5", "large/too-big"
 DOWNLOADING, FAILED = "org/on-the-hub", "nobody/nothing"
-DEMO = "demo/random-0.1gb"
 _WORDS_PER_GB = 4_000_000  # a sparse model has about 256 bytes for each word of its vocabulary
 _LONG_S = 3600
 

@@ -1,4 +1,4 @@
-"""A real modelhub server process and a real Socket.IO client, for tests."""
+"""A real modelhub server process, for tests."""
 
 from __future__ import annotations
 
@@ -7,27 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 import requests
-import socketio
 
 SPARE = "modelhub-spare"
 ROOT = Path(__file__).resolve().parents[2]
-EVENTS = (
-    "model_load_queued",
-    "model_load_started",
-    "model_load_progress",
-    "model_load_completed",
-    "model_load_failed",
-    "model_load_cancelled",
-    "model_unloaded",
-)
-TERMINAL = ("model_load_completed", "model_load_failed", "model_load_cancelled")
 
 
 def free_port() -> int:
@@ -216,100 +204,9 @@ class Server:
                 self.delete(f"/api/models/{model['id']}")
 
 
-class Watcher:
-    """A Socket.IO client over a real WebSocket that keeps every event it gets, in order."""
-
-    def __init__(self, url: str, transports: tuple[str, ...] = ("websocket",)) -> None:
-        self.events: list[tuple[str, dict[str, Any]]] = []
-        self.times: list[float] = []
-        self._news = threading.Condition()
-        self.client = socketio.Client(reconnection=False)
-        for name in EVENTS:
-            self.client.on(name, self._keeper(name))
-        self.client.connect(url, transports=list(transports))
-
-    def subscribe(self, model_id: str | None = None) -> dict[str, Any]:
-        """Join a model's room, or the dashboard's; answers the acknowledgement."""
-        answer = self.client.call("subscribe", {} if model_id is None else {"id": model_id}, timeout=20)
-        return dict(answer)
-
-    def wait_for(self, *names: str, model_id: str | None = None, timeout_s: float = 90) -> dict[str, Any]:
-        """Wait for an event of one of these names; answers the newest payload of them."""
-
-        def found() -> list[dict[str, Any]]:
-            return [p for name, p in self.events if name in names and model_id in (None, p["id"])]
-
-        with self._news:
-            assert self._news.wait_for(lambda: bool(found()), timeout_s), f"no {names} in {self.names()}"
-            return found()[-1]
-
-    def wait_until(self, condition: Any, timeout_s: float = 90) -> None:
-        """Wait until ``condition(events)`` holds."""
-        with self._news:
-            assert self._news.wait_for(lambda: condition(self.events), timeout_s), self.names()
-
-    def names(self) -> list[str]:
-        """The names of the events so far."""
-        return [name for name, _ in self.events]
-
-    def of(self, model_id: str) -> list[tuple[str, dict[str, Any]]]:
-        """The events of one model so far."""
-        return [(name, payload) for name, payload in self.events if payload["id"] == model_id]
-
-    def close(self) -> None:
-        """Leave."""
-        self.client.disconnect()
-
-    def _keeper(self, name: str) -> Any:
-        def keep(payload: dict[str, Any]) -> None:
-            with self._news:
-                place = len(self.events)
-                for index in range(
-                    place - 1, -1, -1
-                ):  # the client hands events out in threads: put them in order
-                    earlier = self.events[index][1]
-                    if earlier["id"] == payload["id"] and earlier["epoch"] == payload["epoch"]:
-                        if earlier["seq"] < payload["seq"]:
-                            break
-                        place = index
-                self.times.insert(place, time.monotonic())
-                self.events.insert(place, (name, payload))
-                self._news.notify_all()
-
-        return keep
-
-
 def wait_until(condition: Any, timeout_s: float = 30) -> None:
     """Poll ``condition`` until it holds; fails after ``timeout_s`` seconds."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come to hold in time"
         time.sleep(0.02)
-
-
-def check_truth(events: list[tuple[str, dict[str, Any]]]) -> None:
-    """The truth rules, over the events of one load from its start to its end."""
-    names = [name for name, _ in events]
-    payloads = [payload for _, payload in events]
-    assert names.count("model_load_started") == 1
-    assert [name for name in names if name in TERMINAL] == names[-1:], (
-        "exactly one terminal event, and it is the last"
-    )
-    assert len({payload["load_id"] for payload in payloads}) == 1
-    seqs = [payload["seq"] for payload in payloads]
-    assert seqs == list(range(seqs[0], seqs[0] + len(seqs))), "numbered without a gap"
-    running = [p for name, p in events if name in ("model_load_started", "model_load_progress")]
-    progress = [payload["progress"] for payload in running]
-    assert progress == sorted(progress), "progress never goes back"
-    assert all(0 <= value < 1 for value in progress), "1.0 only when completed"
-    steps = [payload["step"] for payload in running]
-    assert steps == sorted(steps)
-    for payload in running:
-        assert payload["total"] == 9
-        assert payload["message"]
-        assert payload["phase"]
-        if payload["done"] is not None and payload["size"] is not None:
-            assert 0 <= payload["done"] <= payload["size"]
-    if names[-1] == "model_load_completed":
-        assert payloads[-1]["progress"] == 1.0
-        assert list(dict.fromkeys(steps)) == list(range(1, 10)), "all nine steps, in order"

@@ -11,9 +11,8 @@ import pytest
 import requests
 from PIL import Image
 
+from tests.support.ids import BERT, LLAMA, SPEECH, VIT
 from tests.support.server import Server, wait_until
-
-LLAMA, BERT, VIT, SPEECH = "tiny/llama", "tiny/bert", "tiny/vit", "tiny/wav2vec2"
 
 
 def _code(response: requests.Response) -> tuple[int, str]:

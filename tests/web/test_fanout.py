@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support.ids import LLAMA
 from tests.support.rawsocket import RawWatcher, must_arrive
-from tests.support.server import TERMINAL, Server, Watcher, check_truth, wait_until
+from tests.support.server import Server, wait_until
+from tests.support.truth import TERMINAL, check_truth
+from tests.support.types import Watch
 
 MODEL = "demo/random-0.1gb"
-LLAMA = "tiny/llama"
 SMALL_BUFFER = 4096
-Watch = Callable[..., Watcher]
 OpenRaw = Callable[..., RawWatcher]
 
 

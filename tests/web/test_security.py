@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
 
 import requests
 
 from tests.support.server import Server
+from tests.support.types import StartServer
 
 
 def test_a_name_that_merely_resolves_to_this_machine_is_refused(server: Server) -> None:
@@ -22,7 +22,7 @@ def test_forms_need_the_token_of_the_page(server: Server) -> None:
     assert server.get("/api/loads").json()["loads"] == before
 
 
-def test_the_first_request_of_a_first_server_is_a_page(start_server: Callable[..., Server]) -> None:
+def test_the_first_request_of_a_first_server_is_a_page(start_server: StartServer) -> None:
     server = start_server()
     for _ in range(2):
         assert server.get("/").status_code == 200

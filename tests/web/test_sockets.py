@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import socketio
 
 from modelhub.web.pages.live import page_snapshot
-from tests.support.server import Server, Watcher, check_truth
-
-LLAMA, BERT = "tiny/llama", "tiny/bert"
-Watch = Callable[..., Watcher]
+from tests.support.ids import BERT, LLAMA
+from tests.support.server import Server
+from tests.support.truth import check_truth
+from tests.support.types import Watch
 
 
 def test_a_late_joiner_gets_the_state_and_then_every_event(empty_server: Server, watch: Watch) -> None:

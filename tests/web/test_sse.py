@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import requests
 
-from tests.support.server import Server, Watcher, check_truth
-
-LLAMA = "tiny/llama"
+from tests.support.ids import LLAMA
+from tests.support.server import Server
+from tests.support.truth import check_truth
+from tests.support.types import Watch
 
 
 def _read(server: Server, load_id: str, last: str = "") -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -29,7 +30,7 @@ def _read(server: Server, load_id: str, last: str = "") -> Iterator[tuple[str, s
 
 
 def test_a_stream_tells_what_the_room_tells_and_ends_with_the_load(
-    empty_server: Server, watch: Callable[..., Watcher]
+    empty_server: Server, watch: Watch
 ) -> None:
     watcher = watch(empty_server)
     watcher.subscribe(LLAMA)

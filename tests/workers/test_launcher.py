@@ -23,9 +23,8 @@ from modelhub.payloads import Facts
 from modelhub.workers.channel import Channel
 from modelhub.workers.launcher import Launcher
 from modelhub.workers.worker import Worker
+from tests.support.ids import LLAMA
 from tests.support.server import ROOT, SPARE, wait_until
-
-LLAMA = "tiny/llama"
 
 
 @pytest.fixture(scope="module")

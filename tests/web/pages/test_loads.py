@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from modelhub.core.journal import Journal, new_row
+from tests.support.ids import BERT, DEMO, LLAMA, SPEECH, VIT
 from tests.support.server import Server
+from tests.support.types import StartServer
 
-LLAMA, BERT, VIT, SPEECH = "tiny/llama", "tiny/bert", "tiny/vit", "tiny/wav2vec2"
-DEMO = "demo/random-0.1gb"
 PHONE_ID = "nobody/nothing"
 
 
@@ -122,7 +122,7 @@ def test_a_load_that_runs_shows_what_is_known_and_refreshes(server: Server) -> N
     frozen.resume()
 
 
-def test_a_stall_is_kept_marked_and_said(start_server: Callable[..., Server]) -> None:
+def test_a_stall_is_kept_marked_and_said(start_server: StartServer) -> None:
     own = start_server(STALL_SECONDS=1).wait_warm()
     frozen = own.freeze_load(LLAMA)
     time.sleep(1.6)
@@ -140,7 +140,7 @@ def test_a_stall_is_kept_marked_and_said(start_server: Callable[..., Server]) ->
 
 
 def test_how_far_a_load_was_is_kept_when_the_server_is_stopped(
-    start_server: Callable[..., Server], tmp_path: Path
+    start_server: StartServer, tmp_path: Path
 ) -> None:
     own = start_server(DATA_DIR=tmp_path / "shared").wait_warm()
     own.freeze_load(LLAMA)
@@ -158,7 +158,7 @@ def test_how_far_a_load_was_is_kept_when_the_server_is_stopped(
 
 
 def test_a_load_of_an_older_journal_is_drawn_from_its_durations(
-    start_server: Callable[..., Server], tmp_path: Path
+    start_server: StartServer, tmp_path: Path
 ) -> None:
     journal = Journal(tmp_path / "old")
     journal.add(new_row("old", LLAMA, "page"))
@@ -207,7 +207,7 @@ def test_the_history_lists_and_filters(server: Server) -> None:
     assert "outcome is one of completed" in bad.text
 
 
-def test_the_history_has_pages(start_server: Callable[..., Server], tmp_path: Path) -> None:
+def test_the_history_has_pages(start_server: StartServer, tmp_path: Path) -> None:
     journal = Journal(tmp_path / "long")
     for number in range(120):
         journal.add(new_row(f"{number:03}", LLAMA, "cli"))
@@ -231,7 +231,7 @@ def test_the_history_has_pages(start_server: Callable[..., Server], tmp_path: Pa
     assert '80 of 120</span> <span class="share">67%' in filtered
 
 
-def test_an_empty_history_says_what_to_do(start_server: Callable[..., Server]) -> None:
+def test_an_empty_history_says_what_to_do(start_server: StartServer) -> None:
     html = start_server().get("/history").text
     assert "No load yet" in html
     assert "<table" not in html

@@ -1,0 +1,19 @@
+"""The types of fixtures that start something and return it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tests.support.server import Server
+    from tests.support.terminal import Running, Terminal
+    from tests.support.watcher import Watcher
+
+StartServer = Callable[..., "Server"]
+Watch = Callable[..., "Watcher"]
+Run = Callable[..., "Running"]
+StartTerminal = Callable[..., "Terminal"]
+OpenPage = Callable[..., "Page"]
