@@ -33,7 +33,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     config = dict(config or {})
     settings = read_settings({name: value for name, value in config.items() if name.startswith("MODELHUB_")})
-    # A wheel holds templates/ and static/ inside the package; in a checkout they are beside it.
+    # A wheel holds templates/ and static/ inside the package; in a checkout they are next to it.
     root = _PACKAGE if (_PACKAGE / "templates").is_dir() else _PACKAGE.parent
     app = Flask("modelhub", static_folder=str(root / "static"), template_folder=str(root / "templates"))
     app.config.from_mapping(ASYNC_MODE="threading", MAX_CONTENT_LENGTH=16 * 1024 * 1024)

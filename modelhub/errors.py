@@ -172,7 +172,7 @@ FAILURES: dict[str, Failure] = {
     "server_unreachable": Failure(
         503,
         "No modelhub server responds at {server}.",
-        "Start one with 'python wsgi.py', or give its address with --server.",
+        "Start one with 'modelhub serve' or 'python wsgi.py', or give its address with --server.",
     ),
 }
 

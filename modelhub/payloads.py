@@ -39,7 +39,7 @@ class Facts(TypedDict):
 
 
 class Receipt(TypedDict):
-    """What an unload freed, over all processes of the server; ``by`` is None where nobody asked for it."""
+    """What an unload freed, over all processes of the server; ``by`` is None where no request caused it."""
 
     memory_before: int | None
     memory_after: int | None
@@ -209,7 +209,7 @@ class Readiness(TypedDict):
 
 
 class Prediction(TypedDict):
-    """What a model made of its inputs; ``outputs`` is JSON whose shape depends on the task."""
+    """The outputs of a model; ``outputs`` is JSON whose shape depends on the task."""
 
     model: str
     task: str

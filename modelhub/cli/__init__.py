@@ -242,7 +242,7 @@ def _failed(error: ModelhubError) -> Failed:
 
 
 def _view(loads: list[RequestedLoad], as_json: bool) -> Bars | Lines | Json:
-    """Bars on a terminal, lines elsewhere, JSON where asked for."""
+    """Bars on a terminal, lines elsewhere, JSON with --json."""
     from modelhub.cli import tables
     from modelhub.cli.bars import Bars
     from modelhub.cli.lines import Json, Lines

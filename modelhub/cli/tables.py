@@ -102,7 +102,7 @@ def _size(bytes_: int | None) -> str:
 
 
 def _table(names: tuple[str, ...], rows: list[list[str | Text]]) -> Table:
-    """A table whose first column is never cut; on a narrow terminal without the optional ones."""
+    """A table with a first column that is never cut; on a narrow terminal without the optional ones."""
     is_narrow = is_terminal() and Console().width < _NARROW
     kept = [index for index, name in enumerate(names) if not (is_narrow and name in _OPTIONAL)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1 if is_narrow else 2, 0, 0))

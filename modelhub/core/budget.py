@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from modelhub import memory, units
 from modelhub.errors import ModelhubError
+from modelhub.payloads import Receipt
 from modelhub.states import State
+from modelhub.workers.launcher import Launcher
 
 
 class MemoryUse(NamedTuple):
@@ -54,6 +57,18 @@ def free_for_load(reserved_bytes: int = 0) -> int:
     reservation therefore stays as long as the model is loaded.
     """
     return max(0, memory.free_bytes() - reserved_bytes)
+
+
+def server_bytes(launcher: Launcher) -> int | None:
+    """What all processes of the server hold together; None while the zygote does not say."""
+    workers = launcher.memory_bytes()
+    return None if workers is None else workers + memory.process_memory(os.getpid()).total
+
+
+def unload_receipt(before: int | None, after: int | None, by: str | None) -> Receipt:
+    """What an unload freed, from ``server_bytes`` before and after it."""
+    freed = None if before is None or after is None else max(0, before - after)
+    return {"memory_before": before, "memory_after": after, "freed": freed, "by": by}
 
 
 def check_fits(model_id: str, need_bytes: int, free_bytes: int) -> None:

@@ -8,15 +8,21 @@ threads set a flag and wait.
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import threading
 import time
 from collections.abc import Callable
 
-from modelhub import memory
 from modelhub.config import Settings
-from modelhub.core.budget import Budget, MemoryUse, check_fits, compute_budget, free_for_load
+from modelhub.core.budget import (
+    Budget,
+    MemoryUse,
+    check_fits,
+    compute_budget,
+    free_for_load,
+    server_bytes,
+    unload_receipt,
+)
 from modelhub.core.catalogue import Catalogue
 from modelhub.core.follow import announce, follow, load_spec
 from modelhub.core.journal import Journal, new_row
@@ -24,7 +30,7 @@ from modelhub.core.load import Load, LoadQueue, end_values, load_resource
 from modelhub.demos import sweep
 from modelhub.errors import ModelhubError
 from modelhub.model_ids import parse_model_id
-from modelhub.payloads import Facts, LoadResource, Receipt, Snapshot, Timeline
+from modelhub.payloads import Facts, LoadResource, Snapshot, Timeline
 from modelhub.progress.adapter import ProgressAdapter
 from modelhub.states import ACTIVE, State
 from modelhub.workers.launcher import Launcher
@@ -121,7 +127,7 @@ class Lifecycle:
         ``wrong_state`` for a model that is not in memory.
         """
         load = self.loaded(model_id, also=State.UNLOADING)
-        before = self._memory_bytes()
+        before = server_bytes(self._launcher)
         with self._lock:
             if load.state == State.READY:
                 load.state, load.unloaded_by, load.memory_before = State.UNLOADING, by, before
@@ -285,14 +291,7 @@ class Lifecycle:
         worker.close()
         load.reserved_bytes = 0
         error = None if load.unloaded_by is not None else worker.exit_error(load.model_id)
-        before, after = load.memory_before, self._memory_bytes()
-        freed = None if before is None or after is None else max(0, before - after)
-        receipt: Receipt = {
-            "memory_before": before,
-            "memory_after": after,
-            "freed": freed,
-            "by": load.unloaded_by,
-        }
+        receipt = unload_receipt(load.memory_before, server_bytes(self._launcher), load.unloaded_by)
         if self.is_closing:
             return
         with self._lock:
@@ -310,11 +309,6 @@ class Lifecycle:
     def _record(self, load: Load, values: dict[str, object]) -> None:
         load.row = {**load.row, **values}  # type: ignore[typeddict-item]
         self._journal().update(load.load_id, values)
-
-    def _memory_bytes(self) -> int | None:
-        """What modelhub's processes hold together."""
-        workers = self._launcher.memory_bytes()
-        return None if workers is None else workers + memory.process_memory(os.getpid()).total
 
 
 def wrong_state(model_id: str, state: State, why: str, todo: str) -> ModelhubError:

@@ -37,7 +37,7 @@ def error_response(error: ModelhubError) -> Response:
 
 def _refuse_host(_: SecurityError) -> Response:
     """For a foreign host name. Plain text, since the links of a page would name that host."""
-    return Response("This server does not answer to that host name.\n", status=400, mimetype="text/plain")
+    return Response("This server does not serve that host name.\n", status=400, mimetype="text/plain")
 
 
 def wants_json() -> bool:

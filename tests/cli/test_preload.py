@@ -112,7 +112,7 @@ def test_no_server_is_said_with_a_hint(arguments: list[str]) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
         "No modelhub server responds at http://127.0.0.1:9.",
-        "Start one with 'python wsgi.py', or give its address with --server.",
+        "Start one with 'modelhub serve' or 'python wsgi.py', or give its address with --server.",
     ]
 
 
