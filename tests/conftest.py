@@ -9,11 +9,36 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 
+from modelhub import create_app
+from modelhub.web.current import registry_of
 from tests.support import published, wheel
 from tests.support.server import Server
 from tests.support.types import StartServer, Watch
 from tests.support.watcher import Watcher
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+    """The application in this process, with a journal of its own, the demo models, and no loads.
+
+    For responses that need neither transport nor a worker process; for those use ``server``.
+    """
+    folders = {"DATA_DIR": tmp_path / "data", "MODELS_DIR": tmp_path / "models"}
+    app = create_app({"TESTING": True, **{f"MODELHUB_{name}": str(path) for name, path in folders.items()}})
+    registry = registry_of(app)
+    # The first request would start the zygote, a process that imports torch.
+    monkeypatch.setattr(registry.launcher, "start", lambda: None)
+    yield app
+    registry.close()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """Sends requests to ``app``, as a browser on this machine: it keeps cookies."""
+    return app.test_client()
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +62,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory, minilm_dir: Path) -> Pa
 
 @pytest.fixture(scope="session")
 def server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with the tiny models, warm, shared by the tests that do not harm it."""
+    """A server with the tiny models, warm, shared by the tests that leave it as it was."""
     running = Server(tmp_path_factory.mktemp("data"), MODELS_DIR=models_dir).start().wait_warm()
     yield running
     running.stop()

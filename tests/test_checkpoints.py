@@ -1,4 +1,4 @@
-"""The table of nine is the contract: it is written out here once more, from the seed."""
+"""The table of the nine steps is the contract: it is written out here once more, from the specification."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from modelhub.checkpoints import STEPS, ModelLoadPhase, checkpoint, map_step_to_phase
 
-SEED = [
+SPECIFIED = [
     (1, "initialization", "Initializing model loader...", 11),
     (2, "initialization", "Loading feature extractor...", 22),
     (3, "loading_model", "Checking model cache...", 33),
@@ -19,11 +19,11 @@ SEED = [
 ]
 
 
-def test_the_nine_steps_are_those_of_the_seed() -> None:
-    assert [(row.step, row.phase.value, row.message, row.percent) for row in STEPS] == SEED
+def test_the_nine_steps_are_those_of_the_specification() -> None:
+    assert [(row.step, row.phase.value, row.message, row.percent) for row in STEPS] == SPECIFIED
 
 
-@pytest.mark.parametrize(("step", "phase"), [(row[0], row[1]) for row in SEED])
+@pytest.mark.parametrize(("step", "phase"), [(row[0], row[1]) for row in SPECIFIED])
 def test_map_step_to_phase(step: int, phase: str) -> None:
     assert map_step_to_phase(step) is ModelLoadPhase(phase)
 

@@ -1,3 +1,5 @@
+"""Settings from the environment and from the configuration."""
+
 from __future__ import annotations
 
 import subprocess
@@ -26,7 +28,7 @@ def test_defaults() -> None:
     )
 
 
-def test_the_environment_and_over_it_the_config() -> None:
+def test_the_config_overrides_the_environment() -> None:
     settings = read_settings(
         {"MODELHUB_PORT": 5002}, {"MODELHUB_PORT": "5001", "MODELHUB_PRELOAD": "gpt2, org/name"}
     )
@@ -53,14 +55,14 @@ def test_the_environment_and_over_it_the_config() -> None:
         ("DATA_DIR", "/dev/null"),
     ],
 )
-def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:
+def test_an_invalid_value_is_refused_with_the_name_of_its_setting(name: str, value: str) -> None:
     with pytest.raises(ModelhubError) as caught:
         read_settings(environ={f"MODELHUB_{name}": value})
     assert caught.value.code == "bad_setting"
     assert f"MODELHUB_{name}" in caught.value.message
 
 
-def test_a_data_folder_that_cannot_be_used_stops_the_start_in_words(tmp_path: Path) -> None:
+def test_a_data_folder_that_cannot_be_used_stops_the_start_with_a_message(tmp_path: Path) -> None:
     (tmp_path / "history.sqlite3").write_text("this is no database" * 100)
     environ = {"MODELHUB_DATA_DIR": str(tmp_path), "MODELHUB_PORT": str(free_port()), "PATH": "/usr/bin:/bin"}
     ended = subprocess.run(
@@ -77,7 +79,7 @@ def test_a_data_folder_that_cannot_be_used_stops_the_start_in_words(tmp_path: Pa
     assert "Traceback" not in ended.stderr
 
 
-def test_a_bad_value_stops_the_start_with_a_message_and_no_traceback(tmp_path: Path) -> None:
+def test_an_invalid_value_stops_the_start_with_a_message_and_no_traceback(tmp_path: Path) -> None:
     environ = {"MODELHUB_DATA_DIR": str(tmp_path), "MODELHUB_PORT": "http", "PATH": "/usr/bin:/bin"}
     ended = subprocess.run(
         [sys.executable, "wsgi.py"],

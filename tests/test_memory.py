@@ -1,4 +1,4 @@
-"""What is free, over control groups that a test lays out as files."""
+"""Free memory, with control groups that a test lays out as files."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def test_more_used_than_allowed_is_nothing_free(tmp_path: Path) -> None:
     assert memory.free_bytes(proc) == 0
 
 
-def test_a_process_and_one_that_is_gone() -> None:
+def test_the_memory_of_a_process_and_of_one_that_has_exited() -> None:
     own = memory.process_memory(os.getpid())
     assert own.total > 10_000_000
     assert 0 <= own.mapped <= own.total
     assert memory.process_memory(2**22 + 1) == (0, 0, 0)
 
 
-def test_what_is_resident_grows_with_what_is_mapped(tmp_path: Path) -> None:
+def test_resident_memory_grows_with_mapped_files(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(bytes(50_000_000))
     before = memory.resident()

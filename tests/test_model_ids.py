@@ -1,3 +1,5 @@
+"""Which texts are ids of models."""
+
 from __future__ import annotations
 
 import pytest
@@ -15,7 +17,7 @@ from modelhub.model_ids import parse_model_id
         ("org/name_@refs/pr/1", "org/name_", "refs/pr/1"),
     ],
 )
-def test_an_id_is_taken_apart(text: str, repo: str, revision: str | None) -> None:
+def test_an_id_is_split_into_repo_and_revision(text: str, repo: str, revision: str | None) -> None:
     assert parse_model_id(text) == (repo, revision)
 
 

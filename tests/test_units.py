@@ -1,3 +1,5 @@
+"""Sizes, times, rates and counts in words."""
+
 from __future__ import annotations
 
 import pytest
@@ -6,7 +8,7 @@ from modelhub import units
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "text"),
     [
         (None, "unknown"),
         (0, "0 B"),
@@ -19,12 +21,12 @@ from modelhub import units
         (141_000_000_000, "141 GB"),
     ],
 )
-def test_size(value: float | None, said: str) -> None:
-    assert units.size(value) == said
+def test_size(value: float | None, text: str) -> None:
+    assert units.size(value) == text
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
         (None, "unknown"),
         (0.04, "40 ms"),
@@ -35,15 +37,15 @@ def test_size(value: float | None, said: str) -> None:
         (7500, "2 h 5 min"),
     ],
 )
-def test_duration(seconds: float | None, said: str) -> None:
-    assert units.duration(seconds) == said
+def test_duration(seconds: float | None, text: str) -> None:
+    assert units.duration(seconds) == text
 
 
 def test_rate() -> None:
     assert units.rate(9.5e8) == "950 MB/s"
 
 
-def test_what_came_from_outside_is_made_printable_and_cut() -> None:
+def test_text_from_outside_is_made_printable_and_cut() -> None:
     assert units.printable("a\x1b[31m\nb") == "a?[31m?b"
     assert len(units.printable("x" * 1000)) == 120
 
@@ -63,7 +65,7 @@ def test_what_came_from_outside_is_made_printable_and_cut() -> None:
         (3725, "1 h 2 min"),
     ],
 )
-def test_durations_for_a_close_look(seconds: float | None, text: str) -> None:
+def test_fine_durations(seconds: float | None, text: str) -> None:
     assert units.fine_duration(seconds) == text
 
 
@@ -71,5 +73,5 @@ def test_durations_for_a_close_look(seconds: float | None, text: str) -> None:
     ("part", "text"),
     [(None, "unknown"), (0, "0%"), (0.001, "1%"), (0.895, "90%"), (0.9999, "99%"), (1, "100%")],
 )
-def test_a_share_is_all_or_nothing_only_if_it_is(part: float | None, text: str) -> None:
+def test_a_share_is_0_or_100_percent_only_if_it_is_exactly(part: float | None, text: str) -> None:
     assert units.share(part) == text

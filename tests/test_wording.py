@@ -1,8 +1,9 @@
-"""The words of the pages, and that what ticks in their script is said the same."""
+"""The texts of the pages; the durations that the script updates have the same words."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from typing import Any
 
@@ -37,6 +38,8 @@ TIMES = [
 ]
 ERROR = {**ModelhubError("no_memory", id="a/b", needed="14.1 GB", free="3.2 GB").to_dict(), "step": 4}
 
+INTERRUPTED = {**ModelhubError("interrupted", id="a/b").to_dict(), "step": None}
+
 
 def snapshot(**changes: Any) -> dict[str, Any]:
     return {**absent("a/b", "e"), "load_id": "1", **changes}
@@ -44,7 +47,7 @@ def snapshot(**changes: Any) -> dict[str, Any]:
 
 def loading(**changes: Any) -> dict[str, Any]:
     running = {"state": "loading", "step": 5, "phase": "loading_model", "message": "Loading model weights..."}
-    running |= {"progress": 0.29, "elapsed": 3.25, "steps": [0.25, 0.1, 0.05, 0.2, *[None] * 5]}
+    running |= {"progress": 0.295, "elapsed": 3.25, "steps": [0.25, 0.1, 0.05, 0.2, *[None] * 5]}
     return snapshot(**{**running, **changes})
 
 
@@ -54,7 +57,15 @@ SNAPSHOTS = [
     snapshot(state="queued", queue_position=1),
     snapshot(state="queued", queue_position=12),
     loading(),
-    loading(step=None, phase=None, message=None, progress=None, elapsed=None, steps=[None] * 9),
+    # The first event of a load: the tracker begins at step 1.
+    loading(
+        step=1,
+        phase="initialization",
+        message="Initializing model loader...",
+        progress=0.0,
+        elapsed=0.0,
+        steps=[None] * 9,
+    ),
     loading(**BYTES, eta=9.2, detail="model-00002-of-00004.safetensors"),
     loading(**{**BYTES, "done": 12_000_000}, eta=0.3),
     loading(**{**BYTES, "size": None}, eta=None),
@@ -70,19 +81,26 @@ SNAPSHOTS = [
     snapshot(state="cancelled", by="cli"),
     snapshot(memory_before=1_300_000_000, memory_after=120_000_000, freed=1_180_000_000, by="rest"),
     snapshot(state="failed", memory_before=None, memory_after=None, freed=None, by=None, error=ERROR),
+    snapshot(state="interrupted", error=INTERRUPTED),
 ]
+
+
+def in_state(state: str) -> list[dict[str, Any]]:
+    found = [snapshot for snapshot in SNAPSHOTS if snapshot["state"] == state]
+    assert found
+    return found
 
 
 @pytest.fixture(scope="module")
 def script() -> dict[str, Any]:
-    """What static/live.js makes of the same values, run by node."""
+    """The results of static/live.js for the same values, run by node."""
     code = """
         const given = JSON.parse(require("fs").readFileSync(0, "utf8"));
         globalThis.document = { getElementById: () => ({ textContent: "{}" }) };
         globalThis.matchMedia = () => ({ matches: false });
         import(given.module).then((live) => console.log(JSON.stringify({
           times: given.times.map(live.duration),
-          judged: given.judged.map(([last, next, isAnswer]) => live.judge(last, next, isAnswer)),
+          judged: given.judged.map(([last, next, isReply]) => live.judge(last, next, isReply)),
         })));
     """
     given = {
@@ -114,16 +132,94 @@ VERDICTS = [
 ]
 
 
-def test_times_that_tick_are_the_same_in_the_script(script: dict[str, Any]) -> None:
+def test_durations_are_the_same_in_the_script(script: dict[str, Any]) -> None:
     assert script["times"] == [units.duration(value) for value in TIMES]
 
 
-@pytest.mark.parametrize("index", range(len(SNAPSHOTS)))
-def test_everything_that_a_page_says_is_made_for_every_snapshot(index: int) -> None:
-    said = model_wording.page_words(SNAPSHOTS[index])
-    assert all(isinstance(said[name], str) for name in wording.describe(SNAPSHOTS[index]))
-    assert len(said["steps"]) == len(said["times"]) == 9
-    assert json.loads(json.dumps(said)) == said
+@pytest.mark.parametrize("snapshot", SNAPSHOTS)
+def test_no_text_of_any_snapshot_shows_a_missing_value_or_ends_in_a_separator(
+    snapshot: dict[str, Any],
+) -> None:
+    words = model_wording.page_words(snapshot)
+    assert all(isinstance(words[name], str) for name in wording.describe(snapshot))
+    assert len(words["steps"]) == len(words["times"]) == 9
+    assert json.loads(json.dumps(words)) == words
+    texts = [text for text in words.values() if isinstance(text, str)]
+    for text in [*texts, *words["times"]]:
+        assert not re.search(r"None|\bnan\b|\binf\b|unknown|[{}]|\s\s|\s[,.:;]|\(\)", text), text
+        if text != wording.UNKNOWN:
+            assert text.strip(" \n·,:;–-") == text, text
+
+
+@pytest.mark.parametrize("snapshot", [one for one in SNAPSHOTS if one["state"] != "loading"])
+def test_a_snapshot_that_is_not_loading_has_the_name_of_its_state_and_announces_its_headline(
+    snapshot: dict[str, Any],
+) -> None:
+    words = model_wording.page_words(snapshot)
+    assert words["state"] == words["spoken"] == wording.STATE_NAMES[snapshot["state"]]
+    assert words["headline"]
+    assert words["announcement"] == f"a/b: {words['headline']}"
+    assert words["percent"] == words["step"] == words["stalled"] == words["detail"] == ""
+
+
+@pytest.mark.parametrize("snapshot", in_state("loading"))
+def test_a_loading_snapshot_names_its_step_message_and_percent(snapshot: dict[str, Any]) -> None:
+    words = model_wording.page_words(snapshot)
+    step, message = f"Step {snapshot['step']} of 9", snapshot["message"]
+    percent = f"{min(int(snapshot['progress'] * 100), 99)}%"
+    assert (words["step"], words["percent"], words["headline"]) == (step, percent, message)
+    assert words["state"] == "Loading"
+    assert words["announcement"] == f"a/b: {wording.PHASE_NAMES[snapshot['phase']]}"
+    for part in (step, percent, message):
+        assert part in words["spoken"]
+    before, after = snapshot["step"] - 1, 9 - snapshot["step"]
+    assert words["steps"] == ["done"] * before + ["running"] + ["waiting"] * after
+    assert words["times"][before] != wording.UNKNOWN, "how long the step has been running"
+    assert words["times"][before + 1 :] == [wording.UNKNOWN] * after
+    if snapshot["stalled_for"] is None:
+        assert words["stalled"] == ""
+        assert words["log_line"].startswith(f"{step}: {message}")
+    else:
+        assert words["stalled"].startswith("No progress for 12 s.")
+        assert words["log_line"].startswith("Stalled. ")
+
+
+@pytest.mark.parametrize("snapshot", [*in_state("failed"), *in_state("interrupted")])
+def test_a_failed_snapshot_has_the_message_hint_and_code_of_its_error(snapshot: dict[str, Any]) -> None:
+    words, error = model_wording.page_words(snapshot), snapshot["error"]
+    assert (words["headline"], words["line"], words["code"]) == (
+        error["message"],
+        error["hint"],
+        error["code"],
+    )
+    assert words["log_line"] == f"{error['message']} {error['hint']}"
+
+
+def test_a_failed_snapshot_marks_the_step_at_which_it_failed() -> None:
+    failed = snapshot(state="failed", error=ERROR, step=4, elapsed=0.75)
+    assert model_wording.step_statuses(failed) == ["done"] * 3 + ["failed"] + ["waiting"] * 5
+
+
+def test_a_queued_snapshot_names_its_position() -> None:
+    headlines = [model_wording.page_words(queued)["headline"] for queued in in_state("queued")]
+    assert headlines == ["Next in the queue", "Position 12 in the queue"]
+
+
+def test_a_cancelled_snapshot_names_the_step_it_had_come_to() -> None:
+    lines = [model_wording.page_words(cancelled)["line"] for cancelled in in_state("cancelled")]
+    assert lines == ["At step 5 of 9, after 12 s.", "It had not started."]
+
+
+def test_a_ready_snapshot_names_time_size_device_and_data_type() -> None:
+    (ready,) = in_state("ready")
+    words = model_wording.page_words(ready)
+    assert (words["headline"], words["line"]) == ("Ready to use", "in 3.2 s · 1.2 GB · cpu · bfloat16")
+    assert words["steps"] == ["done"] * 9
+
+
+def test_an_unloaded_snapshot_shows_the_receipt() -> None:
+    lines = [model_wording.page_words(absent)["line"] for absent in in_state("absent")]
+    assert lines == ["", "Unloaded over the API: 1.2 GB freed (1.3 GB before, 120 MB after)."]
 
 
 @pytest.mark.parametrize(
@@ -144,8 +240,7 @@ def test_only_buttons_that_make_sense(changes: dict[str, Any], expected: list[st
 
 
 def test_what_needs_attention_comes_first() -> None:
-    error = {**ModelhubError("interrupted", id="a/b").to_dict(), "step": None}
-    interrupted = snapshot(state="interrupted", error=error)
+    interrupted = snapshot(state="interrupted", error=INTERRUPTED)
     rows = [snapshot(state=state) for state in ("absent", "ready", "failed", "queued", "loading")]
     ranked = sorted([*rows, interrupted], key=wording.rank)
     assert [row["state"] for row in ranked] == [
@@ -169,18 +264,18 @@ def test_bytes_rate_and_time_left_in_one_line() -> None:
     assert line == "4.2 of 14.1 GB · 950 MB/s · about 10 s left"
 
 
-def test_what_is_not_known_is_said_to_be_not_known() -> None:
-    said = wording.describe(loading())
-    assert said["line"] == "time left not known yet"
-    assert said["left"] == "not known yet"
-    assert said["amount"] == said["rate"] == "–"
+def test_what_is_not_known_is_shown_as_not_known() -> None:
+    words = wording.describe(loading())
+    assert words["line"] == "time left not known yet"
+    assert words["left"] == "not known yet"
+    assert words["amount"] == words["rate"] == "–"
 
 
 def test_never_a_hundred_percent_before_ready() -> None:
     assert wording.describe(loading(progress=0.99999))["percent"] == "99%"
 
 
-def test_a_stall_is_said_in_words() -> None:
+def test_a_stall_is_shown_in_words() -> None:
     assert wording.describe(loading(stalled_for=12.34))["stalled"].startswith("No progress for 12 s.")
 
 
@@ -206,36 +301,35 @@ def test_a_stall_is_said_in_words() -> None:
 )
 def test_a_stall_names_its_likely_cause(changes: dict[str, Any], likely: str) -> None:
     stalled = loading(**{"stalled_for": 12.0, **changes})
-    said = wording.describe(stalled)["stalled"]
-    assert likely in said
-    assert said.endswith("The load continues.")
+    text = wording.describe(stalled)["stalled"]
+    assert likely in text
+    assert text.endswith("The load continues.")
     assert model_wording.log_line(stalled).startswith("Stalled. ")
     assert model_wording.log_line(stalled) == model_wording.log_line({**stalled, "stalled_for": 99.0}), (
-        "the log tells it once"
+        "a stall is one line of the log"
     )
 
 
-def test_an_interrupted_load_is_said_with_what_to_do() -> None:
-    error = {**ModelhubError("interrupted", id="a/b").to_dict(), "step": None}
-    said = model_wording.page_words(snapshot(state="interrupted", error=error))
-    assert (said["state"], said["actions"]) == ("Interrupted", ["load"])
-    assert said["headline"] == "The server stopped while a/b was loading."
-    assert said["line"] == "Load it again: what was downloaded is kept."
+def test_an_interrupted_load_is_shown_with_what_to_do() -> None:
+    words = model_wording.page_words(snapshot(state="interrupted", error=INTERRUPTED))
+    assert (words["state"], words["actions"]) == ("Interrupted", ["load"])
+    assert words["headline"] == "The server stopped while a/b was loading."
+    assert words["line"] == "Load it again: what was downloaded is kept."
 
 
-def test_a_plan_in_words() -> None:
+def test_a_preview_in_words() -> None:
     plan = {"source": "hub", "files": 12, "size_bytes": 2_200_000_000, "free_bytes": 10**10}
     left = {"fetch_files": 2, "fetch_bytes": 1_200_000_000}
     assert wording.preview(plan | left) == "Hugging Face hub: 1.2 GB in 2 files to fetch; needs 2.2 GB, fits."
     none = {"source": "cache", "fetch_files": 0, "fetch_bytes": 0, "free_bytes": 10**9}
-    said = "Hugging Face cache: 12 files, nothing to fetch; needs 2.2 GB, 1.0 GB free: does not fit."
-    assert wording.preview(plan | none) == said
+    text = "Hugging Face cache: 12 files, nothing to fetch; needs 2.2 GB, 1.0 GB free: does not fit."
+    assert wording.preview(plan | none) == text
 
 
-def test_who_cancelled_is_said() -> None:
-    said = wording.describe(snapshot(state="cancelled", by="page", step=5, elapsed=12.5))
-    assert said["headline"] == "Cancelled from a page"
-    assert said["line"] == "At step 5 of 9, after 12 s."
+def test_a_cancelled_load_shows_where_it_was_cancelled_from() -> None:
+    words = wording.describe(snapshot(state="cancelled", by="page", step=5, elapsed=12.5))
+    assert words["headline"] == "Cancelled from a page"
+    assert words["line"] == "At step 5 of 9, after 12 s."
 
 
 def test_facts_leave_out_what_is_not_known() -> None:

@@ -16,7 +16,7 @@ def _machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "free_bytes", lambda: 10 * GB)
 
 
-def test_the_parts_add_up_and_free_is_what_admission_goes_by() -> None:
+def test_the_parts_add_up_and_free_is_what_admission_checks() -> None:
     budget = compute_budget(
         [MemoryUse("ready", 3 * GB, 2 * GB), MemoryUse("loading", None, 4 * GB), MemoryUse("failed", None, 0)]
     )
@@ -26,7 +26,7 @@ def test_the_parts_add_up_and_free_is_what_admission_goes_by() -> None:
     assert (budget.model_count, budget.load_count) == (1, 1)
 
 
-def test_a_load_that_has_not_texts_its_need_counts_nothing() -> None:
+def test_a_load_with_no_known_need_counts_nothing() -> None:
     budget = compute_budget([MemoryUse("loading", None, 0)])
     assert (budget.loading, budget.load_count, budget.free) == (0, 1, 10 * GB)
 

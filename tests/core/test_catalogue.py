@@ -1,3 +1,5 @@
+"""The models on this machine, found in folders laid out by the test."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""The journal: what is kept of loads, over restarts and versions."""
+
 from __future__ import annotations
 
 import sqlite3
@@ -29,7 +31,7 @@ def test_a_load_is_a_row_with_its_steps(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_the_newest_come_first_and_of_one_model_only_its_own(tmp_path: Path) -> None:
+def test_loads_are_listed_newest_first_of_all_models_or_of_one(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     for number in range(5):
         journal.add(new_row(str(number), "org/a" if number % 2 else "org/b", "rest"))
@@ -38,13 +40,13 @@ def test_the_newest_come_first_and_of_one_model_only_its_own(tmp_path: Path) -> 
     journal.close()
 
 
-def test_what_a_dead_server_left_is_interrupted(tmp_path: Path) -> None:
-    leave = (
+def test_a_load_of_a_server_that_died_is_interrupted(tmp_path: Path) -> None:
+    script = (
         "import os; from pathlib import Path; from modelhub.core.journal import Journal, new_row;"
         f"journal = Journal(Path({str(tmp_path)!r})); journal.add(new_row('one', 'org/a', 'rest'));"
         "journal.update('one', dict(state='loading')); os._exit(9)"
     )
-    subprocess.run([sys.executable, "-c", leave], cwd=ROOT, timeout=60, check=False)
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=60, check=False)
     journal = Journal(tmp_path)
     assert journal.interrupt() == 1
     row = journal.load("one")
@@ -63,7 +65,7 @@ def test_one_server_per_data_folder(tmp_path: Path) -> None:
     Journal(tmp_path).close()
 
 
-def test_a_write_that_fails_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_write_that_fails_is_logged_as_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     journal = Journal(tmp_path)
     journal.close()
     journal.add(new_row("one", "org/a", "rest"))
@@ -88,7 +90,8 @@ def test_a_journal_of_the_first_version_keeps_its_rows(tmp_path: Path) -> None:
     old.commit()
     old.close()
 
-    for _ in range(2):  # the second time there is nothing left to do
+    # The second time there is nothing to migrate.
+    for _ in range(2):
         journal = Journal(tmp_path)
         kept = journal.load("old")
         assert kept is not None
@@ -111,13 +114,14 @@ def test_a_journal_of_a_newer_modelhub_is_left_alone(tmp_path: Path) -> None:
     database = sqlite3.connect(tmp_path / "history.sqlite3")
     database.execute("PRAGMA user_version = 99")
     database.close()
-    for _ in range(2):  # and the lock is given back
+    # The second time shows that the lock was released.
+    for _ in range(2):
         with pytest.raises(ModelhubError) as caught:
             Journal(tmp_path)
         assert caught.value.code == "newer_journal"
 
 
-def test_a_list_does_not_carry_timelines(tmp_path: Path) -> None:
+def test_a_list_of_loads_has_no_timelines(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.add(new_row("one", "org/a", "rest"))
     journal.update("one", {"timeline": {"began": [], "series": [], "stalls": []}})
@@ -127,7 +131,7 @@ def test_a_list_does_not_carry_timelines(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_loads_are_found_by_outcome_and_model_and_by_pages(tmp_path: Path) -> None:
+def test_loads_are_filtered_by_outcome_and_model_and_come_in_pages(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     states = [state for states in STATES_OF_OUTCOME.values() for state in states]
     for number, state in enumerate(states * 2):
@@ -135,16 +139,16 @@ def test_loads_are_found_by_outcome_and_model_and_by_pages(tmp_path: Path) -> No
         journal.update(str(number), {"state": state})
     assert journal.count() == 14
     assert journal.count("org/a") == 7
-    for outcome, of in STATES_OF_OUTCOME.items():
-        assert {row["state"] for row in journal.loads(outcome=outcome)} == set(of)
-        assert journal.count(outcome=outcome) == 2 * len(of)
-        assert journal.count("org/b", outcome) == len(journal.loads("org/b", outcome)) == len(of)
+    for outcome, its_states in STATES_OF_OUTCOME.items():
+        assert {row["state"] for row in journal.loads(outcome=outcome)} == set(its_states)
+        assert journal.count(outcome=outcome) == 2 * len(its_states)
+        assert journal.count("org/b", outcome) == len(journal.loads("org/b", outcome)) == len(its_states)
     pages = [journal.loads(limit=5, offset=offset) for offset in (0, 5, 10, 15)]
     assert [row["load_id"] for page in pages for row in page] == [str(n) for n in range(13, -1, -1)]
     journal.close()
 
 
-def test_figures_are_those_of_the_newest_loads_of_each_model(tmp_path: Path) -> None:
+def test_statistics_are_of_the_newest_loads_of_each_model(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     for number, (model_id, state) in enumerate(
         [("org/a", "ready"), ("org/b", "failed"), ("org/a", "unloaded")]

@@ -1,3 +1,5 @@
+"""The queue of loads."""
+
 from __future__ import annotations
 
 import pytest
@@ -23,7 +25,7 @@ def test_first_come_first_served() -> None:
     assert queue.position(loads[2]) == 1
 
 
-def test_who_leaves_moves_the_others_up_and_wakes_them() -> None:
+def test_a_load_that_leaves_moves_the_others_up_and_wakes_them() -> None:
     queue = LoadQueue(slots=1)
     loads = [_load(name) for name in "abc"]
     for load in loads:
@@ -34,7 +36,7 @@ def test_who_leaves_moves_the_others_up_and_wakes_them() -> None:
     assert loads[2].wakeup.is_set()
 
 
-def test_a_slot_is_given_back_once() -> None:
+def test_a_slot_is_released_once() -> None:
     queue = LoadQueue(slots=1)
     first, second, third = (_load(name) for name in "abc")
     queue.join(first)
@@ -45,7 +47,7 @@ def test_a_slot_is_given_back_once() -> None:
     assert (second.may_run, third.may_run) == (True, False)
 
 
-def test_a_full_queue_says_so() -> None:
+def test_a_full_queue_refuses_a_load() -> None:
     queue = LoadQueue(slots=1)
     for number in range(MAX_WAITING + 1):
         queue.join(_load(str(number)))

@@ -1,4 +1,4 @@
-"""What a load would bring, asked of a real server, with a hub on loopback."""
+"""Previews of loads by a real server, with a Hugging Face hub on loopback."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def online(hub: HubServer, models_dir: Path, tmp_path_factory: pytest.TempPathFa
     server.stop()
 
 
-def plan(server: Server, model_id: str) -> dict[str, Any]:
+def get_preview(server: Server, model_id: str) -> dict[str, Any]:
     return dict(server.get("/api/plans", params={"model": model_id}).json())
 
 
@@ -54,11 +54,11 @@ def weight_bytes(hub: HubServer, repo: str) -> int:
 
 
 @pytest.mark.parametrize("repo", [WHOLE, PARTS])
-def test_the_hub_is_asked_for_its_list_and_nothing_is_fetched(
+def test_the_list_of_files_is_requested_and_no_file_is_fetched(
     hub: HubServer, online: Server, repo: str
 ) -> None:
     hub.requests.clear()
-    found = plan(online, repo)
+    found = get_preview(online, repo)
     files = hub.files(repo)
     assert found["source"] == "hub"
     assert found["revision"] == hub.commit(repo)
@@ -67,30 +67,30 @@ def test_the_hub_is_asked_for_its_list_and_nothing_is_fetched(
     assert found["fetch_bytes"] == sum(path.stat().st_size for path in files.values())
     assert found["fits"] is True
     assert found["said"].startswith("Hugging Face hub: ")
-    asked = [path for _, path, _ in hub.requests]
-    assert asked.count(f"/api/models/{repo}") == 1
-    assert not any("/resolve/" in path for path in asked), "it is asked for its list, and for no file"
+    requested = [path for _, path, _ in hub.requests]
+    assert requested.count(f"/api/models/{repo}") == 1
+    assert not any("/resolve/" in path for path in requested), "the list is requested, and no file"
 
 
-def test_what_was_fetched_is_no_longer_to_be_fetched(hub: HubServer, online: Server) -> None:
+def test_what_was_fetched_before_is_not_counted_as_to_fetch(hub: HubServer, online: Server) -> None:
     repo = "org/later"
     shutil.copytree(hub.root / WHOLE, hub.root / repo)
-    assert plan(online, repo)["fetch_files"] > 0
+    assert get_preview(online, repo)["fetch_files"] > 0
     assert online.load(repo)["state"] == "ready"
-    found = plan(online, repo)
+    found = get_preview(online, repo)
     assert (found["source"], found["fetch_bytes"]) == ("cache", 0)
     assert found["revision"] == hub.commit(repo)
     online.unload_all()
 
 
-def test_a_part_that_is_here_is_taken_off(hub: HubServer, online: Server) -> None:
+def test_files_that_are_in_the_cache_are_not_counted_as_to_fetch(hub: HubServer, online: Server) -> None:
     repo = "org/half"
     shutil.copytree(hub.root / PARTS, hub.root / repo)
     cached = online.data_dir / "hf" / "hub" / "models--org--half" / "snapshots" / hub.commit(repo)
     cached.mkdir(parents=True)
     shutil.copy(hub.root / repo / "config.json", cached)
     shutil.copy(hub.root / repo / "model.safetensors.index.json", cached)
-    found = plan(online, repo)
+    found = get_preview(online, repo)
     assert found["fetch_files"] == found["files"] - 2
     assert found["size_bytes"] == weight_bytes(hub, repo)
 
@@ -99,15 +99,15 @@ def test_a_part_that_is_here_is_taken_off(hub: HubServer, online: Server) -> Non
     ("model_id", "source"),
     [("tiny/llama", "folder"), ("demo/random-0.1gb", "demo"), ("published/minilm", "folder")],
 )
-def test_what_is_here_needs_nothing_fetched(server: Server, model_id: str, source: str) -> None:
-    found = plan(server, model_id)
+def test_a_model_on_this_machine_needs_nothing_fetched(server: Server, model_id: str, source: str) -> None:
+    found = get_preview(server, model_id)
     assert (found["source"], found["fetch_files"], found["fetch_bytes"]) == (source, 0, 0)
     assert found["size_bytes"] == server.get(f"/api/models/{model_id}").json()["size_bytes"]
     assert "nothing to fetch" in found["said"]
 
 
-def test_what_does_not_fit_is_told_with_the_numbers(server: Server) -> None:
-    found = plan(server, "tiny/too-big")
+def test_what_does_not_fit_is_shown_with_the_numbers(server: Server) -> None:
+    found = get_preview(server, "tiny/too-big")
     assert found["fits"] is False
     assert found["said"].endswith("free: does not fit.")
 
@@ -124,43 +124,42 @@ def test_what_does_not_fit_is_told_with_the_numbers(server: Server) -> None:
         ("a..b", 422, "invalid_id"),
     ],
 )
-def test_why_it_cannot_be_loaded_is_told_as_the_load_would(
+def test_a_preview_fails_with_the_error_of_the_load(
     hub: HubServer, online: Server, model_id: str, status: int, code: str
 ) -> None:
     hub.broken.add("org/broken")
-    answer = online.get("/api/plans", params={"model": model_id})
-    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    response = online.get("/api/plans", params={"model": model_id})
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
 
 
-def test_offline_is_told_at_once(server: Server) -> None:
+def test_offline_is_reported_at_once(server: Server) -> None:
     began = time.monotonic()
-    answer = server.get("/api/plans", params={"model": "org/not-here"})
-    assert answer.json()["error"]["code"] == "hub_unreachable"
+    response = server.get("/api/plans", params={"model": "org/not-here"})
+    assert response.json()["error"]["code"] == "hub_unreachable"
     assert time.monotonic() - began < 5
 
 
-def test_a_hub_that_does_not_answer_stops_nobody_else(start_server: StartServer) -> None:
+def test_a_hub_that_does_not_respond_blocks_no_other_request(start_server: StartServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         server = start_server({"HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0"}).wait_warm()
-        answers: list[dict[str, Any]] = []
-        asking = threading.Thread(target=lambda: answers.append(plan(server, "org/slow")))
-        asking.start()
+        previews: list[dict[str, Any]] = []
+        sender = threading.Thread(target=lambda: previews.append(get_preview(server, "org/slow")))
+        sender.start()
         wait_until(lambda: bool(server.workers()))
         slowest = 0.0
-        while asking.is_alive():
+        while sender.is_alive():
             began = time.monotonic()
             server.get("/livez")
             slowest = max(slowest, time.monotonic() - began)
-            time.sleep(0.05)
-        asking.join()
-        assert answers[0]["error"]["code"] == "hub_unreachable"
+            sender.join(0.05)
+        assert previews[0]["error"]["code"] == "hub_unreachable"
         assert slowest < 0.5
         wait_until(lambda: not server.workers())
 
 
-def test_planning_leaves_the_web_process_small(online: Server) -> None:
+def test_previews_leave_the_web_process_small(online: Server) -> None:
     for repo in (WHOLE, PARTS):
-        plan(online, repo)
+        get_preview(online, repo)
     assert psutil.Process(online.pid).memory_info().rss < 120e6
     wait_until(lambda: not online.workers(), 10)

@@ -1,4 +1,4 @@
-"""The figures of each model over many loads."""
+"""The statistics of each model over many loads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from modelhub.states import LOAD_STATES, OUTCOME_OF_STATE, STATES_OF_OUTCOME, Ou
 from modelhub.wording import STATE_NAMES
 
 
-def of(*results: tuple[str, float | None, int | None]) -> list[Result]:
+def results_of(*results: tuple[str, float | None, int | None]) -> list[Result]:
     return [Result("org/a", *result) for result in results]
 
 
@@ -23,7 +23,7 @@ def test_every_state_of_a_load_is_one_outcome() -> None:
     assert OUTCOME_OF_STATE["unloaded"] == OUTCOME_OF_STATE["ready"] == Outcome.COMPLETED
 
 
-def test_success_counts_what_ended_by_itself() -> None:
+def test_cancelled_and_running_loads_do_not_count_in_the_success_rate() -> None:
     states = [
         "ready",
         "unloaded",
@@ -35,29 +35,31 @@ def test_success_counts_what_ended_by_itself() -> None:
         "loading",
         "queued",
     ]
-    (only,) = compute_statistics(of(*((state, 1.0, 10) for state in states)))
+    (only,) = compute_statistics(results_of(*((state, 1.0, 10) for state in states)))
     assert (only.loads, only.completed, only.failed, only.interrupted) == (9, 3, 1, 1)
     assert (only.cancelled, only.running) == (2, 2)
     assert only.success_rate == pytest.approx(0.6)
 
 
-def test_times_and_rates_are_of_the_completed_ones_only() -> None:
-    (only,) = compute_statistics(of(("ready", 2.0, 100), ("failed", 500.0, None), ("cancelled", 400.0, 100)))
+def test_times_and_rates_are_of_completed_loads_only() -> None:
+    (only,) = compute_statistics(
+        results_of(("ready", 2.0, 100), ("failed", 500.0, None), ("cancelled", 400.0, 100))
+    )
     assert (only.seconds_median, only.seconds_p90, only.rate_median) == (2.0, 2.0, 50.0)
 
 
 def test_what_is_not_known_is_null() -> None:
-    (only,) = compute_statistics(of(("cancelled", None, None)))
+    (only,) = compute_statistics(results_of(("cancelled", None, None)))
     assert only.success_rate is only.seconds_median is only.seconds_p90 is only.rate_median is None
     assert compute_statistics([]) == []
     assert mean_rate(None, 1.0) is mean_rate(10, None) is mean_rate(10, 0.0) is None
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 11, 101])
-def test_median_and_p90_against_plain_counting(count: int) -> None:
+def test_median_and_p90_lie_where_sorting_puts_them(count: int) -> None:
     times = [random.Random(count).uniform(0.1, 90) for _ in range(count)]
     times = sorted(time + number for number, time in enumerate(times))
-    (only,) = compute_statistics(of(*(("ready", time, None) for time in times)))
+    (only,) = compute_statistics(results_of(*(("ready", time, None) for time in times)))
     assert only.seconds_median == statistics.median(times)
     assert only.seconds_p90 is not None
     place = 0.9 * (count - 1)

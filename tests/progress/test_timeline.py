@@ -1,4 +1,4 @@
-"""The timeline of a load: bounded, true at both ends, and a pause stays a pause."""
+"""The timeline of a load: bounded, exact at both ends, and a pause stays a pause."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def test_points_are_bounded_and_the_first_and_the_last_are_kept(interval: float,
     assert kept[-1] == (round((count - 1) * interval, 4), count - 1)
     assert kept == sorted(kept)
     if count > MAX_POINTS and (count - 1) * interval > 1:
-        assert len(kept) > MAX_POINTS / 4, "thinned further than need be"
+        assert len(kept) > MAX_POINTS / 4, "thinned further than needed"
 
 
-def test_thinned_points_lie_on_the_line_within_what_two_points_are_apart() -> None:
+def test_thinned_points_are_points_of_the_load() -> None:
     noise = random.Random(7)
     timeline, now, done = TimelineRecorder(0.0), 0.0, 0
     true: dict[float, int] = {}
@@ -59,7 +59,7 @@ def test_thinned_points_lie_on_the_line_within_what_two_points_are_apart() -> No
         assert true[at] == kept
 
 
-def test_a_pause_stays_a_pause_however_much_is_thinned() -> None:
+def test_a_pause_stays_a_pause_after_thinning() -> None:
     timeline = TimelineRecorder(0.0)
     for number in range(1000):
         timeline.count(5, number, None, number * 0.01)
@@ -91,12 +91,13 @@ def test_of_many_stalls_the_longest_are_kept() -> None:
     assert min(stall["seconds"] for stall in stalls) == 20.0
 
 
-def test_a_tracker_notes_steps_bytes_and_stalls() -> None:
+def test_a_tracker_records_steps_bytes_and_stalls() -> None:
     tracker = Tracker(now=10.0, stall_s=2.0)
     tracker.feed(checkpoint(1), now=10.5)
     tracker.feed(checkpoint(3), now=11.0)
     tracker.feed(checkpoint(3, 0, 100, "bytes"), now=11.5)
-    tracker.feed(checkpoint(3, 0, 100, "bytes"), now=14.0)  # nothing new: no sign that it goes on
+    # Nothing new: the stall goes on.
+    tracker.feed(checkpoint(3, 0, 100, "bytes"), now=14.0)
     tracker.feed(checkpoint(3, 60, 100, "bytes"), now=15.0)
     tracker.feed(checkpoint(5, 3, 9, "tensors"), now=16.0)
     timeline = tracker.timeline(17.0)
@@ -106,7 +107,7 @@ def test_a_tracker_notes_steps_bytes_and_stalls() -> None:
     assert [series["step"] for series in timeline["series"]] == [3], "tensors are not bytes"
 
 
-def test_a_stall_that_lasts_is_told_and_ends_with_the_load() -> None:
+def test_a_stall_that_lasts_is_shown_and_ends_with_the_load() -> None:
     tracker = Tracker(now=0.0, stall_s=2.0)
     tracker.feed(checkpoint(5, 0, 100, "bytes"), now=1.0)
     assert tracker.timeline(2.9)["stalls"] == []

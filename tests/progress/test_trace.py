@@ -1,4 +1,4 @@
-"""What is kept of a load."""
+"""What is kept of a load: lines for its log, and rates for its sparkline."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_rates_of_a_long_load_stay_few_and_cover_all_of_it() -> None:
     assert [elapsed for elapsed, _ in trace.rates] == sorted(elapsed for elapsed, _ in trace.rates)
 
 
-def test_a_gap_is_told_once() -> None:
+def test_a_gap_is_recorded_once() -> None:
     trace = Trace("1")
     for rate in (None, None, 5.0, None, None, 6.0):
         trace.add(event(rate=rate))
@@ -53,7 +53,7 @@ def test_lines_are_bounded_and_keep_the_beginning_and_the_end() -> None:
     assert (trace.lines[0]["detail"], trace.lines[-1]["detail"]) == ("0", "999")
 
 
-def test_another_load_begins_anew() -> None:
+def test_the_next_load_begins_a_new_trace() -> None:
     log = ModelLog("a/b", "e")
     log.append("model_load_progress", event(seq=1))
     log.append("model_load_progress", event(seq=2, load_id="2", step=1, rate=None))

@@ -1,4 +1,4 @@
-"""The arithmetic of progress, with a clock in the test's hand."""
+"""The arithmetic of progress, with times that the test gives."""
 
 from __future__ import annotations
 
@@ -12,53 +12,53 @@ from modelhub.progress.tracker import Tracker
 GB = 1_000_000_000
 
 
-def test_the_first_and_last_of_each_step_are_told_whatever_the_pace() -> None:
+def test_the_first_and_last_of_each_step_are_emitted_at_any_pace() -> None:
     tracker = Tracker(now=0.0)
-    told = []
+    emitted = []
     for number in range(1001):
-        told += tracker.feed(checkpoint(5, number, 1000, "bytes"), now=number / 10_000)
-    told += tracker.feed(checkpoint(6), now=0.1001)
-    assert [(state["step"], state["done"]) for state in told[:1] + told[-2:]] == [
+        emitted += tracker.feed(checkpoint(5, number, 1000, "bytes"), now=number / 10_000)
+    emitted += tracker.feed(checkpoint(6), now=0.1001)
+    assert [(state["step"], state["done"]) for state in emitted[:1] + emitted[-2:]] == [
         (5, 0),
         (5, 1000),
         (6, None),
     ]
 
 
-def test_at_most_ten_a_second_between_them() -> None:
+def test_at_most_ten_a_second_are_emitted_between_them() -> None:
     tracker = Tracker(now=0.0)
-    told = [
+    emitted = [
         state
         for n in range(10_000)
         for state in tracker.feed(checkpoint(5, n, 10_000, "bytes"), now=n / 1000)
     ]
-    assert 90 <= len(told) <= 101
+    assert 90 <= len(emitted) <= 101
 
 
-def test_a_sign_of_life_every_second() -> None:
+def test_a_state_is_emitted_every_second_without_news() -> None:
     tracker = Tracker(now=0.0)
     tracker.feed(checkpoint(9), now=0.0)
-    told = [state for tenth in range(1, 51) for state in tracker.tick(now=tenth / 10)]
-    assert [round(state["elapsed"]) for state in told] == [1, 2, 3, 4, 5]
+    emitted = [state for tenth in range(1, 51) for state in tracker.tick(now=tenth / 10)]
+    assert [round(state["elapsed"]) for state in emitted] == [1, 2, 3, 4, 5]
 
 
-def test_signs_of_life_and_a_stall_are_told_before_the_first_checkpoint_too() -> None:
+def test_states_and_a_stall_are_emitted_before_the_first_checkpoint_too() -> None:
     tracker = Tracker(now=0.0, stall_s=2.0)
-    told = [state for tenth in range(1, 31) for state in tracker.tick(now=tenth / 10)]
-    assert [state["elapsed"] for state in told] == [1.0, 2.0, 3.0]
-    assert [state["stalled_for"] for state in told] == [None, 2.0, 3.0]
+    emitted = [state for tenth in range(1, 31) for state in tracker.tick(now=tenth / 10)]
+    assert [state["elapsed"] for state in emitted] == [1.0, 2.0, 3.0]
+    assert [state["stalled_for"] for state in emitted] == [None, 2.0, 3.0]
 
 
 def test_progress_never_goes_back_and_never_reaches_one() -> None:
-    chance = random.Random(7)
+    rng = random.Random(7)
     for _ in range(200):
-        tracker, now, seen = Tracker(now=0.0, model_bytes=chance.choice([None, GB, 100])), 0.0, []
+        tracker, now, seen = Tracker(now=0.0, model_bytes=rng.choice([None, GB, 100])), 0.0, []
         for step in range(1, 10):
-            size = chance.randrange(1, 3 * GB)
-            for done in sorted(chance.randrange(size + 1) for _ in range(chance.randrange(5))):
-                now += chance.random() * 3
+            size = rng.randrange(1, 3 * GB)
+            for done in sorted(rng.randrange(size + 1) for _ in range(rng.randrange(5))):
+                now += rng.random() * 3
                 seen += tracker.feed(checkpoint(step, done, size, "bytes"), now)
-            now += chance.random() * 3
+            now += rng.random() * 3
             seen += tracker.tick(now)
             seen.append(tracker.state(now) if seen else {"progress": 0.0})
         values = [state["progress"] for state in seen]
@@ -66,7 +66,7 @@ def test_progress_never_goes_back_and_never_reaches_one() -> None:
         assert values[-1] < 1
 
 
-def test_what_goes_back_is_refused_and_changes_nothing() -> None:
+def test_a_step_or_count_that_goes_back_is_refused_and_changes_nothing() -> None:
     tracker = Tracker(now=0.0)
     tracker.feed(checkpoint(5, 600, 1000, "bytes"), now=1.0)
     with pytest.raises(ValueError, match="500 bytes after 600"):
@@ -82,9 +82,10 @@ def test_rate_and_time_left_come_from_the_bytes_once_there_are_some() -> None:
     assert first["rate"] is None
     assert first["eta"] is None
     for tenth in range(1, 31):
-        told = tracker.feed(checkpoint(5, tenth * GB // 10, 10 * GB, "bytes"), now=tenth / 10)
-    assert told[-1]["rate"] == pytest.approx(GB, rel=0.01)
-    assert 7 <= told[-1]["eta"] <= 12  # seven seconds of bytes and the steps behind
+        emitted = tracker.feed(checkpoint(5, tenth * GB // 10, 10 * GB, "bytes"), now=tenth / 10)
+    assert emitted[-1]["rate"] == pytest.approx(GB, rel=0.01)
+    # Seven seconds of bytes, and the steps after them.
+    assert 7 <= emitted[-1]["eta"] <= 12
 
 
 def test_no_time_left_before_it_can_be_estimated() -> None:
@@ -93,7 +94,7 @@ def test_no_time_left_before_it_can_be_estimated() -> None:
         assert tracker.feed(checkpoint(step), now=step / 2)[-1]["eta"] is None
 
 
-def test_a_stall_is_said_and_ends_with_the_next_byte() -> None:
+def test_a_stall_is_shown_and_ends_with_the_next_byte() -> None:
     tracker = Tracker(now=0.0, stall_s=10.0)
     tracker.feed(checkpoint(5, 10, 100, "bytes"), now=0.0)
     assert tracker.tick(now=9.0)[-1]["stalled_for"] is None
@@ -103,7 +104,7 @@ def test_a_stall_is_said_and_ends_with_the_next_byte() -> None:
     assert tracker.feed(checkpoint(5, 11, 100, "bytes"), now=13.0)[-1]["stalled_for"] is None
 
 
-def test_a_load_that_hangs_before_its_first_checkpoint_lives_and_stalls_too() -> None:
+def test_a_load_that_hangs_before_its_first_checkpoint_stalls_too() -> None:
     tracker = Tracker(now=0.0, stall_s=10.0)
     assert tracker.tick(now=0.5) == []
     assert tracker.tick(now=1.0)[-1]["stalled_for"] is None
@@ -113,32 +114,32 @@ def test_a_load_that_hangs_before_its_first_checkpoint_lives_and_stalls_too() ->
 def test_a_repeated_count_is_no_progress() -> None:
     tracker = Tracker(now=0.0, stall_s=10.0)
     for second in range(12):
-        told = tracker.feed(checkpoint(5, 10, 100, "bytes"), now=float(second))
-    assert told[-1]["stalled_for"] == 11.0
+        emitted = tracker.feed(checkpoint(5, 10, 100, "bytes"), now=float(second))
+    assert emitted[-1]["stalled_for"] == 11.0
 
 
 def test_steps_have_their_durations() -> None:
     tracker = Tracker(now=0.0)
     for step, now in enumerate((0.0, 0.5, 0.75), start=1):
-        told = tracker.feed(checkpoint(step), now)
-    assert told[-1]["steps"] == [0.5, 0.25] + [None] * 7
+        emitted = tracker.feed(checkpoint(step), now)
+    assert emitted[-1]["steps"] == [0.5, 0.25] + [None] * 7
     tracker.finish(now=1.0)
     assert tracker.state(1.0)["steps"][2] == 0.25
 
 
-def test_a_foreign_message_is_kept() -> None:
+def test_the_message_of_a_checkpoint_is_kept() -> None:
     assert Tracker(now=0.0).feed(Checkpoint(1, "Hello"), now=0.0)[0]["message"] == "Hello"
 
 
-def test_the_bar_ends_inside_the_running_step_whatever_comes() -> None:
-    chance = random.Random(11)
+def test_the_bar_always_ends_inside_the_running_step() -> None:
+    rng = random.Random(11)
     for _ in range(200):
         now = 0.0
-        tracker = Tracker(now, chance.choice([None, 10**6, 10**9, 10**11]))
+        tracker = Tracker(now, rng.choice([None, 10**6, 10**9, 10**11]))
         for step in range(1, 10):
-            size = chance.randrange(1, 10**10) if step in (3, 5, 7) else None
+            size = rng.randrange(1, 10**10) if step in (3, 5, 7) else None
             for part in range(4):
-                now += chance.expovariate(1)
+                now += rng.expovariate(1)
                 done = None if size is None else size * part // 3
                 tracker.feed(checkpoint(step, done, size, "bytes" if size else None), now)
                 state = tracker.state(now)

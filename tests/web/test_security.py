@@ -1,25 +1,36 @@
+"""Hosts, forms of other sites, headers and the key that signs sessions."""
+
 from __future__ import annotations
 
 import stat
+from pathlib import Path
 
-import requests
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 
-from tests.support.server import Server
+from modelhub.web.current import registry_of
 from tests.support.types import StartServer
 
-
-def test_a_name_that_merely_resolves_to_this_machine_is_refused(server: Server) -> None:
-    for path in ("/", "/api/models"):
-        answer = requests.get(server.url + path, headers={"Host": "evil.example"}, timeout=5)
-        assert answer.status_code == 400
-    assert requests.get(server.url + "/", headers={"Host": f"localhost:{server.port}"}, timeout=5).ok
+MODEL = "demo/random-2gb"
 
 
-def test_forms_need_the_token_of_the_page(server: Server) -> None:
-    before = server.get("/api/loads").json()["loads"]
-    answer = requests.post(f"{server.url}/loads", data={"model": "tiny/llama"}, timeout=5)
-    assert answer.status_code == 400
-    assert server.get("/api/loads").json()["loads"] == before
+@pytest.mark.parametrize("path", ["/", "/api/models"])
+def test_a_name_that_merely_resolves_to_this_machine_is_refused(client: FlaskClient, path: str) -> None:
+    assert client.get(path, headers={"Host": "evil.example"}).status_code == 400
+    assert client.get(path, headers={"Host": "localhost:5000"}).status_code == 200
+
+
+def test_a_form_without_the_token_of_a_page_is_refused_in_words(client: FlaskClient) -> None:
+    response = client.post("/loads", data={"model": MODEL})
+    assert response.status_code == 400
+    assert "Reload the page" in response.text
+    assert client.get("/api/loads").json == {"loads": [], "total": 0}
+
+
+def test_the_form_of_another_site_starts_no_load_over_the_api(client: FlaskClient) -> None:
+    assert client.post("/api/loads", data={"model": MODEL}).status_code == 422
+    assert client.get("/api/loads").json == {"loads": [], "total": 0}
 
 
 def test_the_first_request_of_a_first_server_is_a_page(start_server: StartServer) -> None:
@@ -28,14 +39,14 @@ def test_the_first_request_of_a_first_server_is_a_page(start_server: StartServer
         assert server.get("/").status_code == 200
 
 
-def test_headers(server: Server) -> None:
-    headers = server.get("/").headers
+def test_headers(client: FlaskClient) -> None:
+    headers = client.get("/").headers
     assert "default-src 'self'" in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_the_key_is_its_owners_alone(server: Server) -> None:
-    server.get("/")
-    path = server.data_dir / "secret_key"
+def test_only_its_owner_can_read_the_key(app: Flask, client: FlaskClient) -> None:
+    client.get("/")
+    path: Path = registry_of(app).settings.data_dir / "secret_key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(path.read_text()) == 64

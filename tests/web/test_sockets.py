@@ -1,4 +1,4 @@
-"""Rooms over real WebSockets: snapshots, late joiners, cuts, several watchers."""
+"""Rooms over real WebSockets: snapshots, late joiners, lost connections, several clients."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def test_a_late_joiner_gets_the_state_and_then_every_event(empty_server: Server,
 
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
-def test_after_a_cut_the_snapshot_makes_it_right(empty_server: Server, watch: Watch, transport: str) -> None:
+def test_after_a_lost_connection_the_snapshot_is_complete(
+    empty_server: Server, watch: Watch, transport: str
+) -> None:
     watcher = watch(empty_server, transport)
     watcher.subscribe(LLAMA)
     worker = empty_server.freeze_load(LLAMA)
@@ -54,12 +56,12 @@ def test_several_tabs_agree(empty_server: Server, watch: Watch) -> None:
     assert all(tab.events == tabs[0].events for tab in tabs)
 
 
-def test_the_dashboard_hears_of_every_model_and_a_room_only_of_its_own(
+def test_the_dashboard_gets_events_of_every_model_and_a_room_only_its_own(
     empty_server: Server, watch: Watch
 ) -> None:
     dashboard, room, both = watch(empty_server), watch(empty_server), watch(empty_server)
-    answer = dashboard.subscribe()
-    assert {LLAMA, BERT} <= {model["id"] for model in answer["snapshot"]["models"]}
+    reply = dashboard.subscribe()
+    assert {LLAMA, BERT} <= {model["id"] for model in reply["snapshot"]["models"]}
     room.subscribe(BERT)
     both.subscribe()
     both.subscribe(BERT)
@@ -69,10 +71,10 @@ def test_the_dashboard_hears_of_every_model_and_a_room_only_of_its_own(
         watcher.wait_for("model_load_completed", model_id=BERT)
     assert dashboard.of(LLAMA)
     assert not room.of(LLAMA)
-    assert both.of(BERT) == dashboard.of(BERT) == room.events, "told once to who is in both rooms"
+    assert both.of(BERT) == dashboard.of(BERT) == room.events, "sent once to a client in both rooms"
 
 
-def test_pages_hear_the_same_with_words(empty_server: Server, watch: Watch) -> None:
+def test_pages_get_the_same_events_with_words(empty_server: Server, watch: Watch) -> None:
     plain, page, dashboard = watch(empty_server), watch(empty_server), watch(empty_server)
     plain.subscribe(BERT)
     snapshot = page.client.call("subscribe", {"id": BERT, "words": True}, timeout=5)["snapshot"]
@@ -96,17 +98,17 @@ def test_pages_hear_the_same_with_words(empty_server: Server, watch: Watch) -> N
     assert "model_unloaded" not in page.names()
 
 
-def test_only_rooms_of_known_models(server: Server, watch: Watch) -> None:
+def test_only_rooms_of_known_models_can_be_joined(server: Server, watch: Watch) -> None:
     watcher = watch(server)
-    for unknown, code in [("nobody/never-asked-for", "unknown_model"), ("../x", "invalid_id")]:
-        answer = watcher.subscribe(unknown)
-        assert (answer["ok"], answer["error"]["code"]) == (False, code)
-    for nonsense in ("text", {"id": 7}, ["x"], {"id": None}):
-        answer = watcher.client.call("subscribe", nonsense, timeout=5)
-        assert (answer["ok"], answer["error"]["code"]) == (False, "invalid_request")
+    for unknown, code in [("nobody/never-requested", "unknown_model"), ("../x", "invalid_id")]:
+        reply = watcher.subscribe(unknown)
+        assert (reply["ok"], reply["error"]["code"]) == (False, code)
+    for invalid in ("text", {"id": 7}, ["x"], {"id": None}):
+        reply = watcher.client.call("subscribe", invalid, timeout=5)
+        assert (reply["ok"], reply["error"]["code"]) == (False, "invalid_request")
 
 
-def test_who_unsubscribes_hears_nothing_more(empty_server: Server, watch: Watch) -> None:
+def test_a_client_that_unsubscribes_gets_no_more_events(empty_server: Server, watch: Watch) -> None:
     leaver, stayer = watch(empty_server), watch(empty_server)
     for watcher in (leaver, stayer):
         watcher.subscribe(BERT)
@@ -117,7 +119,7 @@ def test_who_unsubscribes_hears_nothing_more(empty_server: Server, watch: Watch)
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "http://evil.example"}, {"Host": "evil.example"}])
-def test_another_site_is_not_let_in(server: Server, headers: dict[str, str]) -> None:
+def test_a_connection_of_another_site_is_refused(server: Server, headers: dict[str, str]) -> None:
     client = socketio.Client(reconnection=False)
     with pytest.raises(socketio.exceptions.ConnectionError):
         client.connect(server.url, headers=headers, transports=["websocket"], wait_timeout=3)
