@@ -18,6 +18,7 @@ from tests.support import published, wheel
 from tests.support.server import Server
 from tests.support.types import StartServer, Watch
 from tests.support.watcher import Watcher
+from tests.support.wire import Wire
 
 
 @pytest.fixture
@@ -26,6 +27,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
 
     For responses that need neither transport nor a worker process; for those use ``server``.
     """
+    (tmp_path / "data").mkdir()  # so that a test can write a journal before the first request
     folders = {"DATA_DIR": tmp_path / "data", "MODELS_DIR": tmp_path / "models"}
     app = create_app({"TESTING": True, **{f"MODELHUB_{name}": str(path) for name, path in folders.items()}})
     registry = registry_of(app)
@@ -104,6 +106,14 @@ def watch(request: pytest.FixtureRequest) -> Iterator[Watch]:
     yield open_watcher
     for watcher in opened:
         watcher.close()
+
+
+@pytest.fixture
+def wire(empty_server: Server) -> Iterator[Wire]:
+    """A connection to the shared server that can be cut, held and mended."""
+    wire = Wire(empty_server.port)
+    yield wire
+    wire.close()
 
 
 @pytest.fixture(scope="session")

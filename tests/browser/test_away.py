@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.browser.test_load import model, say, wait_live
@@ -17,14 +15,6 @@ from tests.support.wire import Wire
 ASLEEP_S = 30
 
 
-@pytest.fixture
-def wire(server: Server) -> Iterator[Wire]:
-    """A line to the shared server."""
-    made = Wire(server.port)
-    yield made
-    made.close()
-
-
 def test_a_laptop_that_slept_while_the_load_ended(server: Server, wire: Wire, open_page: OpenPage) -> None:
     frozen = server.freeze_load(LLAMA)
     page, list_page = (wait_live(open_page(path, to=wire)) for path in (f"/models/{LLAMA}", "/"))
@@ -34,6 +24,7 @@ def test_a_laptop_that_slept_while_the_load_ended(server: Server, wire: Wire, op
     frozen.resume()
     server.wait_state(LLAMA, ("ready",))
     expect(page.locator("#badge")).to_have_text("Connection lost, reconnecting")  # by the missing pings
+    # The length of the sleep is what is tested: it is longer than ping interval and timeout together.
     page.wait_for_timeout(1000 * max(0.0, asleep_until - time.monotonic()))
     expect(model(page)).to_have_attribute("data-state", "loading")
     wire.mend()
@@ -45,7 +36,7 @@ def test_a_laptop_that_slept_while_the_load_ended(server: Server, wire: Wire, op
     expect(row).to_have_attribute("data-state", "ready")
 
 
-def test_a_tab_in_the_background_returns_right(server: Server, open_page: OpenPage) -> None:
+def test_a_tab_that_returns_from_the_background_is_up_to_date(server: Server, open_page: OpenPage) -> None:
     frozen = server.freeze_load(LLAMA)
     page = wait_live(open_page(f"/models/{LLAMA}"))
     protocol = page.context.new_cdp_session(page)

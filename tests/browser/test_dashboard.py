@@ -14,7 +14,7 @@ from tests.support.server import Server
 from tests.support.types import OpenPage, StartServer
 
 
-def test_the_memory_follows_what_comes_and_goes(server: Server, open_page: OpenPage) -> None:
+def test_the_memory_follows_loads_and_unloads(server: Server, open_page: OpenPage) -> None:
     page = wait_live(open_page("/"))
     expect(page.locator(".legend .models")).to_have_count(0)
     server.load("tiny/vit")
@@ -51,8 +51,8 @@ def test_an_id_is_previewed_before_it_is_loaded(
         field = page.get_by_label("Load a model by its id")
         field.press_sequentially("org/there")
         files = len(hub.files("org/there"))
-        told = rf"^org/there: Hugging Face hub: \d+ kB in {files} files to fetch; needs \d+ kB, fits\.$"
-        expect(page.locator("#previews")).to_have_text(re.compile(told))
+        expected = rf"^org/there: Hugging Face hub: \d+ kB in {files} files to fetch; needs \d+ kB, fits\.$"
+        expect(page.locator("#previews")).to_have_text(re.compile(expected))
         field.fill("org/there, org/not-there ../x")
         expect(page.locator("#previews")).to_contain_text("No model org/not-there was found")
         expect(page.locator("#previews")).to_contain_text("“../x” is not a model id.")
@@ -64,7 +64,9 @@ def test_an_id_is_previewed_before_it_is_loaded(
         expect(page.locator("#previews")).to_be_empty()
 
 
-def test_several_models_at_once_and_the_bad_ones_told(server: Server, open_page: OpenPage) -> None:
+def test_several_models_are_loaded_at_once_and_invalid_ids_reported(
+    server: Server, open_page: OpenPage
+) -> None:
     page = wait_live(open_page("/"))
     page.get_by_label("Load a model by its id").fill("tiny/vit, ../x tiny/bert")
     page.keyboard.press("Enter")
@@ -74,7 +76,7 @@ def test_several_models_at_once_and_the_bad_ones_told(server: Server, open_page:
         expect(page.locator(f'[data-model="{model_id}"]')).to_have_attribute("data-state", "ready")
 
 
-def test_who_cancelled_is_told_in_the_row(server: Server, open_page: OpenPage) -> None:
+def test_the_row_shows_where_a_load_was_cancelled(server: Server, open_page: OpenPage) -> None:
     frozen = server.freeze_load("tiny/llama")
     page = wait_live(open_page("/"))
     server.delete(f"/api/loads/{server.snapshot('tiny/llama')['load_id']}")

@@ -39,7 +39,7 @@ def wait_live(page: Page) -> Page:
 
 
 def watch_a_load(page: Page, watch: str, seen: str) -> Any:
-    """Run the script ``watch``, press Load, wait until the model is ready; answers what was ``seen``."""
+    """Run the script ``watch``, press Load, wait until the model is ready; returns what was ``seen``."""
     page.evaluate(watch)
     page.get_by_role("button", name="Load").click()
     expect(model(page)).to_have_attribute("data-state", "ready")
@@ -64,7 +64,7 @@ def test_click_load_see_the_bar_move_and_the_model_ready(server: Server, open_pa
     assert server.snapshot(DEMO)["state"] == "absent"
 
 
-def test_a_click_is_answered_at_once(open_page: OpenPage) -> None:
+def test_a_click_has_an_effect_at_once(open_page: OpenPage) -> None:
     page = wait_live(open_page(f"/models/{DEMO}"))
     took = page.evaluate("""() => {
       const button = document.querySelector("[data-action=load]");
@@ -111,7 +111,7 @@ def test_elapsed_time_ticks_between_events(server: Server, open_page: OpenPage) 
     assert changes >= 5, "events come once a second while nothing happens; the page ticks by itself"
 
 
-def test_cancel_is_told_in_every_tab(server: Server, open_page: OpenPage) -> None:
+def test_a_cancel_is_shown_in_every_tab(server: Server, open_page: OpenPage) -> None:
     frozen = server.freeze_load("tiny/llama")
     one, other = wait_live(open_page("/models/tiny/llama")), wait_live(open_page("/"))
     one.get_by_role("button", name="Cancel").click()
@@ -122,7 +122,7 @@ def test_cancel_is_told_in_every_tab(server: Server, open_page: OpenPage) -> Non
     frozen.wait(10)
 
 
-def test_a_failure_is_told_with_reason_and_hint_and_retried(server: Server, open_page: OpenPage) -> None:
+def test_a_failure_is_shown_with_reason_and_hint_and_retried(server: Server, open_page: OpenPage) -> None:
     page = wait_live(open_page("/"))
     page.get_by_label("Load a model by its id").fill("nobody/asked-for-here")
     page.keyboard.press("Enter")
@@ -138,9 +138,7 @@ def test_a_failure_is_told_with_reason_and_hint_and_retried(server: Server, open
     expect(row).to_have_attribute("data-state", "failed")
 
 
-def test_news_of_a_model_whose_row_is_still_on_its_way_is_not_lost(
-    server: Server, open_page: OpenPage
-) -> None:
+def test_events_of_a_model_are_not_lost_while_its_row_is_fetched(server: Server, open_page: OpenPage) -> None:
     frozen = server.freeze_load("tiny/llama")
     page = wait_live(open_page("/"))
 
@@ -155,7 +153,7 @@ def test_news_of_a_model_whose_row_is_still_on_its_way_is_not_lost(
     expect(page.locator('[data-model="nobody/late"]')).to_have_attribute("data-state", "failed")
 
 
-def test_what_cannot_be_loaded_is_refused_in_words(open_page: OpenPage) -> None:
+def test_an_invalid_id_is_refused_with_a_message(open_page: OpenPage) -> None:
     page = wait_live(open_page("/"))
     page.get_by_label("Load a model by its id").fill("../etc/passwd")
     page.keyboard.press("Enter")
@@ -173,7 +171,7 @@ def test_two_tabs_agree(server: Server, open_page: OpenPage) -> None:
     assert times[0] == times[1]
 
 
-def test_a_lost_connection_is_said_and_made_good(
+def test_a_lost_connection_is_shown_and_restored(
     server: Server, start_server: StartServer, open_page: OpenPage
 ) -> None:
     own = start_server().wait_warm()
@@ -192,7 +190,7 @@ def test_a_lost_connection_is_said_and_made_good(
     frozen.wait(10)
 
 
-def test_a_stall_is_said_in_words(start_server: StartServer, open_page: OpenPage) -> None:
+def test_a_stall_is_described(start_server: StartServer, open_page: OpenPage) -> None:
     own = start_server(STALL_SECONDS=1).wait_warm()
     page = wait_live(open_page("/models/tiny/llama", to=own))
     frozen = own.freeze_load("tiny/llama")

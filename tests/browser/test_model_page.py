@@ -78,7 +78,8 @@ def test_the_log_grows_as_the_load_goes(server: Server, open_page: OpenPage) -> 
     lines = page.locator("#log .what").all_inner_texts()
     steps = list(dict.fromkeys(line[:11] for line in lines if line.startswith("Step")))
     assert steps == [f"Step {step} of 9" for step in range(1, 10)]
-    page.wait_for_timeout(400)  # the server's own log has come
+    # The facts come with the server's own log.
+    expect(page.locator("#facts")).to_contain_text("ViTForImageClassification")
     assert page.locator("#log .what").all_inner_texts() == lines
 
 
@@ -115,7 +116,7 @@ def test_a_file_is_sent_by_the_page(server: Server, open_page: OpenPage) -> None
     expect(page.locator("#result")).to_contain_text("green")
 
 
-def test_the_end_of_the_server_is_told_before_it_comes(
+def test_the_page_announces_that_the_server_is_shutting_down(
     start_server: StartServer, open_page: OpenPage
 ) -> None:
     own = start_server().wait_warm()

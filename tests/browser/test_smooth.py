@@ -29,6 +29,7 @@ FIRST_PAINT = """() => new Promise((done) => {
     }
   }).observe({ type: "paint", buffered: true });
 })"""
+TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 SHIFTS = """() => {
   window.shifts = [];
   const place = ({ node, previousRect: a, currentRect: b }) =>
@@ -56,12 +57,13 @@ def test_the_first_paint_comes_within_half_a_second(
 @pytest.mark.parametrize("screen", ["desktop", "phone"])
 def test_nothing_moves_when_the_bar_starts(server: Server, open_page: OpenPage, screen: str) -> None:
     page = wait_live(open_page(f"/models/{DEMO}", viewport=SCREENS[screen]))
-    page.wait_for_timeout(300)  # the badge has just changed
+    page.evaluate(TWO_FRAMES)  # the badge has just changed
     page.evaluate(SHIFTS)
     one = page.locator(f"[data-model='{DEMO}']")
     one.get_by_role("button", name="Load").click()
     expect(one).to_have_attribute("data-state", "ready")
-    page.wait_for_timeout(500)  # the facts of what was loaded come a moment later
+    expect(page.locator("#facts")).to_contain_text("LlamaForCausalLM")
+    page.evaluate(TWO_FRAMES)
     assert page.evaluate("shifts") == []
 
 

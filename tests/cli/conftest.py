@@ -7,10 +7,8 @@ from typing import TypeVar
 
 import pytest
 
-from tests.support.server import Server
 from tests.support.terminal import Running, Terminal
 from tests.support.types import Run, StartTerminal
-from tests.support.wire import Wire
 
 T = TypeVar("T", bound=Running)
 
@@ -25,14 +23,6 @@ def run() -> Iterator[Run]:
 def terminal() -> Iterator[StartTerminal]:
     """Starts the command on a pseudo-terminal: ``terminal(environ, "preload", "a/b")``."""
     yield from _starter(Terminal)
-
-
-@pytest.fixture
-def wire(empty_server: Server) -> Iterator[Wire]:
-    """A line to the shared server that can be cut."""
-    line = Wire(empty_server.port)
-    yield line
-    line.close()
 
 
 def _starter(kind: type[T]) -> Iterator[Callable[..., T]]:

@@ -24,7 +24,7 @@ def test_a_bar_per_model_then_a_lasting_line_and_a_summary(
     assert "━" not in last, "no bar is left behind"
 
 
-def test_a_bar_says_when_nothing_comes(start_server: StartServer, terminal: StartTerminal) -> None:
+def test_a_bar_shows_a_stall(start_server: StartServer, terminal: StartTerminal) -> None:
     server = start_server(STALL_SECONDS=1).wait_warm()
     worker = server.freeze_load(LLAMA)
     running = terminal(server.environ, "preload", LLAMA)
@@ -33,7 +33,7 @@ def test_a_bar_says_when_nothing_comes(start_server: StartServer, terminal: Star
     assert running.wait() == 0
 
 
-def test_a_failure_is_told_with_reason_and_hint(empty_server: Server, terminal: StartTerminal) -> None:
+def test_a_failure_is_printed_with_reason_and_hint(empty_server: Server, terminal: StartTerminal) -> None:
     running = terminal(empty_server.environ, "preload", "no/such-model")
     assert running.wait() == 1
     error = empty_server.snapshot("no/such-model")["error"]

@@ -1,4 +1,4 @@
-"""Order and gaps without a line; then cuts and restarts over a real one."""
+"""Order and gaps without a connection; then cuts and restarts of a real one."""
 
 from __future__ import annotations
 
@@ -27,38 +27,38 @@ def sequence() -> Sequence:
     return made
 
 
-def heard(sequence: Sequence, seq: int, now: float = 0.0) -> list[int]:
+def receive(sequence: Sequence, seq: int, now: float = 0.0) -> list[int]:
     return [payload["seq"] for _, payload in sequence.receive("e", event(seq), now)]
 
 
-def test_the_next_is_told_and_what_was_heard_is_not_told_again(sequence: Sequence) -> None:
-    assert [heard(sequence, seq) for seq in (5, 5, 3, 6)] == [[5], [], [], [6]]
+def test_the_next_event_is_returned_and_an_old_one_is_not_returned_again(sequence: Sequence) -> None:
+    assert [receive(sequence, seq) for seq in (5, 5, 3, 6)] == [[5], [], [], [6]]
     assert not sequence.is_broken(100.0)
 
 
 def test_an_event_that_overtook_another_waits_for_it(sequence: Sequence) -> None:
-    assert heard(sequence, 6, now=0.0) == []
+    assert receive(sequence, 6, now=0.0) == []
     assert not sequence.is_broken(0.1)
-    assert heard(sequence, 5, now=0.1) == [5, 6]
+    assert receive(sequence, 5, now=0.1) == [5, 6]
     assert not sequence.is_broken(100.0)
 
 
-def test_a_gap_asks_for_a_snapshot_and_what_is_older_is_dropped(sequence: Sequence) -> None:
-    assert heard(sequence, 7, now=0.0) == []
+def test_a_gap_needs_a_snapshot_and_older_events_are_dropped(sequence: Sequence) -> None:
+    assert receive(sequence, 7, now=0.0) == []
     assert sequence.is_broken(1.0)
     sequence.restart(event(8))
     assert not sequence.is_broken(1.0)
-    assert [heard(sequence, seq) for seq in (7, 8, 9)] == [[], [], [9]]
+    assert [receive(sequence, seq) for seq in (7, 8, 9)] == [[], [], [9]]
 
 
-def test_a_new_epoch_asks_for_a_snapshot_at_once(sequence: Sequence) -> None:
+def test_a_new_epoch_needs_a_snapshot_at_once(sequence: Sequence) -> None:
     assert sequence.receive("e", event(5, "two"), 0.0) == []
     assert sequence.is_broken(0.0)
     sequence.restart(event(1, "two"))
     assert [p["seq"] for _, p in sequence.receive("e", event(2, "two"), 0.0)] == [2]
 
 
-def test_a_load_that_ends_while_the_line_is_cut_is_told_when_it_is_back(
+def test_a_load_that_ends_during_a_cut_is_reported_after_it(
     empty_server: Server, wire: Wire, run: Run
 ) -> None:
     worker = empty_server.freeze_load(LLAMA)
@@ -74,7 +74,7 @@ def test_a_load_that_ends_while_the_line_is_cut_is_told_when_it_is_back(
     assert lines_of(running.output, LLAMA)[-1].startswith("Ready in ")
 
 
-def test_a_load_goes_on_being_followed_after_a_cut(empty_server: Server, wire: Wire, run: Run) -> None:
+def test_a_load_is_followed_again_after_a_cut(empty_server: Server, wire: Wire, run: Run) -> None:
     worker = empty_server.freeze_load(LLAMA)
     running = run(empty_server.environ, "preload", "--json", LLAMA, "--server", wire.url)
     running.wait_for('"state":"loading"')
@@ -85,13 +85,13 @@ def test_a_load_goes_on_being_followed_after_a_cut(empty_server: Server, wire: W
     wait_until(lambda: running.output.count('"event":"snapshot"') >= 2)
     worker.resume()
     assert running.wait() == 0
-    told = running.events
-    progress = [payload["progress"] for name, payload in told if name != "result"]
+    printed = running.events
+    progress = [payload["progress"] for name, payload in printed if name != "result"]
     assert progress == sorted(progress)
-    assert told[-2][0] == "model_load_completed"
+    assert printed[-2][0] == "model_load_completed"
 
 
-def test_a_restart_of_the_server_interrupts_the_load_and_that_is_said(
+def test_a_load_interrupted_by_a_restart_of_the_server_is_reported(
     start_server: StartServer, run: Run
 ) -> None:
     server = start_server().wait_warm()
@@ -108,7 +108,7 @@ def test_a_restart_of_the_server_interrupts_the_load_and_that_is_said(
     )
 
 
-def test_a_server_that_is_stopped_says_so_before_the_line_is_lost(
+def test_a_server_that_is_stopped_is_reported_before_the_connection_is_lost(
     start_server: StartServer, run: Run
 ) -> None:
     server = start_server().wait_warm()
@@ -124,7 +124,7 @@ def test_a_server_that_is_stopped_says_so_before_the_line_is_lost(
     frozen.wait(10)
 
 
-def test_a_server_that_stays_away_is_given_up(start_server: StartServer, tmp_path: Path) -> None:
+def test_the_feed_gives_up_on_a_server_that_stays_away(start_server: StartServer, tmp_path: Path) -> None:
     server = start_server()
     with Feed(server.url, patience_s=0.1) as feed:
         feed.watch(LLAMA)

@@ -26,16 +26,16 @@ def environ(models_dir: Path, tmp_path: Path) -> dict[str, str]:
     return Server(tmp_path / "data", MODELS_DIR=tmp_path / "models").environ
 
 
-def test_good_models_are_loaded_and_let_go_and_a_broken_one_is_told(environ: dict[str, str]) -> None:
+def test_good_models_are_loaded_and_unloaded_and_a_broken_one_is_reported(environ: dict[str, str]) -> None:
     done = flask(environ, "preload", "--here", "--json", BROKEN, GOOD)
     assert done.returncode == 1, done.stderr
-    told = events(done.stdout)
+    printed = events(done.stdout)
     for model_id, state in ((BROKEN, "failed"), (GOOD, "ready")):
-        mine = [(name, payload) for name, payload in told if payload["id"] == model_id]
+        mine = [(name, payload) for name, payload in printed if payload["id"] == model_id]
         check_truth([pair for pair in mine if pair[0] != "result"])
         assert mine[-1][0] == "result"
         assert mine[-1][1]["state"] == state
-    (broken,) = [payload for name, payload in told if name == "model_load_failed"]
+    (broken,) = [payload for name, payload in printed if name == "model_load_failed"]
     assert broken["error"]["code"] == "corrupt"
     assert not (Path(environ["MODELHUB_DATA_DIR"]) / "modelhub.sqlite").exists()
 
@@ -52,7 +52,7 @@ def test_on_a_terminal_it_shows_bars_and_leaves_no_process(
     wait_until(lambda: not any(process.is_running() for process in family), 5)
 
 
-def test_ctrl_c_cancels_what_runs_and_what_waits(environ: dict[str, str], run: Run) -> None:
+def test_ctrl_c_cancels_running_and_queued_loads(environ: dict[str, str], run: Run) -> None:
     running = run(environ, "preload", "--here", GOOD, BROKEN)
     running.wait_for("Step 1 of 9")
     family = psutil.Process(running.process.pid).children(recursive=True)

@@ -13,7 +13,7 @@ QUESTION = "Cancel tiny/llama, tiny/bert? Otherwise it continues in the server. 
 
 
 @pytest.fixture
-def asked(empty_server: Server, terminal: StartTerminal) -> Terminal:
+def interrupted(empty_server: Server, terminal: StartTerminal) -> Terminal:
     """A terminal with two loads, one running and one waiting, that has been interrupted."""
     empty_server.freeze_load(LLAMA)
     running = terminal(empty_server.environ, "preload", LLAMA, BERT)
@@ -25,22 +25,24 @@ def asked(empty_server: Server, terminal: StartTerminal) -> Terminal:
 
 
 @pytest.mark.parametrize("answer", ["\n", "n\n", CTRL_C])
-def test_by_default_the_loads_go_on_in_the_server(empty_server: Server, asked: Terminal, answer: str) -> None:
-    asked.type(answer)
-    assert asked.wait() == 130
-    assert "tiny/llama, tiny/bert: the load continues in the server" in asked.output
+def test_by_default_the_loads_continue_in_the_server(
+    empty_server: Server, interrupted: Terminal, answer: str
+) -> None:
+    interrupted.type(answer)
+    assert interrupted.wait() == 130
+    assert "tiny/llama, tiny/bert: the load continues in the server" in interrupted.output
     assert [empty_server.snapshot(m)["state"] for m in (LLAMA, BERT)] == ["loading", "queued"]
 
 
-def test_yes_cancels_them_and_says_so(empty_server: Server, asked: Terminal) -> None:
-    asked.type("y\n")
-    assert asked.wait() == 130
-    assert asked.output.count("Cancelled from the command line") == 2
+def test_yes_cancels_them_and_reports_it(empty_server: Server, interrupted: Terminal) -> None:
+    interrupted.type("y\n")
+    assert interrupted.wait() == 130
+    assert interrupted.output.count("Cancelled from the command line") == 2
     assert [empty_server.snapshot(m)["state"] for m in (LLAMA, BERT)] == ["cancelled", "cancelled"]
-    assert "Traceback" not in asked.output
+    assert "Traceback" not in interrupted.output
 
 
-def test_without_a_terminal_nothing_is_asked(empty_server: Server, run: Run) -> None:
+def test_without_a_terminal_there_is_no_question(empty_server: Server, run: Run) -> None:
     worker = empty_server.freeze_load(LLAMA)
     running = run(empty_server.environ, "preload", LLAMA)
     running.wait_for("Step ")

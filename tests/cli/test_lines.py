@@ -1,4 +1,4 @@
-"""What is said how often."""
+"""Which lines are printed, and how often."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_inside_a_step_a_line_at_most_every_five_seconds(
     assert lines[1].endswith(" s left")
 
 
-def test_a_stall_is_said_at_once_and_its_end_too(
+def test_a_stall_and_its_end_are_printed_at_once(
     adapter: ProgressAdapter, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     adapter.emit_progress("a/b", *checkpoint(3, 10, 100, "bytes"))

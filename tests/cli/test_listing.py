@@ -20,7 +20,7 @@ def row(output: str, model_id: str) -> str:
     return " ".join(found.split())
 
 
-def test_the_table_says_state_size_source_and_what_is_held(empty_server: Server) -> None:
+def test_the_table_has_state_size_source_and_memory(empty_server: Server) -> None:
     ready = empty_server.load(BERT)
     empty_server.freeze_load(LLAMA)
     done = flask(empty_server.environ, "models")
@@ -35,12 +35,12 @@ def test_the_table_says_state_size_source_and_what_is_held(empty_server: Server)
     )
 
 
-def test_json_is_what_rest_says(empty_server: Server) -> None:
+def test_json_is_what_rest_returns(empty_server: Server) -> None:
     done = flask(empty_server.environ, "models", "--json")
     assert json.loads(done.stdout) == empty_server.get("/api/models").json()
 
 
-def test_watching_on_a_terminal_shows_a_load_come_and_ends_with_ctrl_c(
+def test_watching_on_a_terminal_shows_a_new_load_and_ends_with_ctrl_c(
     start_server: StartServer, terminal: StartTerminal
 ) -> None:
     own = start_server().wait_warm()  # its table fits on the screen

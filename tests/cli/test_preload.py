@@ -40,7 +40,7 @@ def test_two_models_are_followed_at_once_each_by_its_own_name(empty_server: Serv
     assert {load["by"] for load in empty_server.get("/api/loads?limit=2").json()["loads"]} == {"cli"}
 
 
-def test_what_is_ready_already_is_said_to_be(empty_server: Server) -> None:
+def test_a_model_that_is_ready_already_is_reported_so(empty_server: Server) -> None:
     empty_server.load(LLAMA)
     done = flask(empty_server.environ, "preload", LLAMA)
     assert done.returncode == 0
@@ -50,9 +50,9 @@ def test_what_is_ready_already_is_said_to_be(empty_server: Server) -> None:
 def test_json_is_the_stream_of_events_and_true_by_the_rules(empty_server: Server) -> None:
     done = flask(empty_server.environ, "preload", "--json", LLAMA, BERT)
     assert done.returncode == 0, done.stderr
-    told = events(done.stdout)
+    printed = events(done.stdout)
     for model_id in (LLAMA, BERT):
-        mine = [(name, payload) for name, payload in told if payload["id"] == model_id]
+        mine = [(name, payload) for name, payload in printed if payload["id"] == model_id]
         check_truth([pair for pair in mine if pair[0] != "result"])
         (result,) = [payload for name, payload in mine if name == "result"]
         assert mine[-1] == ("result", result)
@@ -60,7 +60,7 @@ def test_json_is_the_stream_of_events_and_true_by_the_rules(empty_server: Server
         assert result["bytes"] == empty_server.snapshot(model_id)["bytes"] > 0
 
 
-def test_one_failure_fails_the_command_and_says_why_and_what_to_do(empty_server: Server) -> None:
+def test_one_failure_fails_the_command_with_reason_and_hint(empty_server: Server) -> None:
     done = flask(empty_server.environ, "preload", "no/such-model", LLAMA)
     assert done.returncode == 1
     error = empty_server.snapshot("no/such-model")["error"]
@@ -70,7 +70,7 @@ def test_one_failure_fails_the_command_and_says_why_and_what_to_do(empty_server:
     assert lines_of(done.stdout, LLAMA)[-1].startswith("Ready in ")
 
 
-def test_a_load_that_somebody_cancels_fails_the_command(empty_server: Server, run: Run) -> None:
+def test_a_load_cancelled_elsewhere_fails_the_command(empty_server: Server, run: Run) -> None:
     empty_server.freeze_load(LLAMA)
     running = run(empty_server.environ, "preload", LLAMA)
     running.wait_for("Step ")
@@ -79,7 +79,7 @@ def test_a_load_that_somebody_cancels_fails_the_command(empty_server: Server, ru
     assert lines_of(running.output, LLAMA)[-1].startswith("Cancelled over the API. At step ")
 
 
-def test_no_wait_asks_and_leaves(empty_server: Server) -> None:
+def test_no_wait_requests_the_loads_and_exits(empty_server: Server) -> None:
     worker = empty_server.freeze_load(BERT)
     done = flask(empty_server.environ, "preload", "--no-wait", LLAMA, BERT)
     assert done.returncode == 0, done.stderr
@@ -91,7 +91,7 @@ def test_no_wait_asks_and_leaves(empty_server: Server) -> None:
 
 @pytest.mark.parametrize("model_id", ["../etc", "a b", "a/b/c", "x\x1b[31m", "-x/y"])
 @pytest.mark.parametrize("command", ["preload", "unload"])
-def test_a_bad_id_is_refused_before_anything_is_asked(command: str, model_id: str) -> None:
+def test_an_invalid_id_is_refused_before_any_request(command: str, model_id: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         done = flask(dict(os.environ), command, "--server", url, "--", model_id)
@@ -107,7 +107,7 @@ def test_a_bad_id_is_refused_before_anything_is_asked(command: str, model_id: st
 @pytest.mark.parametrize(
     "arguments", [["preload", LLAMA], ["models"], ["models", "--watch"], ["unload", LLAMA]]
 )
-def test_no_server_is_said_with_a_hint(arguments: list[str]) -> None:
+def test_no_server_is_an_error_with_a_hint(arguments: list[str]) -> None:
     done = flask(dict(os.environ), *arguments, "--server", "http://127.0.0.1:9")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
@@ -130,7 +130,7 @@ def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
     assert "Usage: flask preload" in done.stderr
 
 
-def test_a_bad_setting_is_said_in_words() -> None:
+def test_a_bad_setting_is_an_error_with_a_message() -> None:
     done = flask({**os.environ, "MODELHUB_PORT": "many"}, "models")
     assert done.returncode == 2
     assert done.stderr.startswith("The setting MODELHUB_PORT cannot be 'many'.")

@@ -62,15 +62,15 @@ def _measure(url: str, is_desktop: bool, folder: Path) -> tuple[dict[str, int], 
     command += [f"--only-categories={','.join(CATEGORIES)}", "--chrome-flags=--headless=new --no-sandbox"]
     command += ["--preset=desktop"] if is_desktop else []
     subprocess.run(command, check=True, env=os.environ | {"CHROME_PATH": chromium.path()})
-    told: dict[str, Any] = json.loads(report.read_text())
-    points = {name: round(100 * told["categories"][name]["score"]) for name in CATEGORIES}
+    result: dict[str, Any] = json.loads(report.read_text())
+    points = {name: round(100 * result["categories"][name]["score"]) for name in CATEGORIES}
     weighed = {
         audit["id"]
         for name in CATEGORIES
-        for audit in told["categories"][name]["auditRefs"]
+        for audit in result["categories"][name]["auditRefs"]
         if audit["weight"] > 0
     }
-    audits = told["audits"].items()
+    audits = result["audits"].items()
     return points, [name for name, audit in audits if name in weighed and (audit["score"] or 0) < 0.9]
 
 

@@ -123,7 +123,7 @@ def freeze_in_weights(server: Server, model_id: str, share: float = 0.3) -> None
         worker.resume()
         time.sleep(0.001 if in_weights else 0.02)
         worker.suspend()
-        time.sleep(0.03)  # until the server has what the worker said
+        time.sleep(0.03)  # until the server has received what the worker sent
 
 
 class State(NamedTuple):

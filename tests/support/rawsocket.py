@@ -1,4 +1,4 @@
-"""A Socket.IO watcher on a bare WebSocket: reads when told to, in order, and costs next to nothing."""
+"""A Socket.IO watcher on a bare WebSocket: reads only when the test asks for it, in order, at little cost."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _PING, _PONG, _NOOP = b"2", b"3", b"6"
 _TERMINAL = ("model_load_completed", "model_load_failed", "model_load_cancelled")
 
 
-def must_arrive(told: list[list[Any]]) -> set[int]:
+def must_arrive(sent: list[list[Any]]) -> set[int]:
     """The events that may never be left out: all but progress, and the first and last of each step."""
-    kept = {seq for seq, name, _, _ in told if name != "model_load_progress"}
+    kept = {seq for seq, name, _, _ in sent if name != "model_load_progress"}
     ends: dict[tuple[str, int], list[int]] = {}
-    for seq, name, load_id, step in told:
+    for seq, name, load_id, step in sent:
         if name == "model_load_progress":
             ends.setdefault((load_id, step), []).append(seq)
     return kept.union(*({seqs[0], seqs[-1]} for seqs in ends.values()))
@@ -35,7 +35,7 @@ class RawWatcher:
         self.sock.connect(("127.0.0.1", port))
         self._data = b""
         self._inbox: list[bytes] = []
-        self.noops = 0  # each tells that a frame before it was sent in parts
+        self.noops = 0  # each means that a frame before it was sent in parts
         self._inflater = zlib.decompressobj(-15)
         key = base64.b64encode(os.urandom(16)).decode()
         offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n" if deflate else ""
@@ -54,7 +54,7 @@ class RawWatcher:
         assert self.next().startswith(b"40{")
 
     def subscribe(self, model_id: str) -> dict[str, Any]:
-        """Join a model's room; answers the acknowledgement. Events before it stay in the inbox."""
+        """Join a model's room; returns the acknowledgement. Events before it stay in the inbox."""
         self.send(b'420["subscribe",' + json.dumps({"id": model_id}).encode() + b"]")
         before = []
         while not (message := self.next()).startswith(b"430["):
@@ -90,7 +90,7 @@ class RawWatcher:
         self.sock.sendall(bytes((0x81, 0x80 | len(text), 0, 0, 0, 0)) + text)
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The messages that are complete with this chunk; pings are answered and left out."""
+        """The messages that are complete with this chunk; responds to pings and leaves them out."""
         data = self._data + chunk
         messages, at = [], 0
         while len(data) - at >= 2:
@@ -126,7 +126,7 @@ class RawWatcher:
         return False
 
     def close(self) -> None:
-        """Leave without a word."""
+        """Close the socket, without a closing handshake."""
         self.sock.close()
 
     def _more(self) -> bytes:

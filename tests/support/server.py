@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def free_port() -> int:
-    """A port that nobody listens at."""
+    """A free port."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
@@ -85,13 +85,13 @@ class Server:
         return self.log_path.read_text(errors="replace")
 
     def kill(self) -> None:
-        """Pull the plug."""
+        """Kill it."""
         assert self.process is not None
         self.process.kill()
         self.process.wait(10)
 
     def stop(self) -> int:
-        """Ask it to end, and answer its exit status."""
+        """Send SIGTERM, and return its exit status."""
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -127,7 +127,7 @@ class Server:
         return spare
 
     def freeze_load(self, model_id: str) -> psutil.Process:
-        """Ask for a load and stop its process (SIGSTOP) once it has told a step: truly stuck."""
+        """Ask for a load and stop its process (SIGSTOP) once it has reported a step: truly stuck."""
         for _ in range(5):
             spare = self.spare()
             frozen = self._freeze_new(model_id) if spare is None else self._freeze_spare(spare, model_id)
@@ -135,7 +135,7 @@ class Server:
                 frozen.resume()
                 time.sleep(0.002)
                 frozen.suspend()
-                time.sleep(0.02)  # until the server has what it said
+                time.sleep(0.02)  # until the server has received what it sent
             if self.snapshot(model_id)["state"] == "loading":
                 return frozen
             frozen.resume()  # it was quicker
@@ -176,13 +176,13 @@ class Server:
         return requests.post(self.url + path, json=body, timeout=120)
 
     def request_load(self, model_id: str, **more: Any) -> dict[str, Any]:
-        """Ask for a load; answers its resource."""
+        """Ask for a load; returns its resource."""
         response = self.post("/api/loads", {"model": model_id, **more})
         assert response.ok, response.text
         return dict(response.json())
 
     def load(self, model_id: str, timeout_s: float = 90) -> dict[str, Any]:
-        """Load a model and wait for its end; answers the model's snapshot."""
+        """Load a model and wait for its end; returns the model's snapshot."""
         self.request_load(model_id)
         return self.wait_state(model_id, ("ready", "failed", "cancelled"), timeout_s)
 
@@ -191,12 +191,12 @@ class Server:
         return dict(self.get(f"/api/models/{model_id}").json()["snapshot"])
 
     def wait_state(self, model_id: str, states: tuple[str, ...], timeout_s: float = 90) -> dict[str, Any]:
-        """Wait until the model is in one of ``states``; answers its snapshot."""
+        """Wait until the model is in one of ``states``; returns its snapshot."""
         wait_until(lambda: self.snapshot(model_id)["state"] in states, timeout_s)
         return self.snapshot(model_id)
 
     def unload_all(self) -> None:
-        """Cancel and unload whatever is under way or in memory."""
+        """Cancel and unload whatever is loading or in memory."""
         for model in self.get("/api/models").json()["models"]:
             if model["state"] in ("queued", "loading"):
                 self.delete(f"/api/loads/{model['snapshot']['load_id']}")

@@ -71,7 +71,7 @@ class Running:
             )
 
     def wait(self, timeout_s: float = 60) -> int:
-        """Wait for its end; answers the exit code."""
+        """Wait until it exits; returns the exit code."""
         code = self.process.wait(timeout_s)
         self._reader.join(10)
         return code
@@ -145,6 +145,6 @@ class Terminal(Running):
 
 def lines_of(output: str, model_id: str) -> list[str]:
     """The plain lines about one model, each without its time."""
-    told = [line.split("  ", 2) for line in output.splitlines() if re.match(r"\d{4}-\d\d-\d\d \d\d:", line)]
-    assert all(time.strptime(parts[0], "%Y-%m-%d %H:%M:%S") for parts in told)
-    return [parts[2] for parts in told if len(parts) == 3 and parts[1] == model_id]
+    lines = [line.split("  ", 2) for line in output.splitlines() if re.match(r"\d{4}-\d\d-\d\d \d\d:", line)]
+    assert all(time.strptime(parts[0], "%Y-%m-%d %H:%M:%S") for parts in lines)
+    return [parts[2] for parts in lines if len(parts) == 3 and parts[1] == model_id]

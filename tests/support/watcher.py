@@ -25,12 +25,12 @@ class Watcher:
         self.client.connect(url, transports=list(transports))
 
     def subscribe(self, model_id: str | None = None) -> dict[str, Any]:
-        """Join a model's room, or the dashboard's; answers the acknowledgement."""
+        """Join a model's room, or the dashboard's; returns the acknowledgement."""
         answer = self.client.call("subscribe", {} if model_id is None else {"id": model_id}, timeout=20)
         return dict(answer)
 
     def wait_for(self, *names: str, model_id: str | None = None, timeout_s: float = 90) -> dict[str, Any]:
-        """Wait for an event of one of these names; answers the newest payload of them."""
+        """Wait for an event of one of these names; returns the newest payload of them."""
 
         def found() -> list[dict[str, Any]]:
             return [p for name, p in self.events if name in names and model_id in (None, p["id"])]
@@ -53,7 +53,7 @@ class Watcher:
         return [(name, payload) for name, payload in self.events if payload["id"] == model_id]
 
     def close(self) -> None:
-        """Leave."""
+        """Disconnect."""
         self.client.disconnect()
 
     def _keeper(self, name: str) -> Any:

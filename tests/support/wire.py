@@ -1,4 +1,4 @@
-"""A line between client and server that can be cut, or fall silent as in sleep, and be mended."""
+"""A connection between client and server that can be cut, held as during sleep, and mended."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Wire:
             self._sockets.clear()
 
     def hold(self) -> None:
-        """Let nothing through, and break nothing: neither side hears of it."""
+        """Let nothing through, and break nothing: neither side notices."""
         self._flowing.clear()
 
     def mend(self) -> None:

@@ -88,7 +88,7 @@ def test_facts_leave_out_what_is_not_known() -> None:
     assert "Waited in the queue" not in dict(load_wording.facts(load("ready", started_at=0.004)))
 
 
-def test_bytes_that_were_there_at_once_have_no_rate() -> None:
+def test_bytes_counted_at_once_have_no_rate() -> None:
     said = load_wording.counted({"step": 7, "at": [8.93, 8.94], "bytes": [256_000_000, 256_000_000]})
     assert said == "Step 7, Moving model to device: 256 MB, counted at once at 8.93 s."
 

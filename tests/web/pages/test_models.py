@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 import requests
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
+from tests.support.forms import csrf_token
 from tests.support.server import Server
 
 REFRESH = '<noscript><meta http-equiv="refresh" content="2"></noscript>'
 
 
 class Visitor:
-    """Somebody with cookies and no JavaScript."""
+    """A browser with cookies and no JavaScript."""
 
     def __init__(self, server: Server) -> None:
         self.url = server.url
@@ -27,20 +29,19 @@ class Visitor:
         """Press the button of ``page`` whose form or button goes to ``action``."""
         html = self.open(page).text
         assert f'"{action}"' in html, f"{page} has no way to {action}"
-        token = re.search(r'name="csrf_token" value="([^"]+)"', html)
-        assert token is not None
-        return self.session.post(self.url + action, {"csrf_token": token[1], **fields}, timeout=60)
+        data = {"csrf_token": csrf_token(html), **fields}
+        return self.session.post(self.url + action, data, timeout=60)
+
+
+def press(client: FlaskClient, page: str, action: str, **fields: str) -> TestResponse:
+    """Press the button of ``page`` whose form goes to ``action``."""
+    data = {"csrf_token": csrf_token(client.get(page).text), **fields}
+    return client.post(action, data=data)
 
 
 @pytest.fixture
 def visitor(server: Server) -> Visitor:
     return Visitor(server)
-
-
-@pytest.fixture(autouse=True)
-def _clean(server: Server) -> Iterator[None]:
-    yield
-    server.unload_all()
 
 
 def state_on(html: str) -> str:
@@ -74,17 +75,17 @@ def test_the_models_that_need_attention_come_first(server: Server, visitor: Visi
     assert states == sorted(states, key=order.index)
 
 
-def test_an_absent_model_has_a_load_button_only(visitor: Visitor) -> None:
-    html = visitor.open("/models/demo/random-2gb").text
+def test_an_absent_model_has_a_load_button_only(client: FlaskClient) -> None:
+    html = client.get("/models/demo/random-2gb").text
     assert state_on(html) == "absent"
     assert shown_buttons(html) == ["load"]
     assert len(re.findall(r'<li data-step="\d" data-status="">', html)) == 9
 
 
 def test_load_and_unload_by_plain_forms(server: Server, visitor: Visitor) -> None:
-    answer = visitor.press("/models/tiny/llama", "/loads", model="tiny/llama")
-    assert answer.history[0].status_code == 303
-    assert answer.url == f"{server.url}/models/tiny/llama"
+    response = visitor.press("/models/tiny/llama", "/loads", model="tiny/llama")
+    assert response.history[0].status_code == 303
+    assert response.url == f"{server.url}/models/tiny/llama"
     server.wait_state("tiny/llama", ("ready",))
     html = visitor.open("/models/tiny/llama").text
     assert state_on(html) == "ready"
@@ -98,7 +99,7 @@ def test_load_and_unload_by_plain_forms(server: Server, visitor: Visitor) -> Non
     assert re.search(r"Unloaded from a page: \d+(\.\d)? [kMG]?B freed", html)
 
 
-def test_a_load_under_way_is_shown_and_cancelled_without_javascript(server: Server, visitor: Visitor) -> None:
+def test_a_running_load_is_shown_and_cancelled_without_javascript(server: Server, visitor: Visitor) -> None:
     frozen = server.freeze_load("tiny/llama")
     html = visitor.open("/models/tiny/llama").text
     assert state_on(html) == "loading"
@@ -112,7 +113,7 @@ def test_a_load_under_way_is_shown_and_cancelled_without_javascript(server: Serv
     frozen.wait(10)
 
 
-def test_a_queued_load_says_its_place(server: Server, visitor: Visitor) -> None:
+def test_the_page_of_a_queued_load_shows_its_position(server: Server, visitor: Visitor) -> None:
     frozen = server.freeze_load("tiny/llama")
     server.request_load("tiny/bert")
     server.request_load("tiny/vit")
@@ -121,7 +122,9 @@ def test_a_queued_load_says_its_place(server: Server, visitor: Visitor) -> None:
     frozen.resume()
 
 
-def test_a_failed_load_says_why_and_offers_retry(server: Server, visitor: Visitor) -> None:
+def test_the_page_of_a_failed_load_shows_the_reason_and_offers_retry(
+    server: Server, visitor: Visitor
+) -> None:
     visitor.press("/", "/loads", model="nobody/nothing")
     failed = server.wait_state("nobody/nothing", ("failed",))
     html = visitor.open("/models/nobody/nothing").text
@@ -131,42 +134,41 @@ def test_a_failed_load_says_why_and_offers_retry(server: Server, visitor: Visito
     assert failed["error"]["hint"].replace("'", "&#39;") in html
 
 
-def test_an_id_that_is_not_here_is_offered_for_loading(visitor: Visitor) -> None:
-    answer = visitor.open("/models/some/where@v1")
-    assert answer.status_code == 404
-    assert 'name="model" value="some/where@v1"' in answer.text
+def test_an_unknown_id_is_offered_for_loading(client: FlaskClient) -> None:
+    response = client.get("/models/some/where@v1")
+    assert response.status_code == 404
+    assert 'name="model" value="some/where@v1"' in response.text
 
 
 @pytest.mark.parametrize("model_id", ["", "../../etc/passwd", "a/b/c", "<script>alert(1)</script>"])
-def test_what_cannot_be_an_id_is_refused_in_words(visitor: Visitor, model_id: str) -> None:
-    answer = visitor.press("/", "/loads", model=model_id)
-    assert answer.status_code == 422
-    assert "is not a model id" in answer.text
-    assert "<script>alert" not in answer.text
+def test_an_invalid_id_is_refused_with_a_message(client: FlaskClient, model_id: str) -> None:
+    response = press(client, "/", "/loads", model=model_id)
+    assert response.status_code == 422
+    assert "is not a model id" in response.text
+    assert "<script>alert" not in response.text
 
 
-def test_unloading_what_is_not_loaded_is_refused_in_words(visitor: Visitor) -> None:
-    answer = visitor.press("/models/demo/random-2gb", "/models/demo/random-2gb/unload")
-    assert answer.status_code == 409
-    assert "Load it first." in answer.text
+def test_unloading_a_model_that_is_not_loaded_is_refused_with_a_message(client: FlaskClient) -> None:
+    response = press(client, "/models/demo/random-2gb", "/models/demo/random-2gb/unload")
+    assert response.status_code == 409
+    assert "Load it first." in response.text
 
 
-def test_a_form_of_an_old_page_is_refused_in_words(server: Server) -> None:
-    answer = requests.post(f"{server.url}/loads", {"model": "tiny/llama"}, timeout=5)
-    assert answer.status_code == 400
-    assert "Reload the page" in answer.text
+def test_a_form_of_an_old_page_is_refused_with_a_message(client: FlaskClient) -> None:
+    response = client.post("/loads", data={"model": "tiny/llama"})
+    assert response.status_code == 400
+    assert "Reload the page" in response.text
 
 
-def test_a_script_gets_failures_as_json(visitor: Visitor) -> None:
-    visitor.session.headers["Accept"] = "application/json"
-    answer = visitor.session.post(f"{visitor.url}/loads", {"model": "tiny/llama"}, timeout=5)
-    assert answer.json()["error"]["code"] == "form_expired"
+def test_a_script_gets_failures_as_json(client: FlaskClient) -> None:
+    response = client.post("/loads", data={"model": "tiny/llama"}, headers={"Accept": "application/json"})
+    assert response.get_json()["error"]["code"] == "form_expired"
 
 
-def test_an_unknown_address_is_a_page_in_words(visitor: Visitor) -> None:
-    answer = visitor.open("/nowhere")
-    assert answer.status_code == 404
-    assert "Address not found." in answer.text
+def test_an_unknown_address_returns_a_page_with_a_message(client: FlaskClient) -> None:
+    response = client.get("/nowhere")
+    assert response.status_code == 404
+    assert "Address not found." in response.text
 
 
 def test_past_loads_are_listed_newest_first(server: Server, visitor: Visitor) -> None:
@@ -179,24 +181,24 @@ def test_past_loads_are_listed_newest_first(server: Server, visitor: Visitor) ->
     assert re.findall(r'class="state" data-state="(\w+)"', table)[:2] == ["ready", "unloaded"]
 
 
-def test_the_api_page_lists_every_operation(server: Server, visitor: Visitor) -> None:
-    html = visitor.open("/docs").text
-    paths = server.get("/openapi.json").json()["paths"]
+def test_the_api_page_lists_every_operation(client: FlaskClient) -> None:
+    html = client.get("/docs").text
+    paths = client.get("/openapi.json").get_json()["paths"]
     assert paths
     for path in paths:
         assert f"<code>{path}</code>" in html
 
 
-def test_pages_hold_nothing_that_the_content_policy_forbids(server: Server, visitor: Visitor) -> None:
-    for path in ("/", "/models/tiny/llama", "/models/not/here", "/docs", "/nowhere"):
-        html = visitor.open(path).text
+def test_pages_contain_nothing_that_the_content_policy_forbids(client: FlaskClient) -> None:
+    for path in ("/", "/models/demo/random-2gb", "/models/not/here", "/docs", "/nowhere"):
+        html = client.get(path).text
         assert not re.search(r"\sstyle=|\son\w+=|javascript:", html)
         assert not re.search(r"<script(?! type=\"(module\" src|application/json))", html)
         assert not re.search(r'(src|href)="https?://', html)
 
 
-def test_pages_are_never_taken_from_a_cache(visitor: Visitor) -> None:
-    assert visitor.open("/").headers["Cache-Control"] == "no-store"
+def test_pages_are_never_cached(client: FlaskClient) -> None:
+    assert client.get("/").headers["Cache-Control"] == "no-store"
 
 
 def test_the_memory_is_shown_with_what_fits(server: Server, visitor: Visitor) -> None:
@@ -223,37 +225,38 @@ def test_a_search_hides_what_it_does_not_find(visitor: Visitor) -> None:
     assert "<b>" not in visitor.open("/?q=<b>").text
 
 
-def test_several_ids_are_loaded_and_each_bad_one_is_told(server: Server, visitor: Visitor) -> None:
-    answer = visitor.press("/", "/loads", model=" tiny/llama, ../x  tiny/bert,,a/b/c tiny/llama ")
-    assert answer.url == f"{server.url}/"
-    assert re.findall(r'<li class="alert">(“[^”]+”) is not a model id', answer.text) == ["“../x”", "“a/b/c”"]
+def test_several_ids_are_loaded_and_each_invalid_one_is_reported(server: Server, visitor: Visitor) -> None:
+    response = visitor.press("/", "/loads", model=" tiny/llama, ../x  tiny/bert,,a/b/c tiny/llama ")
+    assert response.url == f"{server.url}/"
+    assert re.findall(r'<li class="alert">(“[^”]+”) is not a model id', response.text) == [
+        "“../x”",
+        "“a/b/c”",
+    ]
     for model_id in ("tiny/llama", "tiny/bert"):
         server.wait_state(model_id, ("ready",))
-    assert "is not a model id" not in visitor.open("/").text, "it is told once"
+    assert "is not a model id" not in visitor.open("/").text, "it is shown once"
 
 
-def test_a_script_hears_of_each_bad_id_too(visitor: Visitor) -> None:
-    token = re.search(r'name="csrf_token" value="([^"]+)"', visitor.open("/").text)
-    assert token is not None
-    answer = visitor.session.post(
+def test_a_script_gets_an_error_for_each_bad_id(visitor: Visitor) -> None:
+    response = visitor.session.post(
         f"{visitor.url}/loads",
-        {"csrf_token": token[1], "model": "tiny/vit ../x ../y"},
+        {"csrf_token": csrf_token(visitor.open("/").text), "model": "tiny/vit ../x ../y"},
         headers={"Accept": "application/json"},
         timeout=30,
     )
-    error = answer.json()["error"]
-    assert (answer.status_code, error["code"]) == (422, "some_refused")
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (422, "some_refused")
     assert "“../x”" in error["message"]
     assert "“../y”" in error["message"]
     assert "The others were accepted." in error["hint"]
 
 
-def test_what_would_be_fetched_is_told_without_javascript(server: Server, visitor: Visitor) -> None:
+def test_a_load_is_previewed_without_javascript(server: Server, visitor: Visitor) -> None:
     assert '<noscript><button name="preview" value="1">' in visitor.open("/").text
     before = server.snapshot("tiny/vit")
-    answer = visitor.press("/", "/loads", model="tiny/vit nobody/has-this", preview="1")
-    assert "tiny/vit: Models folder: 3 files, nothing to fetch; needs 327 kB, fits." in answer.text
-    assert "the Hugging Face hub cannot be reached" in answer.text
+    response = visitor.press("/", "/loads", model="tiny/vit nobody/has-this", preview="1")
+    assert "tiny/vit: Models folder: 3 files, nothing to fetch; needs 327 kB, fits." in response.text
+    assert "the Hugging Face hub cannot be reached" in response.text
     assert server.snapshot("tiny/vit") == before, "nothing was loaded"
 
 
@@ -265,8 +268,8 @@ def test_the_bar_has_nine_segments_with_number_message_and_mark(server: Server, 
         (1, 11), (2, 22), (3, 33), (4, 44), (5, 56), (6, 67), (7, 78), (8, 89), (9, 100)
     ]  # fmt: skip
     drawn = [float(width) for width in re.findall(r'class="line" x="[\d.]+%" y="17" width="([\d.]+)%"', html)]
-    told = server.snapshot("tiny/llama")["shares"]
-    assert drawn == pytest.approx([100 * share for share in told], abs=1)
+    shares = server.snapshot("tiny/llama")["shares"]
+    assert drawn == pytest.approx([100 * share for share in shares], abs=1)
     frozen.resume()
 
 
@@ -277,12 +280,12 @@ def test_steps_are_compared_with_last_time(server: Server, visitor: Visitor) -> 
     assert len(re.findall(r">last time (?:\d+ ms|\d+\.\d s)<", visitor.open("/models/tiny/bert").text)) == 9
 
 
-def test_the_log_tells_the_story_and_is_open_after_a_failure(server: Server, visitor: Visitor) -> None:
+def test_the_log_lists_every_step_and_is_open_after_a_failure(server: Server, visitor: Visitor) -> None:
     server.load("tiny/vit")
     html = visitor.open("/models/tiny/vit").text
     log = re.findall(r'<span class="what">([^<]+)</span>', html)
-    told = [line for line in log if line.startswith("Step")]
-    assert list(dict.fromkeys(line[:11] for line in told)) == [f"Step {step} of 9" for step in range(1, 10)]
+    steps = [line for line in log if line.startswith("Step")]
+    assert list(dict.fromkeys(line[:11] for line in steps)) == [f"Step {step} of 9" for step in range(1, 10)]
     assert log[-1].startswith("Ready to use. In ")
     assert '<details id="log-section" class="log-section">' in html
     server.load("nobody/nothing")
@@ -290,7 +293,7 @@ def test_the_log_tells_the_story_and_is_open_after_a_failure(server: Server, vis
     assert '<details id="log-section" class="log-section" open>' in failed
 
 
-def test_what_is_loaded_is_told_in_full(server: Server, visitor: Visitor) -> None:
+def test_the_facts_of_a_ready_model_are_shown(server: Server, visitor: Visitor) -> None:
     server.load("tiny/llama")
     facts = dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]+)</dd>", visitor.open("/models/tiny/llama").text))
     assert facts["Architecture"] == "LlamaForCausalLM"

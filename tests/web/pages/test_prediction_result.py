@@ -36,7 +36,7 @@ def test_a_row_may_lack_a_column_or_have_one_more() -> None:
     assert found.rows == [["a"], ["b", "xmin 1, xmax 2"]]
 
 
-def test_features_are_told_by_their_shape_and_first_numbers() -> None:
+def test_features_are_described_by_their_shape_and_first_numbers() -> None:
     found = answer([[[0.5] * 384] * 6])
     assert found.texts == ["6 × 384 numbers, the first 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, …"]
 
@@ -46,7 +46,7 @@ def test_masks_are_images_with_their_labels() -> None:
     assert found.images == [("sky", PIXEL)]
 
 
-def test_sound_is_told_by_its_length() -> None:
+def test_sound_is_described_by_its_length() -> None:
     assert answer({"audio": [[0.0] * 32_000], "sampling_rate": 16_000}).texts == [
         "2.0 s of sound at 16000 Hz."
     ]
@@ -57,7 +57,7 @@ def test_what_is_very_long_is_cut() -> None:
 
 
 @pytest.mark.parametrize("outputs", [None, [], {}, "text", 3, [[]], [{}], [None]])
-def test_whatever_comes_is_told(outputs: Any) -> None:
+def test_every_kind_of_output_is_shown(outputs: Any) -> None:
     found = answer(outputs)
     assert found.raw
     assert found.seconds == "0.4 s"

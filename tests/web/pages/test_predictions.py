@@ -5,19 +5,12 @@ from __future__ import annotations
 import io
 import re
 import wave
-from collections.abc import Iterator
 
-import pytest
 import requests
 from PIL import Image
 
+from tests.support.forms import csrf_token
 from tests.support.server import Server
-
-
-@pytest.fixture(autouse=True)
-def _clean(server: Server) -> Iterator[None]:
-    yield
-    server.unload_all()
 
 
 def attempt(
@@ -26,9 +19,7 @@ def attempt(
     """Fill in the form of the model's page and send it."""
     session = requests.Session()
     page = session.get(f"{server.url}/models/{model_id}", timeout=30).text
-    token = re.search(r'name="csrf_token" value="([^"]+)"', page)
-    assert token is not None
-    data = {"csrf_token": token[1], **fields}
+    data = {"csrf_token": csrf_token(page), **fields}
     files = {"file": file} if file else None
     return session.post(f"{server.url}/models/{model_id}/try", data=data, files=files, timeout=60)
 
@@ -49,59 +40,59 @@ def sound() -> bytes:
     return buffer.getvalue()
 
 
-def answered(response: requests.Response) -> str:
+def result_of(response: requests.Response) -> str:
     return response.text.split('id="result"')[1].split("</section>")[0]
 
 
-def test_text_is_gone_on_with(server: Server) -> None:
+def test_text_is_continued(server: Server) -> None:
     server.load("tiny/llama")
-    answer = attempt(server, "tiny/llama", text="hello <b>")
-    assert answer.status_code == 200
-    assert "<blockquote>hello &lt;b&gt;" in answered(answer)
-    assert ">hello &lt;b&gt;</textarea>" in answer.text, "what was asked is still in the form"
+    response = attempt(server, "tiny/llama", text="hello <b>")
+    assert response.status_code == 200
+    assert "<blockquote>hello &lt;b&gt;" in result_of(response)
+    assert ">hello &lt;b&gt;</textarea>" in response.text, "the text is still in the form"
 
 
 def test_a_mask_is_filled_as_a_table(server: Server) -> None:
     server.load("tiny/bert")
-    table = answered(attempt(server, "tiny/bert", text="hello [MASK]"))
+    table = result_of(attempt(server, "tiny/bert", text="hello [MASK]"))
     assert '<th scope="col">score</th>' in table
     assert table.count("<tr>") == 6
 
 
-def test_a_sentence_becomes_numbers(server: Server) -> None:
+def test_a_sentence_is_embedded(server: Server) -> None:
     server.load("published/minilm")
-    told = answered(attempt(server, "published/minilm", text="hello"))
-    assert re.search(r"<blockquote>\d+ × 384 numbers, the first -?\d", told)
+    result = result_of(attempt(server, "published/minilm", text="hello"))
+    assert re.search(r"<blockquote>\d+ × 384 numbers, the first -?\d", result)
 
 
 def test_an_image_is_classified(server: Server) -> None:
     server.load("tiny/vit")
-    told = answered(attempt(server, "tiny/vit", ("red.png", picture(), "image/png")))
+    result = result_of(attempt(server, "tiny/vit", ("red.png", picture(), "image/png")))
     for label in ("red", "green", "blue"):
-        assert f"<td>{label}</td>" in told
+        assert f"<td>{label}</td>" in result
 
 
 def test_speech_is_recognised(server: Server) -> None:
     server.load("tiny/wav2vec2")
-    answer = attempt(server, "tiny/wav2vec2", ("a.wav", sound(), "audio/wav"))
-    assert answer.status_code == 200
-    assert "<blockquote>" in answered(answer)
+    response = attempt(server, "tiny/wav2vec2", ("a.wav", sound(), "audio/wav"))
+    assert response.status_code == 200
+    assert "<blockquote>" in result_of(response)
 
 
-def test_what_cannot_be_used_is_told_in_words(server: Server) -> None:
+def test_unusable_inputs_are_refused_with_a_message(server: Server) -> None:
     server.load("tiny/bert")
-    answer = attempt(server, "tiny/bert", text="no mask in here")
-    assert answer.status_code == 422
-    assert "cannot use these inputs" in answered(answer)
+    response = attempt(server, "tiny/bert", text="no mask in here")
+    assert response.status_code == 422
+    assert "cannot use these inputs" in result_of(response)
     server.load("tiny/vit")
-    answer = attempt(server, "tiny/vit", ("a.png", b"no image", "image/png"))
-    assert "Send a PNG, JPEG, WebP or GIF image." in answered(answer)
-    assert "Send the image" in answered(attempt(server, "tiny/vit"))
+    response = attempt(server, "tiny/vit", ("a.png", b"no image", "image/png"))
+    assert "Send a PNG, JPEG, WebP or GIF image." in result_of(response)
+    assert "Send the image" in result_of(attempt(server, "tiny/vit"))
 
 
-def test_a_model_that_is_not_loaded_says_so(server: Server) -> None:
+def test_a_prediction_of_a_model_that_is_not_loaded_is_refused(server: Server) -> None:
     page = server.get("/models/tiny/bert").text
     assert "Once the model is ready, you can run a prediction here." in page
-    answer = attempt(server, "tiny/bert", text="hello [MASK]")
-    assert answer.status_code == 409
-    assert "Load it first." in answered(answer)
+    response = attempt(server, "tiny/bert", text="hello [MASK]")
+    assert response.status_code == 409
+    assert "Load it first." in result_of(response)

@@ -1,4 +1,4 @@
-"""The drawing of a load: bars and lines where they belong, marks at round figures."""
+"""The timeline chart of a load: positions of bars and lines, marks at round numbers."""
 
 from __future__ import annotations
 
@@ -95,13 +95,13 @@ def test_bytes_are_drawn_to_scale_and_hold_until_their_step_ends() -> None:
     )
 
 
-def test_bytes_that_were_there_at_once_are_said_and_not_plotted() -> None:
+def test_bytes_counted_at_once_are_described_and_not_plotted() -> None:
     at_once = {"step": 5, "size": 100, "at": [0.5], "bytes": [100]}
     drawing = drawn(load(), timeline(series=[at_once]))
     assert (len(drawing.lines), drawing.is_plotted) == (1, False)
 
 
-def test_a_line_that_nobody_would_see_is_left_out() -> None:
+def test_an_invisible_line_is_left_out() -> None:
     series = [
         {"step": 2, "size": 6, "at": [0.5, 0.6], "bytes": [0, 6]},
         {"step": 5, "size": 10_000, "at": [6.0], "bytes": [10_000]},
@@ -111,7 +111,7 @@ def test_a_line_that_nobody_would_see_is_left_out() -> None:
     assert drawn(load(), timeline(series=nothing)).lines == []
 
 
-def test_stalls_are_marked_in_their_step_and_said() -> None:
+def test_stalls_are_marked_in_their_step_and_described() -> None:
     stalls = [{"step": 3, "at": 2.0, "seconds": 2.5}]
     drawing = drawn(load(), timeline(stalls=stalls))
     assert drawing.bars[2].stalls == drawing.stalls == [Span(20.0, 25.0)]
