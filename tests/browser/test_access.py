@@ -88,8 +88,8 @@ def test_the_bar_has_a_name_and_its_value_in_words(server: Server, open_page: Op
 
 LISTEN = """() => {
   window.told = [];
-  new MutationObserver(() => told.push(document.getElementById("told").textContent))
-    .observe(document.getElementById("told"), { childList: true, characterData: true, subtree: true });
+  new MutationObserver(() => told.push(document.getElementById("announcement").textContent))
+    .observe(document.getElementById("announcement"), { childList: true, characterData: true, subtree: true });
 }"""
 
 
