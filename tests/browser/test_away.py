@@ -62,7 +62,7 @@ def test_a_reload_of_a_load_page_after_a_restart_of_the_server(
     own = start_server().wait_warm()
     frozen = own.freeze_load(LLAMA)
     page = open_page(f"/loads/{own.snapshot(LLAMA)['load_id']}", to=own)
-    expect(page.locator(".ending")).to_contain_text("It is loading")
+    expect(page.locator(".ending")).to_contain_text("Loading, in step")
     own.stop()
     own.start()
     expect(page.locator(".ending")).to_contain_text("Interrupted")  # the page finds out by itself
