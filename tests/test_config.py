@@ -62,34 +62,30 @@ def test_an_invalid_value_is_refused_with_the_name_of_its_setting(name: str, val
     assert f"MODELHUB_{name}" in caught.value.message
 
 
-def test_a_data_folder_that_cannot_be_used_stops_the_start_with_a_message(tmp_path: Path) -> None:
-    (tmp_path / "history.sqlite3").write_text("this is no database" * 100)
-    environ = {"MODELHUB_DATA_DIR": str(tmp_path), "MODELHUB_PORT": str(free_port()), "PATH": "/usr/bin:/bin"}
-    ended = subprocess.run(
+def start_server(**settings: object) -> subprocess.CompletedProcess[str]:
+    """``python wsgi.py`` with only PATH and ``settings`` (MODELHUB_* without the prefix) in its environment."""
+    environ = {f"MODELHUB_{name}": str(value) for name, value in settings.items()}
+    return subprocess.run(
         [sys.executable, "wsgi.py"],
         cwd=ROOT,
-        env=environ,
+        env=environ | {"PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def test_a_data_folder_that_cannot_be_used_stops_the_start_with_a_message(tmp_path: Path) -> None:
+    (tmp_path / "history.sqlite3").write_text("this is no database" * 100)
+    ended = start_server(DATA_DIR=tmp_path, PORT=free_port())
     assert ended.returncode == 1
     assert "MODELHUB_DATA_DIR" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
 def test_an_invalid_value_stops_the_start_with_a_message_and_no_traceback(tmp_path: Path) -> None:
-    environ = {"MODELHUB_DATA_DIR": str(tmp_path), "MODELHUB_PORT": "http", "PATH": "/usr/bin:/bin"}
-    ended = subprocess.run(
-        [sys.executable, "wsgi.py"],
-        cwd=ROOT,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ended = start_server(DATA_DIR=tmp_path, PORT="http")
     assert ended.returncode == 1
     assert "MODELHUB_PORT" in ended.stderr
     assert "Traceback" not in ended.stderr
