@@ -87,16 +87,17 @@ def test_the_bar_has_a_name_and_its_value_in_words(server: Server, open_page: Op
 
 
 LISTEN = """() => {
-  window.told = [];
-  new MutationObserver(() => told.push(document.getElementById("announcement").textContent))
-    .observe(document.getElementById("announcement"), { childList: true, characterData: true, subtree: true });
+  window.announced = [];
+  const element = document.getElementById("announcement");
+  new MutationObserver(() => announced.push(element.textContent))
+    .observe(element, { childList: true, characterData: true, subtree: true });
 }"""
 
 
 def test_each_phase_is_announced_once(server: Server, open_page: OpenPage) -> None:
     page = wait_live(open_page(f"/models/{DEMO}"))
-    told = watch_a_load(page, LISTEN, "told")
-    said = [line.removeprefix(f"{DEMO}: ") for line in told]
+    announced = watch_a_load(page, LISTEN, "announced")
+    said = [line.removeprefix(f"{DEMO}: ") for line in announced]
     assert said == ["Initialization", "Loading model", "Device setup", "Optimization", "Ready to use"]
 
 
