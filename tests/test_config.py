@@ -63,7 +63,7 @@ def test_an_invalid_value_is_refused_with_the_name_of_its_setting(name: str, val
 
 
 def start_server(**settings: object) -> subprocess.CompletedProcess[str]:
-    """``python wsgi.py`` with only PATH and ``settings`` (MODELHUB_* without the prefix) in its environment."""
+    """Run ``python wsgi.py`` with only PATH and ``settings``: MODELHUB_* without the prefix."""
     environ = {f"MODELHUB_{name}": str(value) for name, value in settings.items()}
     return subprocess.run(
         [sys.executable, "wsgi.py"],
