@@ -34,7 +34,9 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_path = data_dir / "server.log"
         data_dir.mkdir(parents=True, exist_ok=True)
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("MODELHUB_")}
+        # COLUMNS would override the width of a pseudo-terminal.
+        ignored = ("MODELHUB_", "COLUMNS")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(ignored)}
         clean |= {"HF_HOME": str(data_dir / "hf"), "HF_HUB_OFFLINE": "1", **(environ or {})}
         given = {"DATA_DIR": data_dir, "PORT": self.port, **settings}
         self.environ = clean | {f"MODELHUB_{name}": str(value) for name, value in given.items()}
