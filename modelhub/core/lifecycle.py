@@ -30,7 +30,7 @@ from modelhub.core.load import Load, LoadQueue, end_values, load_resource
 from modelhub.demos import sweep
 from modelhub.errors import ModelhubError
 from modelhub.model_ids import parse_model_id
-from modelhub.payloads import Facts, LoadResource, Snapshot, Timeline
+from modelhub.payloads import Facts, LoadResource, LoadRow, Snapshot, Timeline
 from modelhub.progress.adapter import ProgressAdapter
 from modelhub.states import ACTIVE, State
 from modelhub.workers.launcher import Launcher
@@ -103,11 +103,9 @@ class Lifecycle:
         Raises ``wrong_state`` for a load that has ended, ``unknown_load``.
         """
         with self._lock:
-            load = self.find(load_id)
+            load = self._find(load_id)
             if load is None:
-                row = self._journal().load(load_id)
-                if row is None:
-                    raise ModelhubError("unknown_load", id=load_id)
+                row = self.row(load_id)
                 raise _has_ended(row["model_id"], row["state"])
             if load.state not in ACTIVE:
                 raise _has_ended(load.model_id, load.state)
@@ -153,14 +151,17 @@ class Lifecycle:
         """After ``close``: wait until the end of each load was emitted, at most so long in all."""
         deadline = time.monotonic() + timeout_s
         for load in list(self._loads.values()):
-            if load.state in ACTIVE:
-                load.ended.wait(max(0.0, deadline - time.monotonic()))
+            load.ended.wait(max(0.0, deadline - time.monotonic()))
 
     # What there is
 
-    def find(self, load_id: str) -> Load | None:
-        """A load of this run that is the latest of its model."""
-        return next((load for load in list(self._loads.values()) if load.load_id == load_id), None)
+    def row(self, load_id: str) -> LoadRow:
+        """A load of this run or of an earlier one; raises ``unknown_load``."""
+        load = self._find(load_id)
+        row = self._journal().load(load_id) if load is None else load.row
+        if row is None:
+            raise ModelhubError("unknown_load", id=load_id)
+        return row
 
     def budget(self) -> Budget:
         """Memory use by owner, and what a new load may take."""
@@ -169,20 +170,24 @@ class Lifecycle:
             for load in list(self._loads.values())
         )
 
-    def knows(self, model_id: str) -> bool:
-        """Whether the model is on this machine or was requested; raises ``invalid_id``."""
+    def check_known(self, model_id: str) -> None:
+        """Raise ``unknown_model`` for one neither on this machine nor requested, ``invalid_id`` for no id."""
         parse_model_id(model_id)
-        return self._adapter.knows(model_id) or self._catalogue.find(model_id) is not None
+        if not self._adapter.knows(model_id) and self._catalogue.find(model_id) is None:
+            raise ModelhubError("unknown_model", id=model_id)
 
     def loaded(self, model_id: str, also: State = State.READY) -> Load:
         """The load of a model that is ready (or ``also``); raises ``wrong_state`` or ``unknown_model``."""
         load = self._loads.get(model_id)
         if load is None or load.state not in (State.READY, also):
-            if not self.knows(model_id):
-                raise ModelhubError("unknown_model", id=model_id)
+            self.check_known(model_id)
             state = self._adapter.snapshot(model_id)["state"]
             raise wrong_state(model_id, state, "It is not in memory.", "Load it first.")
         return load
+
+    def _find(self, load_id: str) -> Load | None:
+        """A load of this run that is the latest of its model."""
+        return next((load for load in list(self._loads.values()) if load.load_id == load_id), None)
 
     def _resource(self, load: Load) -> LoadResource:
         return load_resource(load.row, self._adapter.snapshot(load.model_id))

@@ -103,10 +103,6 @@ class Registry:
             self._journal.interrupt()
             self._journal.close()
 
-    def knows(self, model_id: str) -> bool:
-        """Whether the model is on this machine or was requested; raises ``invalid_id``."""
-        return self.lifecycle.knows(model_id)
-
     def models(self) -> list[ModelResource]:
         """Every model that is on this machine or was requested, by id."""
         known = {*self.catalogue.entries(), *self.adapter.known()}
@@ -115,8 +111,7 @@ class Registry:
 
     def model(self, model_id: str) -> ModelResource:
         """One model; raises ``unknown_model``."""
-        if not self.knows(model_id):
-            raise ModelhubError("unknown_model", id=model_id)
+        self.lifecycle.check_known(model_id)
         return self._model_resource(model_id, self.budget())
 
     def snapshot(self, model_id: str) -> Snapshot:
@@ -125,10 +120,7 @@ class Registry:
 
     def load(self, load_id: str) -> LoadResource:
         """One load of this run or an earlier one; raises ``unknown_load``."""
-        load = self.lifecycle.find(load_id)
-        row = self.journal.load(load_id) if load is None else load.row
-        if row is None:
-            raise ModelhubError("unknown_load", id=load_id)
+        row = self.lifecycle.row(load_id)
         return load_resource(row, self.snapshot(row["model_id"]))
 
     def loads(
