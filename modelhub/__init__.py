@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flask import Flask
 
-    from modelhub.payloads import Snapshot
-
 __version__ = "0.1.0"
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -47,12 +45,10 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         client_manager=fanout.Fanout() if settings.fanout else None,
     )
 
-    def page_snapshot(snapshot: Snapshot, with_charts: bool) -> live.PageSnapshot:
-        if not with_charts:
-            return live.page_snapshot(snapshot)
-        return live.model_page_snapshot(snapshot, registry.adapter.trace(snapshot["id"]))
+    def with_charts(page: live.PageSnapshot) -> live.ModelPageSnapshot:
+        return live.add_charts(page, registry.adapter.trace(page["id"]))
 
-    sockets = Sockets(socketio, page_snapshot)
+    sockets = Sockets(socketio, live.page_snapshot, with_charts)
     registry = Registry(settings, socketio.start_background_task, sockets.emit)
     app.before_request(registry.start)
     current.init_app(app, registry)

@@ -163,11 +163,9 @@ class ProgressAdapter:
         ``record``, here and below, gets the payload before it is emitted, so that a client that reacts to the
         event finds the end in the journal, and the timeline, None for a load that only waited.
         """
-        state = self._final_state(model_id)
-        elapsed = state["elapsed"] if state else None
+        progress = self._final_state(model_id)
         ready = {"progress": 1.0, "percent": 100, "eta": None, "stalled_for": None, "detail": None}
-        changes = {**(state or {}), **ready}
-        extras = {**facts, "seconds": elapsed}
+        changes, extras = {**progress, **ready}, {**facts, "seconds": progress.get("elapsed")}
         return self._end(EventName.COMPLETED, model_id, State.READY, changes, extras, record)
 
     def failed(
@@ -179,15 +177,13 @@ class ProgressAdapter:
     ) -> Snapshot:
         """The load failed, or with ``state`` interrupted the server ends in the middle of it."""
         progress = self._final_state(model_id)
-        step = progress["step"] if progress else None
-        changes = {**(progress or {}), "error": {**error.to_dict(), "step": step}}
+        changes = {**progress, "error": {**error.to_dict(), "step": progress.get("step")}}
         return self._end(EventName.FAILED, model_id, state, changes, {}, record)
 
     def cancelled(self, model_id: str, by: str, record: Record = _record_nothing) -> Snapshot:
         """The load was cancelled; ``by`` is page, rest or cli."""
         progress = self._final_state(model_id)
-        changes = {**(progress or {})}
-        return self._end(EventName.CANCELLED, model_id, State.CANCELLED, changes, {"by": by}, record)
+        return self._end(EventName.CANCELLED, model_id, State.CANCELLED, progress, {"by": by}, record)
 
     def unloading(self, model_id: str) -> None:
         """The model is about to leave memory: the state changes, without an event of its own."""
@@ -223,11 +219,11 @@ class ProgressAdapter:
             raise LookupError("no load of this model is running")
         return load, load.tracker
 
-    def _final_state(self, model_id: str) -> ProgressState | None:
-        """The last state of the running load, after emitting what was held back; None if it only waited."""
+    def _final_state(self, model_id: str) -> Mapping[str, object]:
+        """The last state of the running load, after emitting what was held back; empty if it only waited."""
         load = self._open[model_id]
         if load.tracker is None:
-            return None
+            return {}
         now = self._clock()
         self._publish_progress(model_id, load.load_id, load.tracker.flush(now))
         load.tracker.finish(now)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, request
 from flask_socketio import SocketIO, join_room, leave_room
@@ -19,27 +19,36 @@ from modelhub.progress.adapter import DASHBOARD_ROOM, room_of
 from modelhub.states import EventName
 from modelhub.web.current import registry_of
 
+if TYPE_CHECKING:
+    from modelhub.web.pages.live import ModelPageSnapshot, PageSnapshot
+
 log = logging.getLogger(__name__)
 _PAGES = "page:"
-PageSnapshot = Callable[[Snapshot, bool], Mapping[str, Any]]
 
 
 class Sockets:
     """The rooms of one server.
 
-    ``page_snapshot(snapshot, with_charts)`` adds to a snapshot what pages show of it; the dashboard's has no
-    charts.
+    ``with_words`` adds to a snapshot what every page says of it, ``with_charts`` adds to that what the page
+    of the model draws.
     """
 
-    def __init__(self, socketio: SocketIO, page_snapshot: PageSnapshot) -> None:
+    def __init__(
+        self,
+        socketio: SocketIO,
+        with_words: Callable[[Snapshot], PageSnapshot],
+        with_charts: Callable[[PageSnapshot], ModelPageSnapshot],
+    ) -> None:
         self._socketio = socketio
-        self._page_snapshot = page_snapshot
+        self._with_words = with_words
+        self._with_charts = with_charts
 
     def emit(self, name: EventName, payload: Snapshot, rooms: list[str]) -> None:
         """Send an event to ``rooms``, and with words to the rooms of their pages."""
         self._socketio.emit(name.value, payload, to=rooms)
+        page = self._with_words(payload)
         for room in rooms:
-            shown = self._page_snapshot(payload, room != DASHBOARD_ROOM)
+            shown = page if room == DASHBOARD_ROOM else self._with_charts(page)
             self._socketio.emit(name.value, shown, to=_PAGES + room)
 
     def announce_stop(self, epoch: str) -> None:
@@ -65,16 +74,16 @@ class Sockets:
             try:
                 model_id = _model_id(data)
                 with_words = isinstance(data, dict) and data.get("words") is True
-                if model_id is not None and not registry.knows(model_id):
-                    raise ModelhubError("unknown_model", id=model_id)
+                if model_id is not None:
+                    registry.lifecycle.check_known(model_id)
                 join_room(_room(model_id, with_words))
                 if model_id is not None:
                     snapshot = registry.snapshot(model_id)
-                    return {"ok": True, "snapshot": self._shown(snapshot, with_words, with_charts=True)}
-                models = [
-                    {**model, "snapshot": self._shown(model["snapshot"], with_words, with_charts=False)}
-                    for model in registry.models()
-                ]
+                    page = self._with_charts(self._with_words(snapshot)) if with_words else snapshot
+                    return {"ok": True, "snapshot": page}
+                models: list[Mapping[str, Any]] = [*registry.models()]
+                if with_words:
+                    models = [{**model, "snapshot": self._with_words(model["snapshot"])} for model in models]
                 return {"ok": True, "snapshot": {"epoch": registry.epoch, "models": models}}
             except ModelhubError as error:
                 return {"ok": False, "error": error.to_dict()}
@@ -91,9 +100,6 @@ class Sockets:
         self._socketio.on_event("connect", connect)
         self._socketio.on_event("subscribe", subscribe)
         self._socketio.on_event("unsubscribe", unsubscribe)
-
-    def _shown(self, snapshot: Snapshot, with_words: bool, with_charts: bool) -> Mapping[str, Any]:
-        return self._page_snapshot(snapshot, with_charts) if with_words else snapshot
 
 
 def _room(model_id: str | None, with_words: bool) -> str:

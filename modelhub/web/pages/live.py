@@ -35,9 +35,9 @@ def page_snapshot(snapshot: Snapshot) -> PageSnapshot:
     return {**snapshot, "words": page_words(snapshot)}
 
 
-def model_page_snapshot(snapshot: Snapshot, trace: Trace) -> ModelPageSnapshot:
-    """The snapshot with its words and charts; ``trace`` is that of the model."""
-    return {**page_snapshot(snapshot), "charts": charts(snapshot, trace)}
+def add_charts(page: PageSnapshot, trace: Trace) -> ModelPageSnapshot:
+    """The same with the charts of the model's own page; ``trace`` is that of the model."""
+    return {**page, "charts": charts(page, trace)}
 
 
 def charts(snapshot: Snapshot, trace: Trace) -> Charts:

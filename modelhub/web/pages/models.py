@@ -84,7 +84,7 @@ def _model_page(model: ModelResource, **form: Any) -> str:
     past = (load for load in loads if load["state"] in (State.READY, State.UNLOADED) and load["steps"])
     last = next((load for load in past if load["load_id"] != snapshot["load_id"]), None)
     charts = live.charts(snapshot, trace)
-    expected = progress_chart.segments(pace.expected_shares(model["size_bytes"]))
+    segments = charts["segments"] or progress_chart.segments(pace.expected_shares(model["size_bytes"]))
     is_ready = snapshot["state"] == State.READY
     return render_template(
         "model.html",
@@ -92,7 +92,7 @@ def _model_page(model: ModelResource, **form: Any) -> str:
         loads=loads,
         last_times=last["steps"] if last is not None else [None] * TOTAL_STEPS,
         charts=charts,
-        segments=charts["segments"] or expected,
+        segments=segments,
         log=trace.lines,
         form=prediction_form.form_of(snapshot.get("task")) if is_ready else None,
         **form,
