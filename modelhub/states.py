@@ -87,6 +87,3 @@ class EventName(str, Enum):  # noqa: UP042
     SERVER_STOPPING = "server_stopping"
 
     __str__ = str.__str__
-
-
-TERMINAL_EVENTS = (EventName.COMPLETED, EventName.FAILED, EventName.CANCELLED)

@@ -104,8 +104,8 @@ def follow(server: Server, feed: Feed, loads: list[RequestedLoad], view: View) -
         if load.end is not None:
             view.finish(load.end)
     for name, payload in feed.news() if open_loads else ():
-        if said := about_server(name, payload):
-            view.note(said)
+        if text := about_server(name, payload):
+            view.note(text)
         elif name != TICK and payload["id"] in open_loads:
             load = open_loads[payload["id"]]
             _take(server, load, name, payload, view)

@@ -10,8 +10,9 @@ import time
 import zlib
 from typing import Any
 
+from tests.support.truth import TERMINAL
+
 _PING, _PONG, _NOOP = b"2", b"3", b"6"
-_TERMINAL = ("model_load_completed", "model_load_failed", "model_load_cancelled")
 
 
 def must_arrive(sent: list[list[Any]]) -> set[int]:
@@ -80,7 +81,7 @@ class RawWatcher:
         events = []
         for _ in range(loads):
             events.append(self.next_event())
-            while events[-1][0] not in _TERMINAL:
+            while events[-1][0] not in TERMINAL:
                 events.append(self.next_event())
         return events
 

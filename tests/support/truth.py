@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelhub.states import TERMINAL_EVENTS
-
-TERMINAL = tuple(name.value for name in TERMINAL_EVENTS)
+TERMINAL = ("model_load_completed", "model_load_failed", "model_load_cancelled")
 
 
 def check_truth(events: list[tuple[str, dict[str, Any]]]) -> None:

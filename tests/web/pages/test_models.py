@@ -160,17 +160,6 @@ def test_a_form_of_an_old_page_is_refused_with_a_message(client: FlaskClient) ->
     assert "Reload the page" in response.text
 
 
-def test_a_script_gets_failures_as_json(client: FlaskClient) -> None:
-    response = client.post("/loads", data={"model": "tiny/llama"}, headers={"Accept": "application/json"})
-    assert response.get_json()["error"]["code"] == "form_expired"
-
-
-def test_an_unknown_address_returns_a_page_with_a_message(client: FlaskClient) -> None:
-    response = client.get("/nowhere")
-    assert response.status_code == 404
-    assert "Address not found." in response.text
-
-
 def test_past_loads_are_listed_newest_first(server: Server, visitor: Visitor) -> None:
     server.load("tiny/wav2vec2")
     visitor.press("/models/tiny/wav2vec2", "/models/tiny/wav2vec2/unload")
