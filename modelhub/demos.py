@@ -48,6 +48,11 @@ DEMOS: dict[str, Demo] = {
 }
 
 
+def is_made(folder: Path) -> bool:
+    """Whether the folder holds a complete demo: it is renamed into place once it is whole."""
+    return (folder / "config.json").is_file()
+
+
 def sweep(demo_dir: Path) -> None:
     """Remove the incomplete demos of processes that have ended: the kernel dropped their locks."""
     for leftover in demo_dir.glob(f"*/{PARTIAL_PREFIX}*"):

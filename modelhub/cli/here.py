@@ -52,11 +52,11 @@ def _load(
         if not force:
             check_fits(load.model_id, need_bytes, free_for_load())
 
-    entry = Catalogue(settings.models_dir).find(load.model_id)
-    announce(adapter, launcher, load.model_id, str(load.load_id), entry.size_bytes if entry else None)
+    spec = load_spec(settings, load.model_id, force)
+    announce(adapter, launcher, spec, str(load.load_id), Catalogue(settings.models_dir).find(load.model_id))
     try:
         with launcher.worker() as worker:
-            facts = follow(adapter, worker, load_spec(settings, load.model_id, force), admit)
+            facts = follow(adapter, worker, spec, admit)
     except ModelhubError as error:
         adapter.failed(load.model_id, error)
     else:

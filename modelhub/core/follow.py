@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from modelhub.checkpoints import LoadSpec, checkpoint
 from modelhub.config import Settings
+from modelhub.core.catalogue import Entry
+from modelhub.demos import is_made
 from modelhub.payloads import Facts
 from modelhub.progress.adapter import ProgressAdapter
+from modelhub.progress.pace import DEMO_BYTES_PER_S, Fetch
 from modelhub.workers.launcher import Launcher
 from modelhub.workers.worker import Worker
 
@@ -25,16 +29,26 @@ def load_spec(settings: Settings, model_id: str, force: bool = False) -> LoadSpe
 
 
 def announce(
-    adapter: ProgressAdapter, launcher: Launcher, model_id: str, load_id: str, size_bytes: int | None
+    adapter: ProgressAdapter, launcher: Launcher, spec: LoadSpec, load_id: str, entry: Entry | None
 ) -> None:
     """Emit that a load begins, and why it has to wait where no worker can be had yet.
 
-    ``size_bytes`` is the size of the weights where it is known already.
+    ``entry`` is the model's where it is on this machine.
     """
-    wait_s = launcher.expected_wait_s()
-    adapter.started(model_id, load_id, size_bytes, wait_s)
+    model_id, wait_s = spec.model_id, launcher.expected_wait_s()
+    size_bytes = entry.size_bytes if entry else None
+    adapter.started(model_id, load_id, size_bytes, wait_s, to_fetch(entry, spec.demo_dir))
     if wait_s:
         adapter.emit_progress(model_id, *checkpoint(1, detail="importing torch and transformers"))
+
+
+def to_fetch(entry: Entry | None, demo_dir: str | Path) -> Fetch | None:
+    """What a load of the model has to fetch or to make; None where its weights are on this machine."""
+    if entry is None or entry.size_bytes is None:
+        return Fetch(None)
+    if entry.source == "demo" and not is_made(Path(demo_dir, entry.model_id)):
+        return Fetch(entry.size_bytes, DEMO_BYTES_PER_S)
+    return None
 
 
 def follow(

@@ -235,16 +235,15 @@ class Lifecycle:
         """Have a worker load the model and emit each checkpoint; None where the load was cancelled."""
         load.state = State.LOADING
         self._record(load, {"state": load.state, "started_at": time.time()})
-        entry = self._catalogue.find(load.model_id)
-        size_bytes = entry.size_bytes if entry else None
-        announce(self._adapter, self._launcher, load.model_id, load.load_id, size_bytes)
+        spec = load_spec(self._settings, load.model_id, load.force)
+        announce(self._adapter, self._launcher, spec, load.load_id, self._catalogue.find(load.model_id))
         load.announced.set()
         with self._lock:
             load.worker = self._launcher.worker()
         return follow(
             self._adapter,
             load.worker,
-            load_spec(self._settings, load.model_id, load.force),
+            spec,
             lambda need_bytes: self._admit(load, need_bytes),
             lambda: load.cancelled_by is not None,
         )

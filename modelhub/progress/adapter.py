@@ -17,6 +17,7 @@ from modelhub.checkpoints import Checkpoint
 from modelhub.errors import ModelhubError
 from modelhub.payloads import ErrorPayload, Facts, ProgressState, Receipt, Snapshot, Timeline
 from modelhub.progress.log import ModelLog, absent
+from modelhub.progress.pace import Fetch
 from modelhub.progress.schemas import check_checkpoint, check_event
 from modelhub.progress.trace import Trace
 from modelhub.progress.tracker import Tracker
@@ -116,14 +117,19 @@ class ProgressAdapter:
         self._publish(EventName.QUEUED, model_id, load_id, State.QUEUED, changes)
 
     def started(
-        self, model_id: str, load_id: str, model_bytes: int | None, first_step_s: float = 0.0
+        self,
+        model_id: str,
+        load_id: str,
+        model_bytes: int | None,
+        first_step_s: float = 0.0,
+        to_fetch: Fetch | None = None,
     ) -> None:
         """A load begins; ``model_bytes`` is the size of its weights where it is known already.
 
-        ``first_step_s`` is how long it is expected to wait for its process.
+        ``first_step_s`` is how long it is expected to wait for its process, ``to_fetch`` what is not on disk.
         """
         load = self._open[model_id] = _OpenLoad(load_id)
-        load.tracker = Tracker(self._clock(), model_bytes, self._stall_s, first_step_s)
+        load.tracker = Tracker(self._clock(), model_bytes, self._stall_s, first_step_s, to_fetch)
         state = load.tracker.state(self._clock())
         self._publish(EventName.STARTED, model_id, load_id, State.LOADING, state)
 

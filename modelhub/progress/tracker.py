@@ -25,16 +25,23 @@ class Tracker:
 
     ``feed`` and ``tick`` return the states to emit now, oldest first; each is the part of an event that the
     load itself determines. Times are seconds on a monotonic clock. A checkpoint that goes back raises
-    ValueError and changes nothing. ``first_step_s`` is a wait that is expected before the first step.
+    ValueError and changes nothing. ``first_step_s`` is a wait that is expected before the first step,
+    ``to_fetch`` what step 3 is expected to fetch.
     """
 
     def __init__(
-        self, now: float, model_bytes: int | None = None, stall_s: float = 10.0, first_step_s: float = 0.0
+        self,
+        now: float,
+        model_bytes: int | None = None,
+        stall_s: float = 10.0,
+        first_step_s: float = 0.0,
+        to_fetch: pace.Fetch | None = None,
     ) -> None:
         self.started_at = now
         self._timeline = TimelineRecorder(now)
         self._timeline.begin(1, now)  # step 1 includes the wait for a worker
         self._first_step_s = first_step_s
+        self._to_fetch = to_fetch
         self._model_bytes = model_bytes
         self._stall_s = stall_s
         self._current: Checkpoint | None = None
@@ -91,7 +98,7 @@ class Tracker:
         rate = self._rate(now)
         here = self._expected_here(checkpoint, rate)
         part = self._part_done(checkpoint, now, here)
-        later = pace.expected_after(checkpoint.step, self._model_bytes)
+        later = pace.expected_after(checkpoint.step, self._model_bytes, self._fetch_s)
         passed = [self._expected(step) for step in range(1, checkpoint.step)]
         before = sum(passed)
         reached = (before + here * part) / (before + here + later)
@@ -131,7 +138,8 @@ class Tracker:
         are then drawn wider by as much, so that the bar ends inside the running step.
         """
         later = range(len(so_far) + 1, TOTAL_STEPS + 1)
-        expected = [*so_far, *(pace.expected_seconds(step, self._model_bytes) for step in later)]
+        ahead = (pace.expected_seconds(step, self._model_bytes, self._fetch_s) for step in later)
+        expected = [*so_far, *ahead]
         edges = [edge / sum(expected) for edge in accumulate(expected, initial=0.0)]
         if 0 < reached < 1:
             left, right = self._progress / reached, (1 - self._progress) / (1 - reached)
@@ -178,6 +186,10 @@ class Tracker:
         # Up to now, not to the last sample: a pause since then lowers the rate.
         return (done - before) / (now - then) if now - then >= _RATE_MIN_SPAN_S else None
 
+    @property
+    def _fetch_s(self) -> float:
+        return 0.0 if self._to_fetch is None else self._to_fetch.seconds
+
     def _expected(self, step: int) -> float:
         """Seconds that a step was expected to take, or took where that was more."""
         took = self._durations[step - 1] or 0.0
@@ -186,13 +198,14 @@ class Tracker:
 
     def _expected_here(self, checkpoint: Checkpoint, rate: float | None) -> float:
         """Seconds that the running step is expected to take in all, by its own rate once there is one."""
-        fetched = checkpoint.step == _FETCH_STEP and checkpoint.unit == "bytes"
-        expected = pace.expected_seconds(
-            checkpoint.step, self._model_bytes, (checkpoint.size or 0) if fetched else 0, self._first_step_s
-        )
-        if checkpoint.unit == "bytes" and checkpoint.size and rate:
-            return checkpoint.size / rate
-        return expected
+        counted = checkpoint.size if checkpoint.unit == "bytes" else None
+        if counted and rate:
+            return counted / rate
+        fetch_s = self._fetch_s
+        if counted and checkpoint.step == _FETCH_STEP:
+            fetch_s = (self._to_fetch or pace.Fetch(None))._replace(size_bytes=counted).seconds
+        expected = pace.expected_seconds(checkpoint.step, self._model_bytes, fetch_s)
+        return expected + (self._first_step_s if checkpoint.step == 1 else 0.0)
 
     def _part_done(self, checkpoint: Checkpoint, now: float, expected: float) -> float:
         """How much of the running step is done, 0 to 1: by its count, else by time, ever slower towards 1."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 
 from modelhub.checkpoints import Checkpoint, checkpoint
+from modelhub.progress.pace import DEMO_BYTES_PER_S, Fetch
 from modelhub.progress.tracker import Tracker
 
 GB = 1_000_000_000
@@ -149,3 +151,37 @@ def test_the_bar_always_ends_inside_the_running_step() -> None:
                 assert sum(shares) == pytest.approx(1, abs=0.001)
                 begin, end = sum(shares[: step - 1]), sum(shares[:step])
                 assert begin - 0.001 <= state["progress"] <= end + 0.001
+
+
+@pytest.mark.parametrize("bytes_per_s", [2_000_000, 25_000_000])
+def test_the_bar_of_a_first_load_follows_its_bytes_from_the_first_one(bytes_per_s: int) -> None:
+    size = 500_000_000
+    tracker, now = Tracker(now=0.0, to_fetch=Fetch(None)), 0.0
+    for step in (1, 2, 3):
+        tracker.feed(checkpoint(step), now)
+        now += 0.5
+    seen: list[tuple[float, float]] = []
+    for part in range(201):
+        now += size / 200 / bytes_per_s
+        tracker.feed(checkpoint(3, size * part // 200, size, "bytes"), now)
+        seen.append((part / 200, tracker.state(now)["progress"] or 0.0))
+    assert seen[0][1] < 0.03
+    # What comes before and after the download takes some of the bar; the rest is that of the bytes.
+    for part, progress in seen:
+        assert progress == pytest.approx(part, abs=0.07)
+    assert all(later > before for (_, before), (_, later) in pairwise(seen[4:-3]))
+
+
+def test_the_bar_of_a_demo_follows_the_bytes_that_are_made() -> None:
+    size = 500_000_000
+    tracker, now = Tracker(now=0.0, model_bytes=size, to_fetch=Fetch(size, DEMO_BYTES_PER_S)), 0.0
+    for step in (1, 2, 3):
+        tracker.feed(checkpoint(step), now)
+        now += 0.02
+    seen: list[float] = []
+    for part in range(101):
+        now += 0.022
+        tracker.feed(checkpoint(3, size * part // 100, size, "bytes"), now)
+        seen.append(tracker.state(now)["progress"] or 0.0)
+    assert seen[0] < 0.15
+    assert seen[50] == pytest.approx((seen[0] + seen[-1]) / 2, abs=0.05)

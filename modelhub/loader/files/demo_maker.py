@@ -19,10 +19,10 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 
 from modelhub import units
 from modelhub.checkpoints import Checkpoint, checkpoint
-from modelhub.demos import LOCK_FILE, PARTIAL_PREFIX, SEED, VOCABULARY, Demo, sweep
+from modelhub.demos import LOCK_FILE, PARTIAL_PREFIX, SEED, VOCABULARY, Demo, is_made, sweep
 from modelhub.errors import ModelhubError
 from modelhub.loader import background
-from modelhub.loader.files.inspection import CONFIG, INDEX, WEIGHTS, Files
+from modelhub.loader.files.inspection import INDEX, WEIGHTS, Files
 
 POSITIONS = 2048
 _SPECIALS = ("<|begin|>", "<|end|>", "<|pad|>")
@@ -42,11 +42,6 @@ class _TensorSpec:
     name: str
     shape: tuple[int, ...]
     size: int
-
-
-def is_made(folder: Path) -> bool:
-    """Whether the folder holds a complete demo: it is renamed into place once it is whole."""
-    return (folder / CONFIG).is_file()
 
 
 class DemoMaker:

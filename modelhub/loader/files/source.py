@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from modelhub.checkpoints import LoadSpec
-from modelhub.demos import DEMOS
+from modelhub.demos import DEMOS, is_made
 from modelhub.loader.files import cache
-from modelhub.loader.files.demo_maker import DemoMaker, is_made
+from modelhub.loader.files.demo_maker import DemoMaker
 from modelhub.loader.files.inspection import CONFIG, Files
 from modelhub.loader.files.origins import LocalFiles, Origin
 from modelhub.loader.files.remote import HubRepository

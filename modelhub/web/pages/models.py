@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response
 
 from modelhub import units, wording
 from modelhub.checkpoints import STEPS, TOTAL_STEPS
+from modelhub.core.follow import to_fetch
 from modelhub.errors import ModelhubError
 from modelhub.payloads import ModelResource
 from modelhub.progress import pace
@@ -84,7 +85,7 @@ def _model_page(model: ModelResource, **form: Any) -> str:
     past = (load for load in loads if load["state"] in (State.READY, State.UNLOADED) and load["steps"])
     last = next((load for load in past if load["load_id"] != snapshot["load_id"]), None)
     charts = live.charts(snapshot, trace)
-    segments = charts["segments"] or progress_chart.segments(pace.expected_shares(model["size_bytes"]))
+    segments = charts["segments"] or progress_chart.segments(_expected_shares(model))
     is_ready = snapshot["state"] == State.READY
     return render_template(
         "model.html",
@@ -97,6 +98,11 @@ def _model_page(model: ModelResource, **form: Any) -> str:
         form=prediction_form.form_of(snapshot.get("task")) if is_ready else None,
         **form,
     )
+
+
+def _expected_shares(model: ModelResource) -> list[float]:
+    fetch = to_fetch(registry.catalogue.find(model["id"]), registry.settings.demo_dir)
+    return pace.expected_shares(model["size_bytes"], fetch.seconds if fetch else 0.0)
 
 
 @blueprint.get("/docs")
