@@ -43,6 +43,7 @@ SOURCE_NAMES = {
     "demo": "made on this machine",
 }
 _FETCH_STEP = 3
+_HUB_STEPS = (1, 2)  # the list of files, and the small ones
 _DISK_STEPS = (2, 3, 4, 5)  # processor, cache, headers, weights
 _ATTENTION = (
     *(State.LOADING, State.UNLOADING, State.QUEUED, State.FAILED, State.INTERRUPTED, State.CANCELLED),
@@ -89,20 +90,23 @@ def describe(snapshot: Snapshot) -> Description:
     left = units.time_left(snapshot["eta"]) if is_loading else ""
     percent = _percent(snapshot)
     step = f"Step {snapshot['step']} of {TOTAL_STEPS}" if snapshot["step"] and is_loading else ""
-    spoken = (percent, step, snapshot["message"] if is_loading else "", amount, left)
+    doing = activity(snapshot) if is_loading else ""
+    counted = "" if amount and amount in doing else amount  # no number twice
+    spoken = (percent, step, headline(snapshot) if is_loading else "", counted, left)
+    detail = " ".join(filter(None, (doing and snapshot["message"], snapshot["detail"])))
     name = STATE_NAMES[snapshot["state"]]
     return {
         "state": name,
         "headline": headline(snapshot),
         "percent": percent,
         "step": step,
-        "line": " · ".join(filter(None, (amount, rate, left))) if is_loading else line(snapshot),
+        "line": " · ".join(filter(None, (counted, rate, left))) if is_loading else line(snapshot),
         "stalled": _stalled(snapshot),
         "amount": amount or UNKNOWN,
         "rate": rate or UNKNOWN,
         "elapsed": UNKNOWN if snapshot["elapsed"] is None else units.duration(snapshot["elapsed"]),
         "left": left.removeprefix("time left ").removesuffix(" left") or UNKNOWN,
-        "detail": snapshot["detail"] or "" if is_loading else "",
+        "detail": detail if is_loading else "",
         "spoken": ", ".join(filter(None, spoken)) or name,
         "code": snapshot["error"]["code"] if snapshot["error"] else "",
     }
@@ -114,7 +118,7 @@ def headline(snapshot: Snapshot) -> str:
     if state == State.QUEUED:
         return f"Position {position} in the queue" if position and position > 1 else "Next in the queue"
     if state == State.LOADING:
-        return snapshot["message"] or "Starting"
+        return activity(snapshot) or snapshot["message"] or "Starting"
     if snapshot["error"]:
         return snapshot["error"]["message"]
     if state == State.CANCELLED:
@@ -126,6 +130,24 @@ def headline(snapshot: Snapshot) -> str:
         State.INTERRUPTED: "The load was interrupted.",
     }
     return names.get(state, "Not in memory")
+
+
+def activity(snapshot: Snapshot) -> str:
+    """What a load does where the message of its step does not say it: it downloads, or makes a demo model.
+
+    ``"Downloading 119 of 515 MB from the hub"``; empty where the message of the step says enough.
+    """
+    step, detail = snapshot["step"], snapshot["detail"] or ""
+    if snapshot["id"] in DEMOS:
+        is_made = (step == 1 and "demo" in detail) or (step == _FETCH_STEP and snapshot["unit"] == "bytes")
+        return "Making the demo model" if is_made else ""
+    if step in _HUB_STEPS and detail.endswith("from the hub"):
+        return f"{detail[:1].upper()}{detail[1:]}"
+    if step != _FETCH_STEP or snapshot["unit"] != "bytes":
+        return ""
+    if snapshot["done"] == snapshot["size"]:
+        return "Verifying the downloaded files"
+    return f"Downloading {units.amount(snapshot['done'], snapshot['size'], 'bytes')} from the hub"
 
 
 def line(snapshot: Snapshot) -> str:

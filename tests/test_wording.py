@@ -337,3 +337,27 @@ def test_facts_leave_out_what_is_not_known() -> None:
         model_wording.facts(snapshot(state="ready", parameters=50_700_000, dtype="bfloat16", task=None))
     )
     assert known == {"Parameters": "50.7 million", "Data type": "bfloat16"}
+
+
+def test_a_download_says_what_it_is_and_how_far() -> None:
+    running = {"step": 3, "message": "Checking model cache...", "unit": "bytes", "rate": 25e6, "eta": 15.8}
+    words = wording.describe(
+        loading(**running, done=119_000_000, size=515_000_000, detail="model.safetensors")
+    )
+    assert words["headline"] == "Downloading 119 of 515 MB from the hub"
+    assert words["line"] == "25.0 MB/s · about 20 s left"
+    assert words["detail"] == "Checking model cache... model.safetensors"
+    assert words["amount"] == "119 of 515 MB"
+    done = loading(**running, done=515_000_000, size=515_000_000, detail="verifying the files")
+    assert wording.headline(done) == "Verifying the downloaded files"
+    small = loading(**{**running, "step": 2}, done=3, size=9, detail="fetching 8 files from the hub")
+    assert wording.headline(small) == "Fetching 8 files from the hub"
+    assert wording.headline(loading(**{**running, "unit": None})) == "Checking model cache..."
+
+
+def test_a_demo_says_that_it_is_being_made() -> None:
+    demo = {"id": "demo/random-0.1gb", "step": 3, "message": "Checking model cache...", "unit": "bytes"}
+    words = wording.describe(loading(**demo, done=50_000_000, size=100_000_000, rate=2e8, eta=0.4))
+    assert words["headline"] == "Making the demo model"
+    assert words["line"] == "50.0 of 100 MB · 200 MB/s · about 1 s left"
+    assert wording.headline(loading(**{**demo, "unit": None})) == "Checking model cache..."

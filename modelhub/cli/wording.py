@@ -10,7 +10,7 @@ from modelhub.cli.loads import Ending
 from modelhub.payloads import LoadResource, Snapshot
 from modelhub.progress.log import absent
 from modelhub.states import State
-from modelhub.wording import STATE_NAMES, describe, headline
+from modelhub.wording import STATE_NAMES, activity, describe, headline
 
 
 def now(snapshot: Snapshot) -> str:
@@ -30,9 +30,11 @@ def step(snapshot: Snapshot) -> str:
 
 
 def within_step(snapshot: Snapshot) -> str:
-    """How far the running step is: bytes, rate and time left, each where it is known."""
+    """What the running step does, bytes, rate and time left, each where it is known."""
+    amount, doing = units.amount(snapshot["done"], snapshot["size"], snapshot["unit"]), activity(snapshot)
     parts = [
-        units.amount(snapshot["done"], snapshot["size"], snapshot["unit"]),
+        doing,
+        "" if amount in doing else amount,
         "" if snapshot["rate"] is None else units.rate(snapshot["rate"]),
         "" if snapshot["eta"] is None else units.time_left(snapshot["eta"]),
     ]
