@@ -190,8 +190,8 @@ class ModelhubError(Exception):
         clean = {name: units.printable(value, 300) for name, value in facts.items()}
         self.code = code
         self.status = failure.status
-        self.message = failure.message.format(**clean)
-        self.hint = failure.hint.format(**clean)
+        self.message = _sentence(failure.message.format(**clean))
+        self.hint = _sentence(failure.hint.format(**clean))
         super().__init__(self.message)
 
     def to_dict(self) -> ErrorPayload:
@@ -213,3 +213,8 @@ class ModelhubError(Exception):
     def from_json(cls, text: bytes) -> ModelhubError:
         """The error that another process wrote as JSON."""
         return cls.from_dict(json.loads(text))
+
+
+def _sentence(text: str) -> str:
+    """``text`` with the full stop that it lacks where a fact ends it: message and hint are shown in a row."""
+    return text if not text or text[-1] in ".?!…" or text.endswith(('."', ".'", ".”")) else f"{text}."

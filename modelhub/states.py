@@ -70,6 +70,7 @@ class StepStatus(str, Enum):  # noqa: UP042
     DONE = "done"
     FAILED = "failed"
     STOPPED = "stopped"
+    UNREACHED = "not reached"  # the load ended before it
 
     __str__ = str.__str__
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import NamedTuple, TypedDict
 
 from modelhub import units
@@ -218,16 +217,6 @@ def preview(preview: PreviewResource) -> str:
         what = f"{units.size(preview['fetch_bytes'])} in {files} to fetch"
     fits = need(preview["size_bytes"], preview["free_bytes"])
     return f"{where[0].upper()}{where[1:]}: {what}; {fits}."
-
-
-def utc_time(seconds: float | None) -> str:
-    """``utc_time(0)`` is ``"1970-01-01 00:00:00 UTC"``; None is UNKNOWN."""
-    return UNKNOWN if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def iso_time(seconds: float) -> str:
-    """A moment as ``<time datetime>`` takes it: ``iso_time(0)`` is ``"1970-01-01T00:00:00Z"``."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _percent(snapshot: Snapshot) -> str:

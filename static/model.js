@@ -1,16 +1,10 @@
 // The page of one model.
 
 import { NO_RESPONSE, add, data, follow, refresh, show, write } from "./live.js";
+import { localTimes } from "./times.js";
 
 const [first] = data.snapshots;
 const root = document.getElementById("model");
-
-function localTimes() {
-  for (const time of document.querySelectorAll("time")) {
-    time.title = time.dateTime;
-    time.textContent = new Date(time.dateTime).toLocaleString("sv"); // as in 2026-11-23 04:50:23
-  }
-}
 
 function drawSegments(segments) {
   for (const [index, group] of [...root.querySelectorAll(".segments g")].entries()) {
@@ -67,7 +61,6 @@ async function predict(event) {
 
 root.addEventListener("submit", predict);
 add(root, first);
-localTimes();
 follow({
   request: { id: first.id, words: true },
   subscribed: (snapshot) => show(snapshot, true),

@@ -13,10 +13,11 @@ from modelhub.errors import FAILURES, ModelhubError
 def test_every_failure_has_a_status_a_message_and_a_hint(code: str) -> None:
     failure = FAILURES[code]
     names = {name for text in failure[1:] for _, name, _, _ in string.Formatter().parse(text) if name}
-    error = ModelhubError(code, **dict.fromkeys(names, "A sentence."))
-    assert 400 <= error.status < 600
-    assert error.message.endswith(".")
-    assert error.hint
+    for fact in ("A sentence.", "No sentence", "A question?"):
+        error = ModelhubError(code, **dict.fromkeys(names, fact))
+        assert 400 <= error.status < 600
+        assert error.message.endswith((".", "?"))
+        assert error.hint.endswith((".", "?"))
 
 
 def test_an_error_is_the_same_in_another_process() -> None:

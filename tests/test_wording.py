@@ -197,7 +197,7 @@ def test_a_failed_snapshot_has_the_message_hint_and_code_of_its_error(snapshot: 
 
 def test_a_failed_snapshot_marks_the_step_at_which_it_failed() -> None:
     failed = snapshot(state="failed", error=ERROR, step=4, elapsed=0.75)
-    assert model_wording.step_statuses(failed) == ["done"] * 3 + ["failed"] + ["waiting"] * 5
+    assert model_wording.step_statuses(failed) == ["done"] * 3 + ["failed"] + ["not reached"] * 5
 
 
 def test_a_queued_snapshot_names_its_position() -> None:

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TypeVar
+
+from markupsafe import Markup
 
 from modelhub import units
 from modelhub.checkpoints import TOTAL_STEPS, describe_step
 from modelhub.core.statistics import ModelStatistics, mean_rate
 from modelhub.payloads import LoadResource, LoadRow, Series, Stall
 from modelhub.states import OUTCOME_OF_STATE, Outcome, State
-from modelhub.wording import REQUESTED_BY, SOURCE_NAMES, STATE_NAMES, UNKNOWN, utc_time
+from modelhub.wording import REQUESTED_BY, SOURCE_NAMES, STATE_NAMES, UNKNOWN
 
 Value = TypeVar("Value")
 _MIN_WAIT_S = 0.05  # a shorter wait in the queue is not worth a line
 OUTCOME_NAMES = {
-    Outcome.COMPLETED: "Completed",
-    Outcome.FAILED: "Failed",
-    Outcome.CANCELLED: "Cancelled",
-    Outcome.INTERRUPTED: "Interrupted",
+    Outcome.COMPLETED: STATE_NAMES[State.READY],
+    Outcome.FAILED: STATE_NAMES[State.FAILED],
+    Outcome.CANCELLED: STATE_NAMES[State.CANCELLED],
+    Outcome.INTERRUPTED: STATE_NAMES[State.INTERRUPTED],
     Outcome.RUNNING: "Under way",
 }
+
+
+def moment(seconds: float) -> Markup:
+    """A time in UTC as an element, which a script of the page turns into the reader's own time."""
+    utc = datetime.fromtimestamp(seconds, UTC)
+    return Markup('<time datetime="{:%Y-%m-%dT%H:%M:%SZ}">{:%Y-%m-%d %H:%M:%S} UTC</time>').format(utc, utc)
 
 
 def outcome(load: LoadRow) -> str:
@@ -66,12 +75,13 @@ def totals(load: LoadResource) -> list[tuple[str, str]]:
 
 def facts(load: LoadRow) -> list[tuple[str, str]]:
     """What else is known of it, as pairs of name and words."""
+    requested_by = REQUESTED_BY.get(load["by"], load["by"])
     waited = None if load["started_at"] is None else load["started_at"] - load["requested_at"]
     rows = (
-        ("Requested", f"{utc_time(load['requested_at'])}, {REQUESTED_BY.get(load['by'], load['by'])}"),
+        ("Requested", Markup("{}, {}").format(moment(load["requested_at"]), requested_by)),
         ("Waited in the queue", units.duration(waited) if waited and waited >= _MIN_WAIT_S else None),
-        ("Started", utc_time(load["started_at"]) if load["started_at"] else None),
-        ("Ended", utc_time(load["ended_at"]) if load["ended_at"] else None),
+        ("Started", moment(load["started_at"]) if load["started_at"] else None),
+        ("Ended", moment(load["ended_at"]) if load["ended_at"] else None),
         ("Source", SOURCE_NAMES.get(load["source"] or "", load["source"] or "")),
         ("Revision", load["revision"]),
         ("Architecture", load["architecture"]),

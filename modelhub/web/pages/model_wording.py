@@ -78,10 +78,8 @@ def step_statuses(snapshot: Snapshot) -> list[StepStatus]:
     if step is None:
         return [StepStatus.WAITING if state == State.QUEUED else StepStatus.NONE] * TOTAL_STEPS
     here = _STATUS_OF_LAST_STEP.get(state, StepStatus.NONE)
-    return [
-        StepStatus.DONE if n < step else here if n == step else StepStatus.WAITING
-        for n in range(1, TOTAL_STEPS + 1)
-    ]
+    later = StepStatus.WAITING if state == State.LOADING else StepStatus.UNREACHED
+    return [StepStatus.DONE if n < step else here if n == step else later for n in range(1, TOTAL_STEPS + 1)]
 
 
 def step_times(snapshot: Snapshot) -> list[str]:

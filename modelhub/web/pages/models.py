@@ -19,7 +19,14 @@ from modelhub.progress import pace
 from modelhub.states import CHANGING, State
 from modelhub.web import error_handlers
 from modelhub.web.current import registry
-from modelhub.web.pages import live, model_wording, prediction_form, prediction_result, progress_chart
+from modelhub.web.pages import (
+    live,
+    load_wording,
+    model_wording,
+    prediction_form,
+    prediction_result,
+    progress_chart,
+)
 from modelhub.web.security import never_cached
 
 blueprint = Blueprint("models", __name__)
@@ -33,8 +40,7 @@ def init_app(app: Flask) -> None:
         size=units.size,
         duration=units.duration,
         count=units.count,
-        utc_time=wording.utc_time,
-        iso_time=wording.iso_time,
+        moment=load_wording.moment,
         words=model_wording.page_words,
         facts=model_wording.facts,
         last_time=model_wording.last_time,
@@ -51,6 +57,7 @@ def init_app(app: Flask) -> None:
         STATE_NAMES=wording.STATE_NAMES,
         SOURCE_NAMES=wording.SOURCE_NAMES,
         REQUESTED_BY=wording.REQUESTED_BY,
+        outcome=load_wording.outcome,
     )
     app.register_error_handler(
         CSRFError, lambda _: error_handlers.error_response(ModelhubError("form_expired"))

@@ -138,11 +138,12 @@ def _bars(
 ) -> list[Bar]:
     last = max(step for step, at in enumerate(begins, start=1) if at is not None)
     last_status = _STATUS_OF_LAST_STEP.get(OUTCOME_OF_STATE[load["state"]], StepStatus.STOPPED)
+    later = StepStatus.WAITING if last_status == StepStatus.RUNNING else StepStatus.UNREACHED
     bars = []
     for row, at, took in zip(STEPS, begins, steps, strict=True):
         status = last_status if row.step == last else StepStatus.DONE
         if at is None:
-            status = StepStatus.WAITING
+            status = later
         seconds = took if took is not None else None if at is None else total - at
         own = [_span(stall["at"], stall["seconds"], total) for stall in stalls if stall["step"] == row.step]
         bars.append(

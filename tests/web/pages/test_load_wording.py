@@ -78,7 +78,10 @@ def test_figures_are_those_that_are_known() -> None:
 
 def test_facts_leave_out_what_is_not_known() -> None:
     assert load_wording.facts(load("queued")) == [
-        ("Requested", "1970-01-01 00:00:00 UTC, from a page"),
+        (
+            "Requested",
+            '<time datetime="1970-01-01T00:00:00Z">1970-01-01 00:00:00 UTC</time>, from a page',
+        ),
         ("Load id", "abc"),
     ]
     known = dict(load_wording.facts(load("ready", started_at=12.0, source="hub", parameters=50_700_000)))

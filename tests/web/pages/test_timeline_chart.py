@@ -47,7 +47,7 @@ def test_a_load_that_ended_early_shows_where(state: str, status: str) -> None:
     began = [*BEGAN[:5], *[None] * 4]
     one = load(state, steps=[*STEPS[:4], 1.0, *[None] * 4], seconds=7.0)
     bars = drawn(one, timeline(began=began)).bars
-    assert [bar.status for bar in bars] == ["done"] * 4 + [status] + ["waiting"] * 4
+    assert [bar.status for bar in bars] == ["done"] * 4 + [status] + ["not reached"] * 4
     assert bars[5].span is None
     assert (bars[5].began, bars[5].took) == ("–", "–")
     assert bars[4].span is not None
