@@ -41,6 +41,7 @@ FAILURES: dict[str, Failure] = {
     ),
     "wrong_state": Failure(409, "{id} is {state}: {why}", "{todo}"),
     "too_large": Failure(413, "The request is too large.", "Send at most {limit}."),
+    "in_use": Failure(409, "{id} {why}.", "Unload it only if that is what you want."),
     "queue_full": Failure(
         503, "{waiting} loads are waiting already.", "Try again later, or cancel a load that waits."
     ),

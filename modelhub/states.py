@@ -34,6 +34,7 @@ LOAD_STATES = (
 )
 ACTIVE = (State.QUEUED, State.LOADING)  # the load has not ended
 CHANGING = (*ACTIVE, State.UNLOADING)  # the state will change without anybody doing anything
+ENDED_EARLY = (State.FAILED, State.CANCELLED, State.INTERRUPTED)  # until the next load, or dismissed
 OCCUPYING = (State.LOADING, State.READY, State.UNLOADING)  # a process holds the model, or part of it
 
 
@@ -85,6 +86,7 @@ class EventName(str, Enum):  # noqa: UP042
     FAILED = "model_load_failed"
     CANCELLED = "model_load_cancelled"
     UNLOADED = "model_unloaded"
+    MODELS_CHANGED = "models_changed"
     SERVER_STOPPING = "server_stopping"
 
     __str__ = str.__str__

@@ -1,6 +1,8 @@
 // Shared by the live pages: bars, texts, buttons, the connection. The server sends the texts with each snapshot
 // (web/pages/live.py), so that pages, terminal and API use the same words.
 
+import { notifyOf, offerNotices, showFavicon } from "./notices.js";
+
 export const data = read(document); // the snapshots that the server made the page from
 
 export function read(page) {
@@ -29,8 +31,12 @@ export function judge(last, next, isSnapshot = false) {
 const views = new Map();
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 export const LOADING = "loading";
+const READY = "ready";
+const MOVING = [LOADING, "queued", "unloading"];
+const UNKNOWN = "–";
 export const NO_RESPONSE = "The server does not respond. Is it running?";
 let live = false;
+let lostAt = ""; // the time of day at which the connection was lost
 let animated = false;
 let onSnapshot = () => {};
 
@@ -42,6 +48,9 @@ export function add(root, snapshot) {
   views.set(snapshot.id, { root, snapshot, at: performance.now(), from: progress, to: progress, began: 0, span: 1 });
   animate();
 }
+
+// Stop following a model; returns whether it was followed.
+export const forget = (id) => views.delete(id);
 
 // Show a snapshot; returns "old", "news" or "missed", or "unknown" for a model that has no place on the page.
 export function show(snapshot, isSnapshot) {
@@ -66,6 +75,8 @@ export function show(snapshot, isSnapshot) {
     write(document.getElementById("announcement"), words.announcement);
   }
   onSnapshot(snapshot, isNewState, before);
+  if (before.load_id === snapshot.load_id && before.state === LOADING && isNewState) notifyOf(snapshot);
+  showFavicon(snapshots().filter((one) => one.state === LOADING));
   animate();
   return verdict;
 }
@@ -93,6 +104,29 @@ function writeTexts(root, words) {
   root.toggleAttribute("data-stalled", Boolean(words.stalled));
 }
 
+const timeOfDay = () => new Date().toLocaleTimeString("sv");
+
+// Without a connection nothing is live: what moves is marked with the time it is of, and has no time left.
+function writeStale({ root, snapshot: { state, words } }) {
+  if (!MOVING.includes(state)) return;
+  for (const element of root.querySelectorAll("[data-asof]")) write(element, `as of ${lostAt}`);
+  for (const name of ["left", "rate", "line"]) {
+    const known = name === "line" && words?.amount !== UNKNOWN && words?.amount;
+    for (const element of root.querySelectorAll(`[data-text=${name}]`)) write(element, known || (name === "line" ? "" : UNKNOWN));
+  }
+}
+
+function setStale(isStale) {
+  if (isStale === Boolean(lostAt)) return;
+  lostAt = isStale ? timeOfDay() : "";
+  document.documentElement.toggleAttribute("data-stale", isStale);
+  if (isStale) return views.forEach(writeStale);
+  for (const element of document.querySelectorAll("[data-asof]")) write(element, "");
+  for (const alert of document.querySelectorAll("[data-alert]")) {
+    if (alert.textContent === NO_RESPONSE) alert.hidden = true;
+  }
+}
+
 function writeSteps(root, { load_id, state, words }) {
   root.dataset.state = state;
   root.dataset.rank = words.rank;
@@ -103,6 +137,8 @@ function writeSteps(root, { load_id, state, words }) {
     write(element.querySelector(".status"), words.steps[index]);
     write(element.querySelector(".time"), words.times[index]);
   }
+  const fold = root.querySelector(".fold");
+  if (fold) fold.open = state !== READY;
   const focused = root.querySelector("[data-action]:focus");
   for (const button of root.querySelectorAll("[data-action]")) {
     button.hidden = !words.actions.includes(button.dataset.action);
@@ -138,27 +174,63 @@ async function send(event) {
   if (form.method !== "post" || event.defaultPrevented) return;
   event.preventDefault();
   if (performance.now() < (ignoring.get(form) || 0)) return;
-  const body = new FormData(form, button);
+  await post(form, button, new FormData(form, button));
+}
+
+async function post(form, button, body) {
   const alert = form.closest("[data-state], [data-load-form]").querySelector("[data-alert]");
   ignoring.set(form, Infinity);
   alert.hidden = true;
   button.setAttribute("aria-busy", "true");
   let failure = NO_RESPONSE;
+  let error;
   try {
     const url = button.getAttribute("formaction") || form.action;
     const headers = { Accept: "application/json" };
     const response = await fetch(url, { method: "POST", body, headers, redirect: "manual" });
-    const { error } = response.type === "opaqueredirect" ? {} : await response.json();
+    ({ error } = response.type === "opaqueredirect" ? {} : await response.json());
     failure = error ? `${error.message} ${error.hint}` : "";
   } catch { /* shown below */ }
   button.removeAttribute("aria-busy");
   ignoring.set(form, performance.now() + 400);
+  if (error?.code === "in_use") {
+    if (!await ask(error, button)) return;
+    body.set("sure", "1");
+    return post(form, button, body);
+  }
   write(alert, failure);
   alert.hidden = !failure;
   if (failure) return;
   const id = body.get("model").trim();
   if (!live) location.assign(/[\s,]/.test(id) ? "/" : encodeURI(`/models/${id}`));
   if ("loadForm" in form.dataset) form.reset();
+}
+
+// Ask before something is done that may not be meant; resolves to whether it is.
+function ask({ message, hint }, button) {
+  const dialog = document.createElement("dialog");
+  const text = document.createElement("p");
+  const form = document.createElement("form");
+  form.method = "dialog";
+  form.className = "actions";
+  text.textContent = `${message} ${hint}`;
+  text.id = "question";
+  for (const [value, label] of [["", "Keep it"], ["yes", button.firstChild.textContent]]) {
+    const answer = document.createElement("button");
+    answer.value = value;
+    answer.textContent = label;
+    form.append(answer);
+  }
+  dialog.setAttribute("aria-labelledby", text.id);
+  dialog.append(text, form);
+  document.body.append(dialog);
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog.returnValue === "yes");
+    });
+  });
 }
 
 // This page as the server would render it now; null when the server does not respond.
@@ -192,9 +264,11 @@ export async function follow({ request, subscribed, unknown = () => {}, shown })
     // A key that is held down is one press.
     if (event.repeat && event.target.matches("button")) event.preventDefault();
   });
+  offerNotices();
   const badge = document.getElementById("badge");
   const mark = (state, text) => {
     live = state === "live";
+    if (live || state === "lost" || state === "ended") setStale(!live);
     badge.dataset.state = state;
     badge.hidden = false;
     write(badge, text);
@@ -221,12 +295,13 @@ export async function follow({ request, subscribed, unknown = () => {}, shown })
   const lost = (reason) => {
     const { state } = badge.dataset;
     if (state === "ending") mark("ended", "Server stopped, waiting for it to come back");
-    else if (state !== "ended") mark("lost", "Connection lost, reconnecting");
+    else if (state !== "ended") mark("lost", `Connection lost at ${lostAt || timeOfDay()}, reconnecting`);
     if (reason === "io server disconnect") setTimeout(() => socket.connect(), 1000);
   };
   socket.on("connect", subscribe);
   socket.on("connect_error", lost);
   socket.on("disconnect", lost);
+  socket.on("models_changed", subscribe);
   socket.on("server_stopping", ({ message }) => mark("ending", message));
   socket.onAny((name, snapshot) => {
     const verdict = snapshot.words && show(snapshot);

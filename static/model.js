@@ -59,18 +59,40 @@ async function predict(event) {
   document.getElementById("result").replaceChildren(...(result ? document.adoptNode(result).childNodes : [failure]));
 }
 
+// What was typed stays over a reload, and when the server's part of the page comes anew.
+const KEY = `prompt of ${first.id}`;
+const fields = () => [...document.querySelectorAll("#try :is(textarea, input:not([type=hidden], [type=file]))")];
+
+function keepPrompt({ target }) {
+  if (target.closest("#try")) sessionStorage.setItem(KEY, JSON.stringify(fields().map(({ value }) => value)));
+}
+
+function restorePrompt() {
+  const kept = JSON.parse(sessionStorage.getItem(KEY) ?? "[]");
+  for (const [index, field] of fields().entries()) if (kept[index] !== undefined) field.value = kept[index];
+}
+
+function afterRefresh() {
+  localTimes();
+  restorePrompt();
+}
+
 root.addEventListener("submit", predict);
+root.addEventListener("input", keepPrompt);
+restorePrompt();
 add(root, first);
 follow({
   request: { id: first.id, words: true },
-  subscribed: (snapshot) => show(snapshot, true),
+  subscribed(snapshot) {
+    show(snapshot, true);
+  },
   shown(snapshot, isNewState, before) {
     const { charts, words } = snapshot;
-    document.title = `${words.percent ? `${words.percent} · ` : ""}${snapshot.id} · modelhub`;
+    document.title = `${words.title ? `${words.title} · ` : ""}${snapshot.id} · modelhub`;
     if (charts.segments) drawSegments(charts.segments);
     drawSparkline(charts);
     appendToLog(snapshot, before.load_id !== snapshot.load_id);
     if (snapshot.state === "failed") document.getElementById("log-section").open = true;
-    if (isNewState) refresh(localTimes);
+    if (isNewState) refresh(afterRefresh);
   },
 });

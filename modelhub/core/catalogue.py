@@ -49,6 +49,16 @@ class Catalogue:
             self._scanned_at = now
         return self._entries
 
+    def signature(self) -> frozenset[tuple[str, int]]:
+        """The folders of models with the times of their changes: another one means another list, probably.
+
+        Cheap: the files in them are not looked at.
+        """
+        first = _folders(self._models_dir)
+        second = [inner for folder in first for inner in _folders(folder)]
+        snapshots = [folder / "snapshots" for folder in _folders(self._cache_dir)]
+        return frozenset((str(path), _changed_at(path)) for path in (*first, *second, *snapshots))
+
     def find(self, model_id: str) -> Entry | None:
         """The model, if it is on this machine. One with a revision is looked up by its repo."""
         return self.entries().get(model_id) or self.entries().get(parse_model_id(model_id).repo)
@@ -108,6 +118,13 @@ def _entry(model_id: str, source: str, folder: Path) -> Iterator[Entry]:
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _changed_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
     except OSError:
         return 0
 

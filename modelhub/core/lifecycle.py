@@ -32,10 +32,11 @@ from modelhub.errors import ModelhubError
 from modelhub.model_ids import parse_model_id
 from modelhub.payloads import Facts, LoadResource, LoadRow, Snapshot, Timeline
 from modelhub.progress.adapter import ProgressAdapter
-from modelhub.states import ACTIVE, State
+from modelhub.states import ACTIVE, ENDED_EARLY, State
 from modelhub.workers.launcher import Launcher
 
 log = logging.getLogger(__name__)
+_JUST_READY_S = 2.0
 _PATIENCE_S = 10.0  # how long a request waits for an event or for a process to exit
 
 
@@ -134,6 +135,30 @@ class Lifecycle:
             load.worker.kill()
         load.process_exited.wait(_PATIENCE_S)
         return load.receipt or self._adapter.snapshot(model_id)
+
+    def check_idle(self, model_id: str) -> None:
+        """Raise ``in_use`` for a ready model that predicts, or that has only just become ready.
+
+        A click that was meant for the button that was there before hits Unload: the page asks first.
+        """
+        load = self.loaded(model_id, also=State.UNLOADING)
+        if load.worker is not None and load.worker.is_busy:
+            raise ModelhubError("in_use", id=model_id, why="is running a prediction")
+        if load.ready_at is not None and time.monotonic() - load.ready_at < _JUST_READY_S:
+            raise ModelhubError("in_use", id=model_id, why="has only just become ready")
+
+    def dismiss(self, model_id: str) -> None:
+        """Forget how the latest load of the model ended; the history keeps it.
+
+        Raises ``wrong_state`` where there is nothing to dismiss, ``unknown_model``.
+        """
+        self.check_known(model_id)
+        with self._lock:
+            load = self._loads.get(model_id)
+            state = self._adapter.snapshot(model_id)["state"] if load is None else load.state
+            if state not in ENDED_EARLY:
+                raise wrong_state(model_id, state, "There is nothing to dismiss.", "Reload the page.")
+            self._adapter.dismiss(model_id)
 
     def close(self) -> None:
         """Refuse new loads, and record how far the running ones came: they end as interrupted."""
@@ -276,6 +301,7 @@ class Lifecycle:
         elif facts is not None:
             if load.worker is not None:
                 load.reserved_bytes = load.worker.mapped_bytes
+            load.ready_at = time.monotonic()
             self._adapter.completed(load.model_id, facts, record)
         load.announced.set()
         load.ended.set()

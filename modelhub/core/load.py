@@ -40,6 +40,7 @@ class Load:
     unloaded_by: str | None = None
     memory_before: int | None = None
     receipt: Snapshot | None = None
+    ready_at: float | None = None  # on the monotonic clock
 
     @property
     def load_id(self) -> str:

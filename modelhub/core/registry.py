@@ -22,6 +22,7 @@ from modelhub.progress.adapter import Emit, ProgressAdapter
 from modelhub.states import OCCUPYING, Outcome, State
 from modelhub.workers.launcher import Launcher
 
+_LOOK_S = 2.0  # how often the models folder is looked at
 _LAST_EVENTS_S = 2.0  # how long a server that ends waits for the last events of its loads
 
 
@@ -49,8 +50,11 @@ class Registry:
             on_new_load=self._previewer.forget,
         )
         self.on_start: list[Callable[[], None]] = []  # called once the data folder is this server's
+        self.on_change: list[Callable[[], None]] = []  # called when the list of models has changed
         self.on_close: list[Callable[[], None]] = []  # called when the server is about to end
+        self._spawn = spawn
         self._starting = threading.Lock()
+        self._closing = threading.Event()
         self._journal: Journal | None = None
 
     @property
@@ -89,11 +93,13 @@ class Registry:
         for model_id, reason in self._journal.interrupted().items():
             self.adapter.restore_interrupted(model_id, reason)
         self.launcher.start()
+        self._spawn(self._watch_folders)
         for model_id in self.settings.preload:
             self.lifecycle.start(model_id, by="preload")
 
     def close(self) -> None:
         """End every process; loads that are running end as interrupted."""
+        self._closing.set()
         self.lifecycle.close()
         for hook in self.on_close:
             hook()
@@ -102,6 +108,25 @@ class Registry:
         if self._journal is not None:
             self._journal.interrupt()
             self._journal.close()
+
+    def dismiss(self, model_id: str) -> None:
+        """Forget how the latest load of the model ended; raises as ``lifecycle.dismiss``."""
+        self.lifecycle.dismiss(model_id)
+        self.announce_change()
+
+    def announce_change(self) -> None:
+        """The list of models is another: pages read it again."""
+        for hook in self.on_change:
+            hook()
+
+    def _watch_folders(self) -> None:
+        """Announce the folders that come and go; for a thread of its own."""
+        before = self.catalogue.signature()
+        while not self._closing.wait(_LOOK_S):
+            now = self.catalogue.signature()
+            if now != before:
+                before = now
+                self.announce_change()
 
     def models(self) -> list[ModelResource]:
         """Every model that is on this machine or was requested, by id."""

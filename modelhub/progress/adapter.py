@@ -38,6 +38,10 @@ def room_of(model_id: str) -> str:
     return f"model:{model_id}"
 
 
+def _says_something(snapshot: Snapshot) -> bool:
+    return snapshot["load_id"] is not None or snapshot["state"] != State.ABSENT
+
+
 class _OpenLoad:
     """A load between its first and its terminal event."""
 
@@ -68,11 +72,12 @@ class ProgressAdapter:
 
     def knows(self, model_id: str) -> bool:
         """Whether there is anything to say about this model."""
-        return model_id in self._logs
+        model_log = self._logs.get(model_id)
+        return model_log is not None and _says_something(model_log.snapshot)
 
     def known(self) -> list[str]:
         """The models that there is anything to say about."""
-        return list(self._logs)
+        return [name for name, model_log in list(self._logs.items()) if _says_something(model_log.snapshot)]
 
     def snapshot(self, model_id: str) -> Snapshot:
         """The model's latest full state, with elapsed time and the like as they are now."""
@@ -190,6 +195,16 @@ class ProgressAdapter:
         """The load was cancelled; ``by`` is page, rest or cli."""
         progress = self._final_state(model_id)
         return self._end(EventName.CANCELLED, model_id, State.CANCELLED, progress, {"by": by}, record)
+
+    def dismiss(self, model_id: str) -> None:
+        """Forget how the model's latest load ended; emits nothing.
+
+        The number of its snapshot is a new one, so that a client that has seen the end takes it.
+        """
+        model_log = self.log_of(model_id)
+        seq = model_log.snapshot["seq"] + 1
+        model_log.snapshot = {**absent(model_id, self.epoch), "seq": seq}
+        model_log.trace = Trace()
 
     def unloading(self, model_id: str) -> None:
         """The model is about to leave memory: the state changes, without an event of its own."""

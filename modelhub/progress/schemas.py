@@ -14,6 +14,11 @@ from modelhub.states import MODEL_STATES
 _not_negative = validate.Range(min=0)
 
 
+def _is(description: str) -> dict[str, str]:
+    """What a field means: in the OpenAPI document, and on the page of the events."""
+    return {"description": description}
+
+
 class CheckpointSchema(Schema):
     """A checkpoint tuple, as a worker process may send it."""
 
@@ -43,57 +48,143 @@ class ErrorSchema(Schema):
 class EventSchema(Schema):
     """An event: the full state of a model. Sizes in bytes, times in seconds; null is "not known"."""
 
-    id = String(required=True)
-    model_id = String(required=True)
-    load_id = String(required=True, allow_none=True)
-    epoch = String(required=True, metadata={"description": "One run of the server."})
-    seq = Integer(required=True, validate=_not_negative)
-    state = String(required=True, validate=validate.OneOf([state.value for state in MODEL_STATES]))
-    step = Integer(required=True, allow_none=True, validate=validate.Range(1, TOTAL_STEPS))
-    total = Integer(required=True, validate=validate.Equal(TOTAL_STEPS))
-    phase = String(required=True, allow_none=True, validate=validate.OneOf([p.value for p in ModelLoadPhase]))
-    message = String(required=True, allow_none=True)
-    percent = Integer(required=True, allow_none=True, validate=validate.Range(0, 100))
-    done = Integer(required=True, allow_none=True, validate=_not_negative)
-    size = Integer(required=True, allow_none=True, validate=_not_negative)
-    unit = String(required=True, allow_none=True)
-    rate = Float(required=True, allow_none=True, validate=_not_negative)
-    detail = String(required=True, allow_none=True)
-    progress = Float(required=True, allow_none=True, validate=validate.Range(0, 1))
-    elapsed = Float(required=True, allow_none=True, validate=_not_negative)
-    eta = Float(required=True, allow_none=True, validate=_not_negative)
-    eta_low = Float(required=True, allow_none=True, validate=_not_negative)
-    eta_high = Float(required=True, allow_none=True, validate=_not_negative)
-    stalled_for = Float(required=True, allow_none=True, validate=_not_negative)
-    error = Nested(ErrorSchema, required=True, allow_none=True)
-    steps = List(Float(allow_none=True), required=True, validate=validate.Length(equal=TOTAL_STEPS))
+    id = String(required=True, metadata=_is("The model's id, as requested."))
+    model_id = String(required=True, metadata=_is("The same as `id`."))
+    load_id = String(required=True, allow_none=True, metadata=_is("The load that the state belongs to."))
+    epoch = String(required=True, metadata=_is("Names one run of the server."))
+    seq = Integer(
+        required=True,
+        validate=_not_negative,
+        metadata=_is(
+            "The number of the event, counted for each model from 1 in each epoch; "
+            "0 in the snapshot of a model without events."
+        ),
+    )
+    state = String(
+        required=True,
+        validate=validate.OneOf([state.value for state in MODEL_STATES]),
+        metadata=_is("The state of the model."),
+    )
+    step = Integer(
+        required=True,
+        allow_none=True,
+        validate=validate.Range(1, TOTAL_STEPS),
+        metadata=_is("The checkpoint that the load has reached."),
+    )
+    total = Integer(
+        required=True, validate=validate.Equal(TOTAL_STEPS), metadata=_is("The number of checkpoints: 9.")
+    )
+    phase = String(
+        required=True,
+        allow_none=True,
+        validate=validate.OneOf([p.value for p in ModelLoadPhase]),
+        metadata=_is(
+            "The phase of the step: `initialization`, `loading_model`, `device_setup`, `optimization`."
+        ),
+    )
+    message = String(required=True, allow_none=True, metadata=_is("What the step does."))
+    percent = Integer(
+        required=True,
+        allow_none=True,
+        validate=validate.Range(0, 100),
+        metadata=_is(
+            "The fixed percentage of the step. It says which step, not how much time: "
+            "use `progress` for a bar."
+        ),
+    )
+    done = Integer(
+        required=True, allow_none=True, validate=_not_negative, metadata=_is("How much of the step is done.")
+    )
+    size = Integer(
+        required=True,
+        allow_none=True,
+        validate=_not_negative,
+        metadata=_is("How much there is to do in the step."),
+    )
+    unit = String(
+        required=True, allow_none=True, metadata=_is("What `done` and `size` count: `bytes` or `tensors`.")
+    )
+    rate = Float(
+        required=True,
+        allow_none=True,
+        validate=_not_negative,
+        metadata=_is("The rate over the last three seconds."),
+    )
+    detail = String(
+        required=True, allow_none=True, metadata=_is("What the step works on, such as the name of a file.")
+    )
+    progress = Float(
+        required=True,
+        allow_none=True,
+        validate=validate.Range(0, 1),
+        metadata=_is(
+            "Elapsed time as a share of the estimated whole time. At most 0.99 until the load has completed."
+        ),
+    )
+    elapsed = Float(
+        required=True, allow_none=True, validate=_not_negative, metadata=_is("Time since the load began.")
+    )
+    eta = Float(required=True, allow_none=True, validate=_not_negative, metadata=_is("Estimated time left."))
+    eta_low = Float(
+        required=True, allow_none=True, validate=_not_negative, metadata=_is("Lower bound of `eta`.")
+    )
+    eta_high = Float(
+        required=True, allow_none=True, validate=_not_negative, metadata=_is("Upper bound of `eta`.")
+    )
+    stalled_for = Float(
+        required=True,
+        allow_none=True,
+        validate=_not_negative,
+        metadata=_is(
+            "Time without a byte and without a new step, once it is longer than `MODELHUB_STALL_SECONDS`."
+        ),
+    )
+    error = Nested(
+        ErrorSchema,
+        required=True,
+        allow_none=True,
+        metadata=_is("Why the model is `failed` or `interrupted`."),
+    )
+    steps = List(
+        Float(allow_none=True),
+        required=True,
+        validate=validate.Length(equal=TOTAL_STEPS),
+        metadata=_is("How long each step took."),
+    )
     shares = List(
         Float(),
         required=True,
         allow_none=True,
         validate=validate.Length(equal=TOTAL_STEPS),
-        metadata={
-            "description": "The share of the bar that each step takes, by the time it is expected to take."
-        },
+        metadata=_is("The share of the bar that each step takes, by its expected time. The sum is 1."),
     )
-    queue_position = Integer(required=True, allow_none=True, validate=validate.Range(min=1))
-    seconds = Float()
-    bytes = Integer()
-    device = String()
-    dtype = String()
-    parameters = Integer()
-    memory = Integer()
-    attention = String(allow_none=True)
-    architecture = String(allow_none=True)
-    task = String(allow_none=True)
-    source = String()
-    revision = String(allow_none=True)
-    files = Integer()
-    unused_tensors = Integer()
-    by = String(allow_none=True)
-    memory_before = Integer(allow_none=True)
-    memory_after = Integer(allow_none=True)
-    freed = Integer(allow_none=True)
+    queue_position = Integer(
+        required=True,
+        allow_none=True,
+        validate=validate.Range(min=1),
+        metadata=_is("Position in the queue; 1 is the next to run."),
+    )
+    seconds = Float(metadata=_is("How long the load took."))
+    bytes = Integer(metadata=_is("The size of the weight files."))
+    device = String(metadata=_is("Where the model is: `cpu`, `cuda`, `mps`."))
+    dtype = String(metadata=_is("The data type of the weights, such as `bfloat16`."))
+    parameters = Integer(metadata=_is("The number of parameters."))
+    memory = Integer(metadata=_is("The memory that the load took."))
+    attention = String(allow_none=True, metadata=_is("The implementation of attention: `sdpa` or `eager`."))
+    architecture = String(
+        allow_none=True, metadata=_is("The class of the model, such as `LlamaForCausalLM`.")
+    )
+    task = String(allow_none=True, metadata=_is("The model's task, by transformers' name for the pipeline."))
+    source = String(metadata=_is("Where the files came from: `folder`, `cache`, `hub`, `demo`."))
+    revision = String(allow_none=True, metadata=_is("The commit of the repository."))
+    files = Integer(metadata=_is("The number of weight files."))
+    unused_tensors = Integer(metadata=_is("Tensors in the files that the model has no use for."))
+    by = String(allow_none=True, metadata=_is("Where the request came from: `page`, `rest`, `cli`."))
+    memory_before = Integer(
+        allow_none=True, metadata=_is("Memory of all of modelhub's processes before the unload.")
+    )
+    memory_after = Integer(allow_none=True, metadata=_is("The same after it."))
+    freed = Integer(allow_none=True, metadata=_is("The difference."))
 
 
 _CHECKPOINT = CheckpointSchema()

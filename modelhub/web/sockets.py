@@ -51,6 +51,13 @@ class Sockets:
             shown = page if room == DASHBOARD_ROOM else self._with_charts(page)
             self._socketio.emit(name.value, shown, to=_PAGES + room)
 
+    def announce_change(self, epoch: str) -> None:
+        """Send to every client that the list of models has changed, and should be read again."""
+        try:
+            self._socketio.emit(EventName.MODELS_CHANGED.value, {"epoch": epoch})
+        except Exception as error:  # it must not end the thread that noticed the change
+            log.warning("%s could not be emitted: %s", EventName.MODELS_CHANGED, error)
+
     def announce_stop(self, epoch: str) -> None:
         """Send to every client that the server is about to end."""
         payload = {"epoch": epoch, **ModelhubError("shutting_down").to_dict()}
@@ -62,6 +69,7 @@ class Sockets:
     def init_app(self, app: Flask) -> None:
         """Handle ``subscribe`` and ``unsubscribe``. A room exists only for a known model."""
         registry = registry_of(app)
+        registry.on_change.append(lambda: self.announce_change(registry.epoch))
         registry.on_close.append(lambda: self.announce_stop(registry.epoch))
 
         def connect(auth: Any = None) -> bool:

@@ -112,6 +112,11 @@ class Worker:
             raise self.exit_error(model_id)
         return box[0]
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a prediction is under way."""
+        return bool(self._responses)
+
     def kill(self) -> None:
         """Kill the process; a thread that reads from it gets an end of file at once. Safe to call again."""
         self._killed = True

@@ -20,7 +20,7 @@ class Watcher:
         self._news = threading.Condition()
         self.client = socketio.Client(reconnection=False)
         for name in EventName:
-            if name is not EventName.SERVER_STOPPING:
+            if name not in (EventName.MODELS_CHANGED, EventName.SERVER_STOPPING):
                 self.client.on(name.value, self._keeper(name.value))
         self.client.connect(url, transports=list(transports))
 

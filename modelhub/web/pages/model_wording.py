@@ -13,6 +13,7 @@ from modelhub.states import State, StepStatus
 from modelhub.wording import (
     PHASE_NAMES,
     SOURCE_NAMES,
+    STATE_NAMES,
     UNKNOWN,
     Description,
     describe,
@@ -37,6 +38,8 @@ class PageWords(Description):
     steps: list[StepStatus]
     times: list[str]  # of each step
     actions: list[str]  # the buttons that make sense
+    ready: str  # the load in a line, once the model is ready: "Ready in 3.1 s"
+    title: str  # before the model's name in the title of the window
     rank: int  # its place in the list
     announcement: str  # for a screen reader: each phase and each state once
     log_line: str
@@ -44,11 +47,14 @@ class PageWords(Description):
 
 def page_words(snapshot: Snapshot) -> PageWords:
     """What pages say of the snapshot."""
+    words, is_ready = describe(snapshot), snapshot["state"] == State.READY
     return {
-        **describe(snapshot),
+        **words,
         "steps": step_statuses(snapshot),
         "times": step_times(snapshot),
         "actions": actions(snapshot),
+        "ready": f"Ready {line(snapshot)}" if is_ready else "",
+        "title": STATE_NAMES[State.READY] if is_ready else words["percent"],
         "rank": rank(snapshot),
         "announcement": _announcement(snapshot),
         "log_line": log_line(snapshot),
@@ -59,14 +65,18 @@ def actions(snapshot: Snapshot) -> list[str]:
     """The buttons that make sense now."""
     error = snapshot["error"]
     match snapshot["state"]:
+        case State.FAILED if error and error["code"] == "no_memory":
+            return ["retry", "force", "dismiss"]
         case State.FAILED:
-            return ["retry", "force"] if error and error["code"] == "no_memory" else ["retry"]
-        case State.ABSENT | State.CANCELLED | State.INTERRUPTED:
-            return ["load"]
+            return ["retry", "dismiss"]
+        case State.CANCELLED | State.INTERRUPTED:
+            return ["load", "dismiss"]
+        case State.ABSENT:
+            return ["again"] if snapshot.get("freed") is not None else ["load"]
         case State.QUEUED | State.LOADING:
             return ["cancel"]
         case State.READY:
-            return ["unload"]
+            return ["try", "unload"] if snapshot.get("task") else ["unload"]
     return []
 
 

@@ -70,7 +70,13 @@ def index() -> str:
     """Every model, those that need attention first; ``?q=`` hides those whose id does not contain it."""
     models = sorted(registry.models(), key=lambda model: wording.rank(model["snapshot"]))
     search = request.args.get("q", "").strip()
-    return render_template("dashboard.html", models=models, budget=registry.budget(), search=search)
+    return render_template(
+        "dashboard.html",
+        models=models,
+        budget=registry.budget(),
+        search=search,
+        models_dir=registry.settings.models_dir.absolute(),
+    )
 
 
 @blueprint.get("/models/<path:model_id>")
@@ -171,9 +177,18 @@ def cancel_load(load_id: str) -> Response:
 
 @blueprint.post("/models/<path:model_id>/unload")
 def unload_model(model_id: str) -> Response:
-    """Unload a ready model."""
+    """Unload a ready model; one in use, or that has only just become ready, not before it was asked."""
+    if "sure" not in request.form:
+        registry.lifecycle.check_idle(model_id)
     registry.lifecycle.unload(model_id, by="page")
     return _redirect_to(model_id)
+
+
+@blueprint.post("/models/<path:model_id>/dismiss")
+def dismiss(model_id: str) -> Response:
+    """Forget how the latest load of a model ended."""
+    registry.dismiss(model_id)
+    return redirect(url_for("models.index"), 303)
 
 
 @blueprint.post("/models/<path:model_id>/try")
