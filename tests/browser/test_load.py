@@ -221,7 +221,8 @@ def test_the_title_has_the_percent_while_loading(server: Server, open_page: Open
 @pytest.mark.parametrize("path", ["/", "/models/tiny/vit"])
 def test_a_quick_second_click_does_not_cancel(server: Server, open_page: OpenPage, path: str) -> None:
     page = wait_live(open_page(path))
-    button = page.locator('[data-model="tiny/vit"] [data-action=load]')
+    button = page.locator('[data-model="tiny/vit"] :is([data-action=load], [data-action=again])')
+    button = button.locator("visible=true")
     button.dblclick()
     expect(page.locator('[data-model="tiny/vit"]')).to_have_attribute("data-state", "ready")
     (newest,) = server.get("/api/loads?model=tiny/vit&limit=1").json()["loads"]
