@@ -67,7 +67,7 @@ def read_settings(
         data_dir=data_dir,
         models_dir=setting("MODELS_DIR", data_dir / "models", _folder),
         preload=setting("PRELOAD", (), _model_ids),
-        server=setting("SERVER", f"http://{_connectable(host)}:{port}", _url),
+        server=setting("SERVER", f"http://{connectable(host)}:{port}", _url),
         max_concurrent_loads=setting("MAX_CONCURRENT_LOADS", 1, _whole(1, 64)),
         stall_seconds=setting("STALL_SECONDS", 10.0, _seconds),
         device=setting("DEVICE", "auto", _one_of(DEVICES)),
@@ -83,7 +83,8 @@ def _text(raw: Any) -> str:
     return text
 
 
-def _connectable(host: str) -> str:
+def connectable(host: str) -> str:
+    """The host of a URL that reaches a server which listens at ``host``, on the same machine."""
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host

@@ -164,6 +164,11 @@ FAILURES: dict[str, Failure] = {
         "Another modelhub server uses this data folder.",
         "Stop it, or set MODELHUB_DATA_DIR to another folder.",
     ),
+    "port_taken": Failure(
+        500,
+        "Port {port} is taken by {owner}.",
+        "Stop it, or set MODELHUB_PORT to another port.",
+    ),
     "newer_journal": Failure(
         500,
         "The journal of loads in the data folder was written by a newer modelhub.",

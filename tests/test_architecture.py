@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("web",),
     ("web.pages",),
     ("",),  # modelhub/__init__.py: create_app
-    ("cli", "server"),
+    ("cli", "server", "port_owner"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
