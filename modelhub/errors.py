@@ -131,7 +131,9 @@ FAILURES: dict[str, Failure] = {
         "Unload another model or set MODELHUB_DEVICE=cpu.",
     ),
     "no_device": Failure(
-        422, "This machine has no usable device {device}.", "Set MODELHUB_DEVICE to auto or cpu and restart."
+        422,
+        "This machine has no usable device {device}.",
+        "Choose auto or cpu.",
     ),
     "killed": Failure(
         500,

@@ -36,9 +36,11 @@ def create() -> Flask:
     """Create the application without starting anything; exit with a message if a setting cannot be used."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        return create_app({"ASYNC_MODE": "eventlet"})
+        app = create_app({"ASYNC_MODE": "eventlet"})
+        registry_of(app).settings.check_machine()
     except ModelhubError as error:
         _exit(error)
+    return app
 
 
 def start() -> Flask:

@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("units", "states", "checkpoints", "memory", "demos"),
     ("payloads",),
     ("errors",),
-    ("model_ids", "config"),
+    ("model_ids", "devices", "config"),
     ("progress", "loader.background", "loader.explain"),
     ("loader.files",),
     ("loader.reading",),

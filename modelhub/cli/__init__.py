@@ -147,9 +147,11 @@ def preload(
 def _preload_here(loads: list[RequestedLoad], force: bool, as_json: bool) -> None:
     from modelhub.cli.here import load_here
 
+    settings = _settings()
+    settings.check_machine()
     view = _view(loads, as_json)
     try:
-        load_here(_settings(), loads, force, view)
+        load_here(settings, loads, force, view)
     finally:
         view.close([load.end for load in loads if load.end])
 
