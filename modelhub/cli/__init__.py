@@ -1,8 +1,9 @@
-"""The commands preload, models and unload. Heavy modules are imported when a command runs, not before."""
+"""The commands preload, models, unload and cancel. Heavy modules are imported when a command runs."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ from flask.cli import ScriptInfo, with_appcontext
 from modelhub.config import Settings
 from modelhub.errors import ModelhubError
 from modelhub.model_ids import parse_model_id
+from modelhub.states import ACTIVE, State
 
 if TYPE_CHECKING:
     from modelhub.cli.bars import Bars
@@ -49,9 +51,15 @@ class NotRequested(Failed):
 
 
 class ModelIdType(click.ParamType[str]):
-    """A model id, completed from those that the server knows, else from those on this machine."""
+    """A model id, completed from those that the server knows, else from those on this machine.
+
+    With ``states``, only models in one of them are completed, which the server alone knows.
+    """
 
     name = "id"
+
+    def __init__(self, *states: State) -> None:
+        self._states = states
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The id, checked by its pattern before any request."""
@@ -70,7 +78,7 @@ class ModelIdType(click.ParamType[str]):
 
         settings = registry_of(ctx.ensure_object(ScriptInfo).load_app()).settings
         given = ctx.params.get(param.name or "") or ()
-        ids = known_ids(ctx.params.get("server") or settings.server, settings.models_dir)
+        ids = known_ids(ctx.params.get("server") or settings.server, settings.models_dir, self._states)
         return [CompletionItem(i) for i in ids if i.startswith(incomplete) and i not in given]
 
 
@@ -98,7 +106,7 @@ def create_app() -> Flask:
 
 
 def init_app(app: Flask) -> None:
-    """Give the ``flask`` command preload, models and unload."""
+    """Give the ``flask`` command preload, models, unload and cancel."""
     for command in COMMANDS:
         app.cli.add_command(command)
 
@@ -207,24 +215,44 @@ def models(server: str | None, as_json: bool, watch: bool) -> None:
 
 @click.command(
     epilog=_EXIT_CODES.format(
-        done="the model was unloaded", failed="it was not in memory, or the request failed"
+        done="all models were unloaded", failed="one was not in memory, or a request failed"
     )
 )
-@click.argument("model_id", metavar="ID", type=ModelIdType())
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=ModelIdType(State.READY))
 @_server_option
 @with_appcontext
-def unload(model_id: str, server: str | None) -> None:
-    """Unload a model, and print how much memory that freed."""
-    from modelhub.cli import wording
+def unload(ids: tuple[str, ...], server: str | None) -> None:
+    """Unload models, and print how much memory that freed."""
+    from modelhub.cli.ending import unload_each
 
+    _end(unload_each, server, ids)
+
+
+@click.command(
+    epilog=_EXIT_CODES.format(
+        done="all loads were cancelled", failed="one had ended already, or a request failed"
+    )
+)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=ModelIdType(*ACTIVE))
+@_server_option
+@with_appcontext
+def cancel(ids: tuple[str, ...], server: str | None) -> None:
+    """Cancel the loads of models that wait or are being loaded."""
+    from modelhub.cli.ending import cancel_each
+
+    _end(cancel_each, server, ids)
+
+
+def _end(end_each: Callable[[Server, Iterable[str]], bool], url: str | None, ids: tuple[str, ...]) -> None:
     try:
-        receipt = _server(server).unload(model_id)
-        click.echo(f"{model_id} {wording.receipt(receipt)}")
+        all_ended = end_each(_server(url), dict.fromkeys(ids))
     except ModelhubError as error:
         raise _failed(error) from None
+    if not all_ended:
+        sys.exit(NOT_ALL_READY)
 
 
-COMMANDS = (preload, models, unload)
+COMMANDS = (preload, models, unload, cancel)
 
 
 def _settings() -> Settings:

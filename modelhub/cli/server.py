@@ -52,6 +52,10 @@ class Server:
         models: list[ModelResource] = self._request("models", "GET", "/api/models", timeout_s)["models"]
         return models
 
+    def model(self, model_id: str) -> ModelResource:
+        """One model and its full state."""
+        return cast(ModelResource, self._request("id", "GET", f"/api/models/{model_id}"))
+
     def budget(self) -> Budget:
         """Memory use by owner."""
         return Budget(**self._request("free", "GET", "/api/memory"))

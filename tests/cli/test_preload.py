@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from modelhub.checkpoints import STEPS
 from tests.support.ids import BERT, LLAMA
-from tests.support.server import ROOT, Server
-from tests.support.terminal import FLASK, events, flask, lines_of
+from tests.support.server import Server
+from tests.support.terminal import completions, events, flask, lines_of
 from tests.support.truth import check_truth
 from tests.support.types import Run
 
@@ -105,7 +104,8 @@ def test_an_invalid_id_is_refused_before_any_request(command: str, model_id: str
 
 
 @pytest.mark.parametrize(
-    "arguments", [["preload", LLAMA], ["models"], ["models", "--watch"], ["unload", LLAMA]]
+    "arguments",
+    [["preload", LLAMA], ["models"], ["models", "--watch"], ["unload", LLAMA, BERT], ["cancel", LLAMA]],
 )
 def test_no_server_is_an_error_with_a_hint(arguments: list[str]) -> None:
     done = flask(dict(os.environ), *arguments, "--server", "http://127.0.0.1:9")
@@ -147,23 +147,9 @@ def test_the_server_is_the_one_of_the_setting_or_of_the_option(empty_server: Ser
 def test_the_shell_completes_ids_from_the_server_or_from_this_machine(
     empty_server: Server, models_dir: Path
 ) -> None:
-    words = {
-        "_FLASK_COMPLETE": "bash_complete",
-        "COMP_WORDS": f"flask preload {BERT} tiny/",
-        "COMP_CWORD": "3",
-    }
     away = {**os.environ, "MODELHUB_SERVER": "http://127.0.0.1:9", "MODELHUB_MODELS_DIR": str(models_dir)}
     for environ in (empty_server.environ, away):
-        done = subprocess.run(
-            [FLASK],
-            cwd=ROOT,
-            env={**environ, **words},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-        offered = [line.removeprefix("plain,") for line in done.stdout.splitlines()]
+        offered = completions(environ, "preload", BERT, "tiny/")
         assert LLAMA in offered
         assert BERT not in offered, "it is on the line already"
         assert all(model_id.startswith("tiny/") for model_id in offered)
