@@ -27,6 +27,7 @@ from modelhub.core.catalogue import Catalogue
 from modelhub.core.follow import announce, follow, load_spec
 from modelhub.core.journal import Journal, new_row
 from modelhub.core.load import Load, LoadQueue, end_values, load_resource
+from modelhub.core.load_log import log_begin, log_end, log_exit
 from modelhub.demos import sweep
 from modelhub.errors import ModelhubError
 from modelhub.model_ids import parse_model_id
@@ -235,6 +236,7 @@ class Lifecycle:
         """Have a worker load the model and emit each checkpoint; None where the load was cancelled."""
         load.state = State.LOADING
         self._record(load, {"state": load.state, "started_at": time.time()})
+        log_begin(load)
         entry = self._catalogue.find(load.model_id)
         size_bytes = entry.size_bytes if entry else None
         announce(self._adapter, self._launcher, load.model_id, load.load_id, size_bytes)
@@ -267,6 +269,7 @@ class Lifecycle:
         def record(payload: Snapshot, timeline: Timeline | None) -> None:
             self._record(load, {**end_values(payload), "ended_by": load.cancelled_by})
             self._journal().update(load.load_id, {"timeline": timeline})
+            log_end(load, payload)
 
         if load.state == State.CANCELLED:
             if not self._adapter.is_open(load.model_id):
@@ -304,6 +307,7 @@ class Lifecycle:
 
         def record(payload: Snapshot, _: Timeline | None) -> None:
             self._record(load, {"state": State.UNLOADED, "error": payload["error"]})
+            log_exit(load, payload)
 
         load.receipt = self._adapter.unloaded(load.model_id, load.load_id, receipt, error, record)
 
