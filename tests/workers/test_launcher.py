@@ -171,6 +171,24 @@ def test_the_spare_takes_the_next_load_and_computes_the_same(launcher: Launcher,
     assert not spare.is_running()
 
 
+def command_line(pid: int | None) -> str:
+    """The command line as ``ps -ef`` shows it."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()
+
+
+def test_the_command_line_of_each_process_names_its_model(launcher: Launcher, spec: LoadSpec) -> None:
+    spare = waiting_spare(launcher)
+    assert command_line(launcher.zygote_pid) == "modelhub: zygote"
+    assert command_line(spare.pid) == "modelhub: spare"
+    with launcher.worker() as worker, launcher.worker(fresh=True) as other:
+        _load(worker, spec)
+        assert worker.pid == spare.pid
+        assert command_line(worker.pid) == f"modelhub: {LLAMA}"
+        wait_until(lambda: command_line(other.pid) == "modelhub: worker")
+    assert launcher.zygote_pid is not None
+    assert psutil.Process(launcher.zygote_pid).name() == "modelhub-zygote"
+
+
 def test_a_load_after_the_spare_was_killed_succeeds(launcher: Launcher, spec: LoadSpec) -> None:
     waiting_spare(launcher).kill()
     wait_until(lambda: launcher.spare_pid is None)
