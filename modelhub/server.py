@@ -53,10 +53,13 @@ def start() -> Flask:
 def serve(app: Flask) -> None:
     """Serve until SIGTERM or Ctrl-C, then end every process; exit with a message if the port is taken."""
     registry = registry_of(app)
+    host, port = registry.settings.host, registry.settings.port
     stopped = _catch_signals()
     # Before the processes: a server that cannot listen starts none. Requests wait until it serves.
-    listener = _listen(registry.settings.host, registry.settings.port)
+    listener = _listen(host, port)
     _start_processes(app)
+    address = f"[{host}]" if ":" in host else host
+    logging.getLogger("modelhub").info("Listening at http://%s:%s", address, port)
     try:
         # Small chunks are sent at once (server-sent events); each watcher holds a connection of its own.
         options = {"log_output": False, "minimum_chunk_size": 1, "max_size": MAX_CONNECTIONS}
@@ -88,8 +91,6 @@ def _listen(host: str, port: int) -> socket.socket:
         sys.exit(f"modelhub cannot listen at {host}:{port}: {error.strerror}.")
     # Inherited by every connection: an event that waits for the reader's delayed ACK is 40 ms late.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    address = f"[{host}]" if ":" in host else host
-    logging.getLogger("modelhub").info("Listening at http://%s:%s", address, port)
     return listener
 
 

@@ -59,6 +59,16 @@ def test_json_is_the_stream_of_events_and_true_by_the_rules(empty_server: Server
         assert result["bytes"] == empty_server.snapshot(model_id)["bytes"] > 0
 
 
+def test_a_device_and_a_data_type_can_be_chosen(empty_server: Server) -> None:
+    done = flask(empty_server.environ, "preload", "--dtype", "float32", "--device", "cpu", LLAMA)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert lines_of(done.stdout, LLAMA)[-1].endswith(" · cpu · float32")
+    other = flask(empty_server.environ, "preload", "--dtype", "bfloat16", LLAMA)
+    assert other.returncode == 1
+    assert f"{LLAMA} is ready: Its data type is float32, not bfloat16. Unload it first." in other.stdout
+    assert completions(empty_server.environ, "preload", "--device", "c")[0] == "cpu"
+
+
 def test_one_failure_fails_the_command_with_reason_and_hint(empty_server: Server) -> None:
     done = flask(empty_server.environ, "preload", "no/such-model", LLAMA)
     assert done.returncode == 1
@@ -122,6 +132,8 @@ def test_no_server_is_an_error_with_a_hint(arguments: list[str]) -> None:
         ["preload"],
         ["preload", "--here", "--server", "http://127.0.0.1:9", LLAMA],
         ["preload", "--server", "127.0.0.1:9", LLAMA],
+        ["preload", "--device", "tpu", LLAMA],
+        ["preload", "--dtype", "int8", LLAMA],
     ],
 )
 def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,15 @@ def test_a_worker_yields_the_nine_checkpoints_and_returns_the_facts(
     assert facts["architecture"] == "LlamaForCausalLM"
     assert len(needs) == 1
     assert facts["bytes"] * 0.9 < needs[0] <= facts["bytes"], "the tensors; bytes are those of the files"
+
+
+def test_the_memory_to_admit_and_the_facts_follow_the_data_type(launcher: Launcher, spec: LoadSpec) -> None:
+    needs: list[int] = []
+    for dtype in ("float32", "bfloat16"):
+        with launcher.worker() as worker:
+            _, facts = _load(worker, replace(spec, dtype=dtype, device="cpu"), needs.append)
+        assert (facts["dtype"], facts["device"]) == (dtype, "cpu")
+    assert needs[0] == 2 * needs[1] > 0
 
 
 def test_a_refusal_ends_the_load_with_its_error(launcher: Launcher, spec: LoadSpec) -> None:
