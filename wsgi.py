@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 # First of all: it patches the standard library.
-from modelhub.server import serve, start
-
-app = start()
+from modelhub.server import create, serve, start
 
 if __name__ == "__main__":
-    serve(app)
+    serve(create())
+else:
+    app = start()

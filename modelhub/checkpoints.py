@@ -58,12 +58,21 @@ class Checkpoint(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What a request for a load may choose; None is what the settings say. See LoadSpec."""
+
+    force: bool = False
+    device: str | None = None
+    dtype: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LoadSpec:
     """What to load and how: all that a worker process needs.
 
-    ``models_dir`` has the user's own models, ``demo_dir`` the generated demos. ``device`` is auto,
-    cpu, cuda or mps; ``dtype`` is auto (that of the files) or a torch name such as bfloat16. ``force`` skips
-    the memory check.
+    ``models_dir`` has the user's own models, ``demo_dir`` the generated demos. ``device`` is auto, cpu, mps,
+    cuda or a GPU such as cuda:1; ``dtype`` is auto (that of the files) or a torch name such as bfloat16.
+    ``force`` skips the memory check.
     """
 
     model_id: str

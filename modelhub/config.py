@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelhub.devices import DEVICE_PATTERN, DEVICES, DTYPES, why_missing
 from modelhub.errors import ModelhubError
 from modelhub.model_ids import parse_model_id
 
 PREFIX = "MODELHUB_"
 CLI_USER_AGENT = "modelhub-cli"  # begins the User-Agent of requests from the command line
-DEVICES = ("auto", "cpu", "cuda", "mps")
-DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,21 @@ class Settings:
     def demo_dir(self) -> Path:
         """The folder in which demo models are made."""
         return self.data_dir / "demo"
+
+    def check_machine(self) -> None:
+        """For a process that loads models: raise ``bad_setting`` for what this machine does not have.
+
+        The default models folder may be missing; a folder that was named has to exist.
+        """
+        is_default = self.models_dir == _default_models_dir(self.data_dir)
+        folder_missing = "" if is_default or self.models_dir.is_dir() else "There is no such folder."
+        checks = (
+            ("MODELS_DIR", str(self.models_dir), folder_missing),
+            ("DEVICE", self.device, why_missing(self.device)),
+        )
+        for name, value, why in checks:
+            if why:
+                raise ModelhubError("bad_setting", setting=PREFIX + name, value=repr(value), why=why)
 
 
 def read_settings(
@@ -65,15 +80,19 @@ def read_settings(
         host=host,
         port=port,
         data_dir=data_dir,
-        models_dir=setting("MODELS_DIR", data_dir / "models", _folder),
+        models_dir=setting("MODELS_DIR", _default_models_dir(data_dir), _folder),
         preload=setting("PRELOAD", (), _model_ids),
-        server=setting("SERVER", f"http://{_connectable(host)}:{port}", _url),
+        server=setting("SERVER", f"http://{connectable(host)}:{port}", _url),
         max_concurrent_loads=setting("MAX_CONCURRENT_LOADS", 1, _whole(1, 64)),
         stall_seconds=setting("STALL_SECONDS", 10.0, _seconds),
-        device=setting("DEVICE", "auto", _one_of(DEVICES)),
+        device=setting("DEVICE", "auto", _device),
         dtype=setting("DTYPE", "auto", _one_of(DTYPES)),
         fanout=setting("FANOUT", "on", _on_or_off),
     )
+
+
+def _default_models_dir(data_dir: Path) -> Path:
+    return data_dir / "models"
 
 
 def _text(raw: Any) -> str:
@@ -83,7 +102,8 @@ def _text(raw: Any) -> str:
     return text
 
 
-def _connectable(host: str) -> str:
+def connectable(host: str) -> str:
+    """The host of a URL that reaches a server which listens at ``host``, on the same machine."""
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
@@ -125,6 +145,13 @@ def _model_ids(raw: Any) -> tuple[str, ...]:
         except ModelhubError as error:
             raise ValueError(error.message) from None
     return ids
+
+
+def _device(raw: Any) -> str:
+    text = str(raw).strip().lower()
+    if not re.match(DEVICE_PATTERN, text):
+        raise ValueError(f"It must be one of {', '.join(DEVICES)}, or a GPU such as cuda:1.")
+    return text
 
 
 def _url(raw: Any) -> str:

@@ -132,7 +132,9 @@ FAILURES: dict[str, Failure] = {
         "Unload another model or set MODELHUB_DEVICE=cpu.",
     ),
     "no_device": Failure(
-        422, "This machine has no usable device {device}.", "Set MODELHUB_DEVICE to auto or cpu and restart."
+        422,
+        "This machine has no usable device {device}.",
+        "Choose auto or cpu.",
     ),
     "killed": Failure(
         500,
@@ -164,6 +166,11 @@ FAILURES: dict[str, Failure] = {
         500,
         "Another modelhub server uses this data folder.",
         "Stop it, or set MODELHUB_DATA_DIR to another folder.",
+    ),
+    "port_taken": Failure(
+        500,
+        "Port {port} is taken by {owner}.",
+        "Stop it, or set MODELHUB_PORT to another port.",
     ),
     "newer_journal": Failure(
         500,

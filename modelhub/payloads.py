@@ -147,6 +147,8 @@ class LoadRow(TypedDict):
     memory: int | None
     device: str | None
     dtype: str | None
+    requested_device: str | None
+    requested_dtype: str | None
     source: str | None
     revision: str | None
     architecture: str | None

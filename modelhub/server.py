@@ -14,45 +14,53 @@ with warnings.catch_warnings():
 
     eventlet.monkey_patch()
 
+import errno
 import logging
 import signal
 import socket
 import sys
+from typing import NoReturn
 
 import eventlet.wsgi
 from flask import Flask
 
 from modelhub import create_app
 from modelhub.errors import ModelhubError
+from modelhub.port_owner import port_owner
 from modelhub.web.current import registry_of
 
 MAX_CONNECTIONS = 10_000
 
 
-def start() -> Flask:
-    """Create the application and start its processes; exit with a message if a setting cannot be used."""
+def create() -> Flask:
+    """Create the application without starting anything; exit with a message if a setting cannot be used."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         app = create_app({"ASYNC_MODE": "eventlet"})
-        registry_of(app).start()
+        registry_of(app).settings.check_machine()
     except ModelhubError as error:
-        sys.exit(f"modelhub cannot start: {error.message} {error.hint}")
+        _exit(error)
+    return app
+
+
+def start() -> Flask:
+    """Create the application and start its processes, for another WSGI server; exits as ``create`` does."""
+    app = create()
+    _start_processes(app)
     return app
 
 
 def serve(app: Flask) -> None:
-    """Serve until SIGTERM or Ctrl-C, then end every process."""
+    """Serve until SIGTERM or Ctrl-C, then end every process; exit with a message if the port is taken."""
     registry = registry_of(app)
     host, port = registry.settings.host, registry.settings.port
     stopped = _catch_signals()
+    # Before the processes: a server that cannot listen starts none. Requests wait until it serves.
+    listener = _listen(host, port)
+    _start_processes(app)
+    address = f"[{host}]" if ":" in host else host
+    logging.getLogger("modelhub").info("Listening at http://%s:%s", address, port)
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = eventlet.listen((host, port), family)
-        # Inherited by every connection: an event that waits for the reader's delayed ACK is 40 ms late.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        logging.getLogger("modelhub").info(
-            "Listening at http://%s:%s", f"[{host}]" if ":" in host else host, port
-        )
         # Small chunks are sent at once (server-sent events); each watcher holds a connection of its own.
         options = {"log_output": False, "minimum_chunk_size": 1, "max_size": MAX_CONNECTIONS}
         # In a green thread of its own, since it would wait for every open tab before it ends.
@@ -61,10 +69,33 @@ def serve(app: Flask) -> None:
         stopped.recv(1)
         if server.dead:
             server.wait()  # raises what ended it
-    except OSError as error:
-        sys.exit(f"modelhub cannot listen at {host}:{port}: {error.strerror}.")
     finally:
         registry.close()
+
+
+def _start_processes(app: Flask) -> None:
+    try:
+        registry_of(app).start()
+    except ModelhubError as error:
+        _exit(error)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        # With SO_REUSEPORT, eventlet's default, two servers would share the port and its connections.
+        listener: socket.socket = eventlet.listen((host, port), family, reuse_port=False)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            _exit(ModelhubError("port_taken", port=port, owner=port_owner(host, port)))
+        sys.exit(f"modelhub cannot listen at {host}:{port}: {error.strerror}.")
+    # Inherited by every connection: an event that waits for the reader's delayed ACK is 40 ms late.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def _exit(error: ModelhubError) -> NoReturn:
+    sys.exit(f"modelhub cannot start: {error.message} {error.hint}")
 
 
 def _catch_signals() -> socket.socket:
@@ -81,4 +112,4 @@ def _catch_signals() -> socket.socket:
 
 
 if __name__ == "__main__":
-    serve(start())
+    serve(create())

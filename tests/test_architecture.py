@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("units", "states", "checkpoints", "memory", "demos"),
     ("payloads",),
     ("errors",),
-    ("model_ids", "config"),
+    ("model_ids", "devices", "config"),
     ("progress", "loader.background", "loader.explain"),
     ("loader.files",),
     ("loader.reading",),
@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("web",),
     ("web.pages",),
     ("",),  # modelhub/__init__.py: create_app
-    ("cli", "server"),
+    ("cli", "server", "port_owner"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

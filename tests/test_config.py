@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from modelhub.config import read_settings
 from modelhub.errors import ModelhubError
@@ -47,6 +48,8 @@ def test_the_config_overrides_the_environment() -> None:
         ("STALL_SECONDS", "nan"),
         ("STALL_SECONDS", "-1"),
         ("DEVICE", "tpu"),
+        ("DEVICE", "cuda:"),
+        ("DEVICE", "cuda:x"),
         ("DTYPE", "int8"),
         ("FANOUT", "maybe"),
         ("PRELOAD", "../x"),
@@ -89,3 +92,33 @@ def test_an_invalid_value_stops_the_start_with_a_message_and_no_traceback(tmp_pa
     assert ended.returncode == 1
     assert "MODELHUB_PORT" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("DEVICE", "cuda", "torch was built without CUDA."),
+        ("DEVICE", "cuda:1", "torch was built without CUDA."),
+        ("DEVICE", "mps", "This machine is no Mac with Apple silicon."),
+        ("MODELS_DIR", "no-such-folder", "There is no such folder."),
+    ],
+)
+@pytest.mark.skipif(bool(torch.version.cuda), reason="torch was built with CUDA")
+def test_what_this_machine_lacks_stops_the_start_with_the_reason(
+    tmp_path: Path, name: str, value: str, why: str
+) -> None:
+    value = str(tmp_path / value) if name == "MODELS_DIR" else value
+    ended = start_server(DATA_DIR=tmp_path, PORT=free_port(), **{name: value})
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith(
+        f"modelhub cannot start: The setting MODELHUB_{name} cannot be {value!r}."
+    )
+    assert why in ended.stderr
+    assert "Correct it and start again." in ended.stderr
+    assert "Listening" not in ended.stderr
+
+
+def test_the_default_models_folder_may_be_missing(tmp_path: Path) -> None:
+    read_settings({"MODELHUB_DATA_DIR": tmp_path}, {}).check_machine()
+    with pytest.raises(ModelhubError):
+        read_settings({"MODELHUB_MODELS_DIR": tmp_path / "missing"}, {}).check_machine()

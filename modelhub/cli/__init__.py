@@ -1,18 +1,29 @@
-"""The commands preload, models and unload. Heavy modules are imported when a command runs, not before."""
+"""The commands preload, models, unload and cancel. Heavy modules are imported when a command runs."""
 
 from __future__ import annotations
 
 import sys
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 from flask import Flask, current_app
-from flask.cli import ScriptInfo, with_appcontext
+from flask.cli import with_appcontext
 
+from modelhub.checkpoints import LoadOptions
+from modelhub.cli.parameters import (
+    INTERRUPTED,
+    NOT_ALL_READY,
+    DeviceType,
+    Failed,
+    ModelIdType,
+    NotRequested,
+    server_option,
+)
 from modelhub.config import Settings
+from modelhub.devices import DTYPES
 from modelhub.errors import ModelhubError
-from modelhub.model_ids import parse_model_id
+from modelhub.states import ACTIVE, State
 
 if TYPE_CHECKING:
     from modelhub.cli.bars import Bars
@@ -20,69 +31,12 @@ if TYPE_CHECKING:
     from modelhub.cli.loads import RequestedLoad
     from modelhub.cli.server import Server
 
-NOT_ALL_READY, NOT_REQUESTED, INTERRUPTED = 1, 2, 130
 _EXIT_CODES = """\b
 Exit codes:
   0    {done}
   1    {failed}
   2    wrong usage, or no server responds
   130  interrupted with Ctrl-C"""
-
-
-class Failed(click.ClickException):
-    """Ends the command with a failure's message and hint on standard error."""
-
-    exit_code = NOT_ALL_READY
-
-    def __init__(self, error: ModelhubError) -> None:
-        super().__init__(f"{error.message}\n{error.hint}")
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        """Print what happened and what to do."""
-        click.echo(self.message, file=file or sys.stderr)
-
-
-class NotRequested(Failed):
-    """The command could not make its request: a bad id, no server."""
-
-    exit_code = NOT_REQUESTED
-
-
-class ModelIdType(click.ParamType[str]):
-    """A model id, completed from those that the server knows, else from those on this machine."""
-
-    name = "id"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The id, checked by its pattern before any request."""
-        try:
-            parse_model_id(value)
-        except ModelhubError as error:
-            raise NotRequested(error) from None
-        return str(value)
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        """The ids that begin with ``incomplete`` and are not on the command line already."""
-        from modelhub.cli.completion import known_ids
-        from modelhub.web.current import registry_of
-
-        settings = registry_of(ctx.ensure_object(ScriptInfo).load_app()).settings
-        given = ctx.params.get(param.name or "") or ()
-        ids = known_ids(ctx.params.get("server") or settings.server, settings.models_dir)
-        return [CompletionItem(i) for i in ids if i.startswith(incomplete) and i not in given]
-
-
-def _check_server(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not value.startswith(("http://", "https://")):
-        raise click.BadParameter("It must be an address such as http://127.0.0.1:5000.")
-    return value and value.rstrip("/")
-
-
-_server_option = click.option(
-    "--server", metavar="URL", callback=_check_server, help="Address of the server; else MODELHUB_SERVER."
-)
 
 
 def create_app() -> Flask:
@@ -98,7 +52,7 @@ def create_app() -> Flask:
 
 
 def init_app(app: Flask) -> None:
-    """Give the ``flask`` command preload, models and unload."""
+    """Give the ``flask`` command preload, models, unload and cancel."""
     for command in COMMANDS:
         app.cli.add_command(command)
 
@@ -110,14 +64,23 @@ def init_app(app: Flask) -> None:
     )
 )
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, type=ModelIdType())
-@_server_option
+@server_option
 @click.option("--force", is_flag=True, help="Load also where memory seems too small.")
+@click.option("--device", type=DeviceType(), help="auto, cpu, cuda, mps, cuda:1...; else MODELHUB_DEVICE.")
+@click.option("--dtype", type=click.Choice(DTYPES), help="Data type of the weights; else MODELHUB_DTYPE.")
 @click.option("--here", is_flag=True, help="Without a server: fetch, check and test-load, then unload.")
 @click.option("--json", "as_json", is_flag=True, help="Print the events, a JSON object per line.")
 @click.option("--wait/--no-wait", default=True, help="Follow the loads to their end (the default).")
 @with_appcontext
 def preload(
-    ids: tuple[str, ...], server: str | None, force: bool, here: bool, as_json: bool, wait: bool
+    ids: tuple[str, ...],
+    server: str | None,
+    force: bool,
+    device: str | None,
+    dtype: str | None,
+    here: bool,
+    as_json: bool,
+    wait: bool,
 ) -> None:
     """Load models and show the progress.
 
@@ -129,12 +92,13 @@ def preload(
         from modelhub.cli.loads import RequestedLoad, all_ready
 
         loads = [RequestedLoad(model_id) for model_id in dict.fromkeys(ids)]
+        options = LoadOptions(force, device, dtype)
         if here:
-            _preload_here(loads, force, as_json)
+            _preload_here(loads, options, as_json)
         elif wait:
-            _preload_and_follow(_server(server), loads, force, as_json)
+            _preload_and_follow(_server(server), loads, options, as_json)
         else:
-            _preload_only(_server(server), loads, force, as_json)
+            _preload_only(_server(server), loads, options, as_json)
     except ModelhubError as error:
         raise NotRequested(error) from None
     except KeyboardInterrupt:
@@ -144,17 +108,19 @@ def preload(
         sys.exit(NOT_ALL_READY)
 
 
-def _preload_here(loads: list[RequestedLoad], force: bool, as_json: bool) -> None:
+def _preload_here(loads: list[RequestedLoad], options: LoadOptions, as_json: bool) -> None:
     from modelhub.cli.here import load_here
 
     view = _view(loads, as_json)
     try:
-        load_here(_settings(), loads, force, view)
+        load_here(_settings(), loads, options, view)
     finally:
         view.close([load.end for load in loads if load.end])
 
 
-def _preload_and_follow(server: Server, loads: list[RequestedLoad], force: bool, as_json: bool) -> None:
+def _preload_and_follow(
+    server: Server, loads: list[RequestedLoad], options: LoadOptions, as_json: bool
+) -> None:
     from modelhub.cli.feed import Feed
     from modelhub.cli.interrupt import offer_to_cancel
     from modelhub.cli.loads import follow, request_and_watch
@@ -163,7 +129,7 @@ def _preload_and_follow(server: Server, loads: list[RequestedLoad], force: bool,
         view = _view(loads, as_json)
         try:
             for load in loads:
-                request_and_watch(server, feed, load, force)
+                request_and_watch(server, feed, load, options)
             follow(server, feed, loads, view)
         except KeyboardInterrupt:
             offer_to_cancel(server, loads, view)
@@ -172,13 +138,13 @@ def _preload_and_follow(server: Server, loads: list[RequestedLoad], force: bool,
             view.close([load.end for load in loads if load.end])
 
 
-def _preload_only(server: Server, loads: list[RequestedLoad], force: bool, as_json: bool) -> None:
+def _preload_only(server: Server, loads: list[RequestedLoad], options: LoadOptions, as_json: bool) -> None:
     from modelhub.cli.lines import Json, Lines
     from modelhub.cli.loads import request
 
     view = Json() if as_json else Lines()
     for load in loads:
-        accepted = request(server, load, force)
+        accepted = request(server, load, options)
         if accepted is None and load.end is not None:
             view.finish(load.end)
         elif accepted is not None:
@@ -186,7 +152,7 @@ def _preload_only(server: Server, loads: list[RequestedLoad], force: bool, as_js
 
 
 @click.command(epilog=_EXIT_CODES.format(done="the table was printed", failed="the server returned an error"))
-@_server_option
+@server_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; with --watch the events, one per line.")
 @click.option("--watch", is_flag=True, help="Show changes until Ctrl-C (exit code 0).")
 @with_appcontext
@@ -205,24 +171,44 @@ def models(server: str | None, as_json: bool, watch: bool) -> None:
 
 @click.command(
     epilog=_EXIT_CODES.format(
-        done="the model was unloaded", failed="it was not in memory, or the request failed"
+        done="all models were unloaded", failed="one was not in memory, or a request failed"
     )
 )
-@click.argument("model_id", metavar="ID", type=ModelIdType())
-@_server_option
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=ModelIdType(State.READY))
+@server_option
 @with_appcontext
-def unload(model_id: str, server: str | None) -> None:
-    """Unload a model, and print how much memory that freed."""
-    from modelhub.cli import wording
+def unload(ids: tuple[str, ...], server: str | None) -> None:
+    """Unload models, and print how much memory that freed."""
+    from modelhub.cli.ending import unload_each
 
+    _end(unload_each, server, ids)
+
+
+@click.command(
+    epilog=_EXIT_CODES.format(
+        done="all loads were cancelled", failed="one had ended already, or a request failed"
+    )
+)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=ModelIdType(*ACTIVE))
+@server_option
+@with_appcontext
+def cancel(ids: tuple[str, ...], server: str | None) -> None:
+    """Cancel the loads of models that wait or are being loaded."""
+    from modelhub.cli.ending import cancel_each
+
+    _end(cancel_each, server, ids)
+
+
+def _end(end_each: Callable[[Server, Iterable[str]], bool], url: str | None, ids: tuple[str, ...]) -> None:
     try:
-        receipt = _server(server).unload(model_id)
-        click.echo(f"{model_id} {wording.receipt(receipt)}")
+        all_ended = end_each(_server(url), dict.fromkeys(ids))
     except ModelhubError as error:
         raise _failed(error) from None
+    if not all_ended:
+        sys.exit(NOT_ALL_READY)
 
 
-COMMANDS = (preload, models, unload)
+COMMANDS = (preload, models, unload, cancel)
 
 
 def _settings() -> Settings:

@@ -1,4 +1,4 @@
-"""The ``modelhub`` command of an installed modelhub: serve, preload, models and unload."""
+"""The ``modelhub`` command of an installed modelhub: serve, preload, models, unload and cancel."""
 
 from __future__ import annotations
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from modelhub.errors import ModelhubError
+from modelhub.states import State
 
 _TIMEOUT_S = 0.5
 
 
-def known_ids(server_url: str, models_dir: Path) -> list[str]:
-    """The ids that the server knows, else those in this machine's folders."""
+def known_ids(server_url: str, models_dir: Path, states: Collection[State] = ()) -> list[str]:
+    """The ids that the server knows, else those in this machine's folders.
+
+    With ``states``, only those of models in one of them: none where no server responds.
+    """
     from modelhub.cli.server import Server
     from modelhub.core.catalogue import Catalogue
 
     try:
-        return [model["id"] for model in Server(server_url).models(_TIMEOUT_S)]
+        models = Server(server_url).models(_TIMEOUT_S)
+        return [model["id"] for model in models if not states or model["state"] in states]
     except ModelhubError:
-        return sorted(Catalogue(models_dir).entries(), key=str.lower)
+        return [] if states else sorted(Catalogue(models_dir).entries(), key=str.lower)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 from typing import cast
 
+from modelhub.checkpoints import LoadOptions
 from modelhub.cli.loads import Ending, RequestedLoad, View
 from modelhub.config import Settings
 from modelhub.core.budget import check_fits, free_for_load
 from modelhub.core.catalogue import Catalogue
 from modelhub.core.follow import announce, follow, load_spec
+from modelhub.devices import check_device
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Snapshot
 from modelhub.progress.adapter import ProgressAdapter
@@ -17,11 +19,15 @@ from modelhub.states import ACTIVE, EventName
 from modelhub.workers.launcher import Launcher
 
 
-def load_here(settings: Settings, loads: list[RequestedLoad], force: bool, view: View) -> None:
+def load_here(settings: Settings, loads: list[RequestedLoad], options: LoadOptions, view: View) -> None:
     """Load each model in a process of its own and show it, as the server would.
 
     Ctrl-C cancels the load that runs and those that wait, shows that, and is raised as KeyboardInterrupt.
+    Raises ``bad_setting`` or ``no_device`` before the first load.
     """
+    settings.check_machine()
+    if options.device is not None:
+        check_device(options.device)
     by_id = {load.model_id: load for load in loads}
 
     def emit(name: EventName, payload: Snapshot, _: list[str]) -> None:
@@ -37,7 +43,7 @@ def load_here(settings: Settings, loads: list[RequestedLoad], force: bool, view:
     try:
         with Launcher() as launcher:
             for load in loads:
-                _load(settings, launcher, adapter, load, force)
+                _load(settings, launcher, adapter, load, options)
     except KeyboardInterrupt:
         for load in loads:
             if adapter.is_open(load.model_id):
@@ -46,13 +52,17 @@ def load_here(settings: Settings, loads: list[RequestedLoad], force: bool, view:
 
 
 def _load(
-    settings: Settings, launcher: Launcher, adapter: ProgressAdapter, load: RequestedLoad, force: bool
+    settings: Settings,
+    launcher: Launcher,
+    adapter: ProgressAdapter,
+    load: RequestedLoad,
+    options: LoadOptions,
 ) -> None:
     def admit(need_bytes: int) -> None:
-        if not force:
+        if not options.force:
             check_fits(load.model_id, need_bytes, free_for_load())
 
-    spec = load_spec(settings, load.model_id, force)
+    spec = load_spec(settings, load.model_id, options)
     announce(adapter, launcher, spec, str(load.load_id), Catalogue(settings.models_dir).find(load.model_id))
     try:
         with launcher.worker() as worker:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NotRequired, Protocol, TypedDict, cast
 
+from modelhub.checkpoints import LoadOptions
 from modelhub.cli.feed import TICK, Feed, about_server
 from modelhub.cli.server import Server
 from modelhub.errors import ModelhubError
@@ -72,22 +73,22 @@ class RequestedLoad:
             self.end = cast(Ending, {**load, "by": None, **(load["snapshot"] or {}), **final})
 
 
-def request_and_watch(server: Server, feed: Feed, load: RequestedLoad, force: bool) -> None:
+def request_and_watch(server: Server, feed: Feed, load: RequestedLoad, options: LoadOptions) -> None:
     """Request a load and follow its events, from the first one where the server knows the model."""
     try:
         feed.watch(load.model_id)
         unknown = False
     except ModelhubError:
         unknown = True
-    request(server, load, force)
+    request(server, load, options)
     if unknown and load.end is None:
         feed.watch(load.model_id)
 
 
-def request(server: Server, load: RequestedLoad, force: bool) -> LoadResource | None:
+def request(server: Server, load: RequestedLoad, options: LoadOptions) -> LoadResource | None:
     """Request a load; returns it, or None where it was refused. Raises ``server_unreachable`` only."""
     try:
-        accepted = server.start_load(load.model_id, force)
+        accepted = server.start_load(load.model_id, options)
     except ModelhubError as error:
         if error.code == "server_unreachable":
             raise

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import queue
+from dataclasses import asdict
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import requests
 import socketio
 
+from modelhub.checkpoints import LoadOptions
 from modelhub.config import CLI_USER_AGENT
 from modelhub.core.budget import Budget
 from modelhub.errors import ModelhubError
@@ -34,9 +36,10 @@ class Server:
         self.url = url
         self._session = _session(url)
 
-    def start_load(self, model_id: str, force: bool) -> LoadResource:
+    def start_load(self, model_id: str, options: LoadOptions) -> LoadResource:
         """Request a load, or join the one that runs."""
-        body = {"model": model_id, "force": force}
+        chosen = {name: value for name, value in asdict(options).items() if value is not None}
+        body = {"model": model_id, **chosen}
         return cast(LoadResource, self._request("load_id", "POST", "/api/loads", json=body))
 
     def load(self, load_id: str) -> LoadResource:
@@ -51,6 +54,10 @@ class Server:
         """Every model that is on the server's machine or was requested."""
         models: list[ModelResource] = self._request("models", "GET", "/api/models", timeout_s)["models"]
         return models
+
+    def model(self, model_id: str) -> ModelResource:
+        """One model and its full state."""
+        return cast(ModelResource, self._request("id", "GET", f"/api/models/{model_id}"))
 
     def budget(self) -> Budget:
         """Memory use by owner."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from modelhub.checkpoints import LoadSpec, checkpoint
+from modelhub.checkpoints import LoadOptions, LoadSpec, checkpoint
 from modelhub.config import Settings
 from modelhub.core.catalogue import Entry
 from modelhub.demos import is_made
@@ -16,15 +16,15 @@ from modelhub.workers.launcher import Launcher
 from modelhub.workers.worker import Worker
 
 
-def load_spec(settings: Settings, model_id: str, force: bool = False) -> LoadSpec:
-    """What a worker has to know to load the model, by these settings."""
+def load_spec(settings: Settings, model_id: str, options: LoadOptions) -> LoadSpec:
+    """What a worker has to know to load the model, by the options of the request, else by the settings."""
     return LoadSpec(
         model_id,
         models_dir=str(settings.models_dir),
         demo_dir=str(settings.demo_dir),
-        device=settings.device,
-        dtype=settings.dtype,
-        force=force,
+        device=options.device or settings.device,
+        dtype=options.dtype or settings.dtype,
+        force=options.force,
     )
 
 

@@ -50,12 +50,19 @@ _MIGRATIONS = (  # the n-th makes version n of a file that has version n - 1; PR
     CREATE INDEX loads_by_time ON loads (requested_at);
     CREATE INDEX loads_by_state ON loads (state, requested_at);
     """,
+    """
+    ALTER TABLE loads ADD COLUMN requested_device TEXT;
+    ALTER TABLE loads ADD COLUMN requested_dtype TEXT;
+    """,
 )
 # All but the timeline, which is long and needed for one load at a time.
 _COLUMNS = (
     *("load_id", "model_id", "state", "by", "ended_by", "requested_at", "started_at", "ended_at", "seconds"),
     *("bytes", "memory", "device", "dtype", "source", "revision", "architecture", "parameters"),
-    *("error", "steps"),
+    *("requested_device", "requested_dtype", "error", "steps"),
+)
+_COLUMNS_OF_A_NEW_LOAD = (
+    *("load_id", "model_id", "state", "by", "requested_at", "requested_device", "requested_dtype"),
 )
 _JSON_COLUMNS = ("error", "steps", "timeline")
 _NEWEST_FIRST = "ORDER BY requested_at DESC, rowid DESC LIMIT ? OFFSET ?"
@@ -92,10 +99,9 @@ class Journal:
 
     def add(self, row: LoadRow) -> None:
         """Keep a new load, see ``new_row``."""
-        values = (row["load_id"], row["model_id"], row["state"], row["by"], row["requested_at"])
-        self._write(
-            "INSERT INTO loads (load_id, model_id, state, by, requested_at) VALUES (?, ?, ?, ?, ?)", values
-        )
+        places = ", ".join(f":{name}" for name in _COLUMNS_OF_A_NEW_LOAD)
+        columns = ", ".join(_COLUMNS_OF_A_NEW_LOAD)
+        self._write(f"INSERT INTO loads ({columns}) VALUES ({places})", row)  # noqa: S608
 
     def update(self, load_id: str, values: Mapping[str, object]) -> None:
         """Set columns of a load; ``error``, ``steps`` and ``timeline`` are kept as JSON."""
@@ -164,7 +170,7 @@ class Journal:
         with self._lock:
             return self._database.execute(statement, values).fetchall()
 
-    def _write(self, statement: str, values: tuple[object, ...]) -> None:
+    def _write(self, statement: str, values: tuple[object, ...] | Mapping[str, object]) -> None:
         try:
             with self._lock:
                 self._database.execute(statement, values)
@@ -195,10 +201,11 @@ def _filter(model_id: str | None, outcome: Outcome | None) -> tuple[str, tuple[o
     return ("WHERE " + " AND ".join(clauses) if clauses else ""), tuple(values)
 
 
-def new_row(load_id: str, model_id: str, by: str) -> LoadRow:
+def new_row(load_id: str, model_id: str, by: str, device: str = "auto", dtype: str = "auto") -> LoadRow:
     """The row of a load that has just been requested; ``by`` is page, rest, cli or preload."""
     row = dict.fromkeys(_COLUMNS)
     known = {"load_id": load_id, "model_id": model_id, "by": by, "requested_at": time.time()}
+    known |= {"requested_device": device, "requested_dtype": dtype}
     return cast(LoadRow, {**row, **known, "state": State.QUEUED})
 
 

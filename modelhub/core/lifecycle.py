@@ -8,11 +8,11 @@ threads set a flag and wait.
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Callable
 
+from modelhub.checkpoints import LoadOptions
 from modelhub.config import Settings
 from modelhub.core.budget import (
     Budget,
@@ -25,9 +25,11 @@ from modelhub.core.budget import (
 )
 from modelhub.core.catalogue import Catalogue
 from modelhub.core.follow import announce, follow, load_spec
-from modelhub.core.journal import Journal, new_row
-from modelhub.core.load import Load, LoadQueue, end_values, load_resource
+from modelhub.core.journal import Journal
+from modelhub.core.load import Load, LoadQueue, can_join, end_values, has_ended, load_resource, wrong_state
+from modelhub.core.load_log import log_begin, log_end, log_exit
 from modelhub.demos import sweep
+from modelhub.devices import check_device
 from modelhub.errors import ModelhubError
 from modelhub.model_ids import parse_model_id
 from modelhub.payloads import Facts, LoadResource, LoadRow, Snapshot, Timeline
@@ -71,24 +73,33 @@ class Lifecycle:
 
     # Requests, from any thread
 
-    def start(self, model_id: str, by: str, force: bool = False) -> tuple[LoadResource, bool]:
+    def start(
+        self,
+        model_id: str,
+        by: str,
+        force: bool = False,
+        device: str | None = None,
+        dtype: str | None = None,
+    ) -> tuple[LoadResource, bool]:
         """Load a model, or join the load that runs or is done: (the load, whether it is a new one).
 
-        Returns once the load's first event was emitted: a client that asks next finds it queued or loading.
-        Raises ``invalid_id``, ``queue_full``, ``wrong_state`` while the model is being unloaded.
+        Without ``device`` or ``dtype`` that of the settings is meant, and any load can be joined. Returns
+        once the load's first event was emitted: a client that asks next finds it queued or loading. Raises
+        ``invalid_id``, ``no_device``, ``queue_full``, ``wrong_state`` while the model is being unloaded or
+        has another device or data type.
         """
         parse_model_id(model_id)
+        if device is not None:
+            check_device(device)
+        options = LoadOptions(force, device, dtype)
         journal = self._journal()
         with self._lock:
             if self.is_closing:
                 raise ModelhubError("shutting_down")
             load = self._loads.get(model_id)
-            if load is not None and load.state == State.UNLOADING:
-                why, todo = "It is being unloaded.", "Try again in a moment."
-                raise wrong_state(model_id, load.state, why, todo)
-            is_new = load is None or load.state not in (*ACTIVE, State.READY)
+            is_new = load is None or not can_join(load, options)
             if load is None or is_new:
-                load = Load(new_row(secrets.token_hex(8), model_id, by), force)
+                load = Load(load_spec(self._settings, model_id, options), by)
                 self._queue.join(load)
                 self._loads[model_id] = load
                 journal.add(load.row)
@@ -107,9 +118,9 @@ class Lifecycle:
             load = self._find(load_id)
             if load is None:
                 row = self.row(load_id)
-                raise _has_ended(row["model_id"], row["state"])
+                raise has_ended(row["model_id"], row["state"])
             if load.state not in ACTIVE:
-                raise _has_ended(load.model_id, load.state)
+                raise has_ended(load.model_id, load.state)
             load.cancelled_by = load.cancelled_by or by
             self._queue.leave(load)
             worker = load.worker
@@ -260,15 +271,16 @@ class Lifecycle:
         """Have a worker load the model and emit each checkpoint; None where the load was cancelled."""
         load.state = State.LOADING
         self._record(load, {"state": load.state, "started_at": time.time()})
-        spec = load_spec(self._settings, load.model_id, load.force)
-        announce(self._adapter, self._launcher, spec, load.load_id, self._catalogue.find(load.model_id))
+        log_begin(load)
+        entry = self._catalogue.find(load.model_id)
+        announce(self._adapter, self._launcher, load.spec, load.load_id, entry)
         load.announced.set()
         with self._lock:
             load.worker = self._launcher.worker()
         return follow(
             self._adapter,
             load.worker,
-            spec,
+            load.spec,
             lambda need_bytes: self._admit(load, need_bytes),
             lambda: load.cancelled_by is not None,
         )
@@ -277,7 +289,7 @@ class Lifecycle:
         """Reserve memory for a load; raises ``no_memory`` with the numbers."""
         with self._lock:
             others = sum(other.reserved_bytes for other in self._loads.values() if other is not load)
-            if not load.force:
+            if not load.spec.force:
                 check_fits(load.model_id, need_bytes, free_for_load(others))
             load.reserved_bytes = need_bytes
 
@@ -291,6 +303,7 @@ class Lifecycle:
         def record(payload: Snapshot, timeline: Timeline | None) -> None:
             self._record(load, {**end_values(payload), "ended_by": load.cancelled_by})
             self._journal().update(load.load_id, {"timeline": timeline})
+            log_end(load, payload)
 
         if load.state == State.CANCELLED:
             if not self._adapter.is_open(load.model_id):
@@ -329,6 +342,7 @@ class Lifecycle:
 
         def record(payload: Snapshot, _: Timeline | None) -> None:
             self._record(load, {"state": State.UNLOADED, "error": payload["error"]})
+            log_exit(load, payload)
 
         load.receipt = self._adapter.unloaded(load.model_id, load.load_id, receipt, error, record)
 
@@ -339,13 +353,3 @@ class Lifecycle:
     def _record(self, load: Load, values: dict[str, object]) -> None:
         load.row = {**load.row, **values}  # type: ignore[typeddict-item]
         self._journal().update(load.load_id, values)
-
-
-def wrong_state(model_id: str, state: State, why: str, todo: str) -> ModelhubError:
-    """The error for a request that the model's state does not allow."""
-    return ModelhubError("wrong_state", id=model_id, state=state, why=why, todo=todo)
-
-
-def _has_ended(model_id: str, state: State) -> ModelhubError:
-    todo = "Unload the model instead." if state == State.READY else "There is nothing to cancel."
-    return wrong_state(model_id, state, "That load has ended.", todo)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
+from modelhub.checkpoints import LoadOptions, LoadSpec
+from modelhub.core.journal import new_row
 from modelhub.errors import ModelhubError
 from modelhub.payloads import LoadResource, LoadRow, Snapshot
-from modelhub.states import State
+from modelhub.states import ACTIVE, State
 from modelhub.workers.worker import Worker
 
 MAX_WAITING = 100
@@ -26,8 +29,9 @@ class Load:
     The events are set once and stay set, but for ``wakeup``, which its thread waits for in the queue.
     """
 
-    row: LoadRow  # as the journal has it
-    force: bool = False
+    spec: LoadSpec
+    by: InitVar[str]  # page, rest, cli or preload
+    row: LoadRow = field(init=False)  # as the journal has it
     state: State = State.QUEUED
     may_run: bool = False
     wakeup: threading.Event = field(default_factory=threading.Event)
@@ -41,6 +45,11 @@ class Load:
     memory_before: int | None = None
     receipt: Snapshot | None = None
     ready_at: float | None = None  # on the monotonic clock
+
+    def __post_init__(self, by: str) -> None:
+        """Give it an id and its row in the journal."""
+        spec = self.spec
+        self.row = new_row(secrets.token_hex(8), spec.model_id, by, spec.device, spec.dtype)
 
     @property
     def load_id(self) -> str:
@@ -62,6 +71,28 @@ def end_values(payload: Snapshot) -> dict[str, object]:
 def load_resource(row: LoadRow, snapshot: Snapshot) -> LoadResource:
     """A load as REST returns it; ``snapshot`` is that of its model, which may be about a later load."""
     return {**row, "snapshot": snapshot if snapshot["load_id"] == row["load_id"] else None}
+
+
+def can_join(load: Load, options: LoadOptions) -> bool:
+    """Whether a new request is served by the model's latest load; False where it takes a new one.
+
+    Raises ``wrong_state`` while the model is being unloaded, or where the request names another device or
+    data type than the load has.
+    """
+    if load.state == State.UNLOADING:
+        raise wrong_state(load.model_id, load.state, "It is being unloaded.", "Try again in a moment.")
+    if load.state not in (*ACTIVE, State.READY):
+        return False
+    row = load.row
+    for name, wanted, requested, actual in (
+        ("device", options.device, row["requested_device"], row["device"]),
+        ("data type", options.dtype, row["requested_dtype"], row["dtype"]),
+    ):
+        if wanted is not None and wanted not in (requested, actual):
+            why = f"Its {name} is {actual or requested}, not {wanted}."
+            todo = "Unload it first." if load.state == State.READY else "Cancel that load first."
+            raise wrong_state(load.model_id, load.state, why, todo)
+    return True
 
 
 class LoadQueue:
@@ -106,3 +137,14 @@ class LoadQueue:
     def _wake_all(self) -> None:
         for load in self._waiting:
             load.wakeup.set()
+
+
+def wrong_state(model_id: str, state: State, why: str, todo: str) -> ModelhubError:
+    """The error for a request that the model's state does not allow."""
+    return ModelhubError("wrong_state", id=model_id, state=state, why=why, todo=todo)
+
+
+def has_ended(model_id: str, state: State) -> ModelhubError:
+    """The error for cancelling a load that has ended."""
+    todo = "Unload the model instead." if state == State.READY else "There is nothing to cancel."
+    return wrong_state(model_id, state, "That load has ended.", todo)

@@ -7,13 +7,14 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from modelhub.checkpoints import LoadOptions
 from modelhub.config import Settings
 from modelhub.core.budget import Budget
 from modelhub.core.catalogue import Catalogue
 from modelhub.core.follow import load_spec
 from modelhub.core.journal import Journal
-from modelhub.core.lifecycle import Lifecycle, wrong_state
-from modelhub.core.load import load_resource
+from modelhub.core.lifecycle import Lifecycle
+from modelhub.core.load import load_resource, wrong_state
 from modelhub.core.preview import Previewer
 from modelhub.demos import sweep
 from modelhub.errors import ModelhubError
@@ -166,7 +167,7 @@ class Registry:
 
     def preview(self, model_id: str) -> PreviewResource:
         """What a load would bring and need, without starting it; raises as the load itself would."""
-        preview = self._previewer.preview(load_spec(self.settings, model_id))
+        preview = self._previewer.preview(load_spec(self.settings, model_id, LoadOptions()))
         budget = self.budget()
         fits = budget.fits(preview["size_bytes"])
         return {**preview, "id": model_id, "free_bytes": budget.free, "fits": fits}

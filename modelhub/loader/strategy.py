@@ -149,11 +149,12 @@ def need_bytes(weights: Sequence[WeightFile], dtype: torch.dtype) -> int:
 
 
 def choose_device(requested: str) -> torch.device:
-    """The device for a setting: auto chooses cuda, else mps, else cpu. Raises ``no_device``."""
+    """The device for a request: auto chooses cuda, else mps, else cpu. Raises ``no_device``."""
     kinds = [kind for kind in ("cuda", "mps", "cpu") if _has_device(kind)]
     if requested == "auto":
         return torch.device(kinds[0])
-    if requested not in kinds:
+    kind, _, number = requested.partition(":")
+    if kind not in kinds or (number and int(number) >= torch.cuda.device_count()):
         raise ModelhubError("no_device", device=requested)
     return torch.device(requested)
 

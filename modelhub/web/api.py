@@ -55,8 +55,9 @@ def _requested_by() -> str:
 @blueprint.response(202, schemas.LoadSchema)
 @blueprint.alt_response(200, schema=schemas.LoadSchema, description="It loads or is ready already.")
 def start_load(request: dict[str, Any]) -> Any:
-    """Load a model, or join the load that runs."""
-    load, created = registry.lifecycle.start(request["model"], by=_requested_by(), force=request["force"])
+    """Load a model, or join the load that runs, unless the request names another device or data type."""
+    model_id = request.pop("model")
+    load, created = registry.lifecycle.start(model_id, by=_requested_by(), **request)
     return load if created else (load, 200)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from marshmallow import Schema, validate
 from marshmallow.fields import Boolean, Dict, Float, Integer, List, Nested, Raw, String
 
+from modelhub.devices import DEVICE_PATTERN, DTYPES
 from modelhub.progress.schemas import ErrorSchema, EventSchema
 from modelhub.states import LOAD_STATES, MODEL_STATES, Outcome
 
@@ -23,6 +24,16 @@ class LoadRequest(Schema):
 
     model = String(required=True, metadata=_MODEL_ID)
     force = Boolean(load_default=False, metadata={"description": "Load also where memory seems too small."})
+    device = String(
+        allow_none=True,
+        validate=validate.Regexp(DEVICE_PATTERN, error="Must be auto, cpu, cuda, mps, or a GPU as cuda:1."),
+        metadata={"description": "auto, cpu, cuda, mps, or a GPU such as cuda:1; else MODELHUB_DEVICE."},
+    )
+    dtype = String(
+        allow_none=True,
+        validate=validate.OneOf(DTYPES),
+        metadata={"description": "auto keeps that of the files; else MODELHUB_DTYPE."},
+    )
 
 
 class ModelSchema(Schema):
@@ -118,6 +129,8 @@ class LoadSchema(Schema):
     bytes = Integer(allow_none=True)
     device = String(allow_none=True)
     dtype = String(allow_none=True)
+    requested_device = String(allow_none=True, metadata={"description": "By the request or the settings."})
+    requested_dtype = String(allow_none=True)
     source = String(allow_none=True)
     revision = String(allow_none=True)
     architecture = String(allow_none=True)

@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 
+from setproctitle import setproctitle
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _OOM_SCORE_ADJ = 500
@@ -23,8 +25,10 @@ def die_with_parent(parent_pid: int) -> None:
         os._exit(1)
 
 
-def name_process(name: str) -> None:
-    """Set the name that ``ps`` and ``top`` show, at most 15 characters (Linux)."""
+def name_process(name: str, title: str) -> None:
+    """Set the name that ``top`` shows, at most 15 characters (Linux), and the command line of ``ps -ef``."""
+    setproctitle(title)
+    # After the title, which sets the name too, cut to 15 characters.
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
 

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 def main(sock: socket.socket) -> None:
     """Serve one channel: ``load``, then ``predict`` requests, until it ends; or one ``preview``."""
-    name_process("modelhub-worker")
+    name_process("modelhub-worker", "modelhub: worker")
     prefer_as_oom_victim()
     loader.prepare_process()
     channel = Channel(sock)
@@ -32,7 +32,10 @@ def main(sock: socket.socket) -> None:
     threading.Thread(target=_read, args=(channel, requests), daemon=True).start()
     first = requests.get()
     spec = LoadSpec(**first["spec"])
-    if first["op"] == "preview":
+    is_preview = first["op"] == "preview"
+    title = f"modelhub: {'preview of ' if is_preview else ''}{spec.model_id}"
+    name_process("modelhub-worker", title)
+    if is_preview:
         _preview(channel, spec)
         return
     loaded = _load(channel, requests, spec)

@@ -44,7 +44,7 @@ def wait_for_work(control: socket.socket) -> int | None:
     from modelhub.loader.preparation import prepare_process
     from modelhub.loader.rehearsal import rehearse
 
-    name_process("modelhub-spare")
+    name_process("modelhub-spare", "modelhub: spare")
     prefer_as_oom_victim()
     prepare_process()
     rehearse()

@@ -43,7 +43,7 @@ class Zygote:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
-        name_process("modelhub-zygote")
+        name_process("modelhub-zygote", "modelhub: zygote")
         started = time.monotonic()
         self._send({"type": "warming", "pid": os.getpid()})
         from modelhub.loader.preparation import import_ahead

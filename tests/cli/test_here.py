@@ -62,3 +62,16 @@ def test_ctrl_c_cancels_running_and_queued_loads(environ: dict[str, str], run: R
         assert lines_of(running.output, model_id)[-1].startswith("Cancelled from the command line.")
     assert "Traceback" not in running.output
     wait_until(lambda: not any(process.is_running() for process in family), 5)
+
+
+def test_a_chosen_data_type_is_used_and_a_missing_device_refused(environ: dict[str, str]) -> None:
+    done = flask(environ, "preload", "--here", "--dtype", "bfloat16", GOOD)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert lines_of(done.stdout, GOOD)[-1].endswith(" · cpu · bfloat16")
+    refused = flask(environ, "preload", "--here", "--device", "cuda:99", GOOD)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.splitlines()[0] == "This machine has no usable device cuda:99."
+    environ["MODELHUB_DEVICE"] = "cuda:99"
+    assert (
+        "The setting MODELHUB_DEVICE cannot be 'cuda:99'." in flask(environ, "preload", "--here", GOOD).stderr
+    )

@@ -1,4 +1,4 @@
-"""flask models and flask unload."""
+"""flask models."""
 
 from __future__ import annotations
 
@@ -88,13 +88,3 @@ def test_a_model_that_was_not_listed_appears_while_watching(empty_server: Server
     running.wait_for("no/new-model  Failed at step 1 of 9")
     running.interrupt()
     assert running.wait() == 0
-
-
-def test_unload_prints_the_receipt(empty_server: Server) -> None:
-    empty_server.load(LLAMA)
-    done = flask(empty_server.environ, "unload", LLAMA)
-    freed = empty_server.snapshot(LLAMA)["freed"]
-    assert (done.returncode, done.stdout) == (0, f"{LLAMA} unloaded: {units.size(freed)} freed\n")
-    again = flask(empty_server.environ, "unload", LLAMA)
-    assert (again.returncode, again.stdout) == (1, "")
-    assert "It is not in memory." in again.stderr

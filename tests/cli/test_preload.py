@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from modelhub.checkpoints import STEPS
 from tests.support.ids import BERT, LLAMA
-from tests.support.server import ROOT, Server
-from tests.support.terminal import FLASK, events, flask, lines_of
+from tests.support.server import Server
+from tests.support.terminal import completions, events, flask, lines_of
 from tests.support.truth import check_truth
 from tests.support.types import Run
 
@@ -60,6 +59,16 @@ def test_json_is_the_stream_of_events_and_true_by_the_rules(empty_server: Server
         assert result["bytes"] == empty_server.snapshot(model_id)["bytes"] > 0
 
 
+def test_a_device_and_a_data_type_can_be_chosen(empty_server: Server) -> None:
+    done = flask(empty_server.environ, "preload", "--dtype", "float32", "--device", "cpu", LLAMA)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert lines_of(done.stdout, LLAMA)[-1].endswith(" · cpu · float32")
+    other = flask(empty_server.environ, "preload", "--dtype", "bfloat16", LLAMA)
+    assert other.returncode == 1
+    assert f"{LLAMA} is ready: Its data type is float32, not bfloat16. Unload it first." in other.stdout
+    assert completions(empty_server.environ, "preload", "--device", "c")[0] == "cpu"
+
+
 def test_one_failure_fails_the_command_with_reason_and_hint(empty_server: Server) -> None:
     done = flask(empty_server.environ, "preload", "no/such-model", LLAMA)
     assert done.returncode == 1
@@ -105,7 +114,8 @@ def test_an_invalid_id_is_refused_before_any_request(command: str, model_id: str
 
 
 @pytest.mark.parametrize(
-    "arguments", [["preload", LLAMA], ["models"], ["models", "--watch"], ["unload", LLAMA]]
+    "arguments",
+    [["preload", LLAMA], ["models"], ["models", "--watch"], ["unload", LLAMA, BERT], ["cancel", LLAMA]],
 )
 def test_no_server_is_an_error_with_a_hint(arguments: list[str]) -> None:
     done = flask(dict(os.environ), *arguments, "--server", "http://127.0.0.1:9")
@@ -122,6 +132,8 @@ def test_no_server_is_an_error_with_a_hint(arguments: list[str]) -> None:
         ["preload"],
         ["preload", "--here", "--server", "http://127.0.0.1:9", LLAMA],
         ["preload", "--server", "127.0.0.1:9", LLAMA],
+        ["preload", "--device", "tpu", LLAMA],
+        ["preload", "--dtype", "int8", LLAMA],
     ],
 )
 def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
@@ -147,23 +159,9 @@ def test_the_server_is_the_one_of_the_setting_or_of_the_option(empty_server: Ser
 def test_the_shell_completes_ids_from_the_server_or_from_this_machine(
     empty_server: Server, models_dir: Path
 ) -> None:
-    words = {
-        "_FLASK_COMPLETE": "bash_complete",
-        "COMP_WORDS": f"flask preload {BERT} tiny/",
-        "COMP_CWORD": "3",
-    }
     away = {**os.environ, "MODELHUB_SERVER": "http://127.0.0.1:9", "MODELHUB_MODELS_DIR": str(models_dir)}
     for environ in (empty_server.environ, away):
-        done = subprocess.run(
-            [FLASK],
-            cwd=ROOT,
-            env={**environ, **words},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-        offered = [line.removeprefix("plain,") for line in done.stdout.splitlines()]
+        offered = completions(environ, "preload", BERT, "tiny/")
         assert LLAMA in offered
         assert BERT not in offered, "it is on the line already"
         assert all(model_id.startswith("tiny/") for model_id in offered)

@@ -98,7 +98,9 @@ def test_a_journal_of_the_first_version_keeps_its_rows(tmp_path: Path) -> None:
         assert (
             kept.items() >= {"model_id": "org/a", "seconds": 2.5, "bytes": 100, "steps": [0.5, None]}.items()
         )
-        assert kept["ended_by"] is kept["source"] is journal.timeline("old") is None
+        assert (
+            kept["ended_by"] is kept["source"] is kept["requested_dtype"] is journal.timeline("old") is None
+        )
         journal.close()
 
     journal = Journal(tmp_path)

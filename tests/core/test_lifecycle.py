@@ -49,6 +49,57 @@ def test_a_second_request_joins_and_a_third_finds_it_ready(empty_server: Server)
     assert len(empty_server.workers()) == 1
 
 
+def test_a_load_has_the_data_type_and_device_of_its_request(empty_server: Server) -> None:
+    loads = {}
+    for dtype in ("float32", "bfloat16", None):
+        chosen = {} if dtype is None else {"dtype": dtype, "device": "cpu"}
+        load = empty_server.request_load(LLAMA, **chosen)
+        requested = (dtype, "cpu") if dtype else ("auto", "auto")
+        assert (load["requested_dtype"], load["requested_device"]) == requested
+        ready = empty_server.wait_state(LLAMA, ("ready", "failed"))
+        assert (ready["dtype"], ready["device"]) == (dtype or "bfloat16", "cpu")
+        loads[dtype] = empty_server.get(f"/api/loads/{load['load_id']}").json()
+        inputs = {"model": LLAMA, "inputs": "hello", "parameters": {"max_new_tokens": 2}}
+        assert empty_server.post("/api/predictions", inputs).ok
+        empty_server.unload_all()
+    assert [row["dtype"] for row in loads.values()] == ["float32", "bfloat16", "bfloat16"]
+
+
+def test_a_request_with_another_data_type_is_refused_and_not_joined(empty_server: Server) -> None:
+    empty_server.load(LLAMA)
+    for same in ({}, {"dtype": "bfloat16"}, {"dtype": "auto", "device": "cpu"}):
+        assert empty_server.post("/api/loads", {"model": LLAMA, **same}).status_code == 200
+    other = empty_server.post("/api/loads", {"model": LLAMA, "dtype": "float32"})
+    error = other.json()["error"]
+    assert (other.status_code, error["code"]) == (409, "wrong_state")
+    assert error["message"] == f"{LLAMA} is ready: Its data type is bfloat16, not float32."
+    assert error["hint"] == "Unload it first."
+    empty_server.freeze_load(BERT)
+    while_loading = empty_server.post("/api/loads", {"model": BERT, "device": "cpu"}).json()["error"]
+    assert while_loading["message"] == f"{BERT} is loading: Its device is auto, not cpu."
+    assert while_loading["hint"] == "Cancel that load first."
+
+
+@pytest.mark.parametrize(
+    ("chosen", "code"),
+    [
+        ({"dtype": "int8"}, "invalid_request"),
+        ({"device": "tpu"}, "invalid_request"),
+        ({"device": "cuda:x"}, "invalid_request"),
+        ({"device": "cuda:99"}, "no_device"),
+    ],
+)
+def test_a_data_type_or_device_that_cannot_be_used_is_refused_before_the_load(
+    empty_server: Server, chosen: dict[str, str], code: str
+) -> None:
+    before = empty_server.get("/api/loads").json()["total"]
+    response = empty_server.post("/api/loads", {"model": LLAMA, **chosen})
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (422, code)
+    assert error["hint"]
+    assert empty_server.get("/api/loads").json()["total"] == before
+
+
 def test_the_spare_worker_takes_the_load_and_another_one_is_made(empty_server: Server) -> None:
     spare = empty_server.wait_spare()
     assert empty_server.load(LLAMA)["state"] == "ready"

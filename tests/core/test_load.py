@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from modelhub.core.journal import new_row
+from modelhub.checkpoints import LoadSpec
 from modelhub.core.load import MAX_WAITING, Load, LoadQueue
 from modelhub.errors import ModelhubError
 
 
 def _load(name: str) -> Load:
-    return Load(new_row(name, name, "rest"))
+    return Load(LoadSpec(name, models_dir="", demo_dir=""), "rest")
 
 
 def test_first_come_first_served() -> None:

@@ -70,8 +70,7 @@ class World:
     def fresh(self) -> Server:
         """A server that runs and has the demo models only."""
         if self._fresh is None:
-            settings = {"MODELS_DIR": self._folder / "nothing", "STALL_SECONDS": 1}
-            self._fresh = Server(self._folder / "fresh", **settings)
+            self._fresh = Server(self._folder / "fresh", STALL_SECONDS=1)
         if self._fresh.process is None or self._fresh.process.poll() is not None:
             self._fresh.start()
         return self._fresh

@@ -32,6 +32,15 @@ def flask(environ: Mapping[str, str], *arguments: str) -> subprocess.CompletedPr
     )
 
 
+def completions(environ: Mapping[str, str], *arguments: str) -> list[str]:
+    """What bash would offer for the last of ``arguments``."""
+    line = f"flask {' '.join(arguments)}"
+    words = {"_FLASK_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(arguments))}
+    done = flask({**environ, **words})
+    assert done.returncode == 0, done.stderr
+    return [line.removeprefix("plain,") for line in done.stdout.splitlines() if line]
+
+
 def events(output: str) -> list[tuple[str, dict[str, Any]]]:
     """What --json printed, as (name, payload)."""
     rows = [json.loads(line) for line in output.splitlines()]

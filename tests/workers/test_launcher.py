@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,15 @@ def test_a_worker_yields_the_nine_checkpoints_and_returns_the_facts(
     assert facts["architecture"] == "LlamaForCausalLM"
     assert len(needs) == 1
     assert facts["bytes"] * 0.9 < needs[0] <= facts["bytes"], "the tensors; bytes are those of the files"
+
+
+def test_the_memory_to_admit_and_the_facts_follow_the_data_type(launcher: Launcher, spec: LoadSpec) -> None:
+    needs: list[int] = []
+    for dtype in ("float32", "bfloat16"):
+        with launcher.worker() as worker:
+            _, facts = _load(worker, replace(spec, dtype=dtype, device="cpu"), needs.append)
+        assert (facts["dtype"], facts["device"]) == (dtype, "cpu")
+    assert needs[0] == 2 * needs[1] > 0
 
 
 def test_a_refusal_ends_the_load_with_its_error(launcher: Launcher, spec: LoadSpec) -> None:
@@ -169,6 +179,24 @@ def test_the_spare_takes_the_next_load_and_computes_the_same(launcher: Launcher,
         assert json.loads(_predict(worker)[1])["outputs"] == expected
         assert spare.memory_full_info().uss < 60_000_000
     assert not spare.is_running()
+
+
+def command_line(pid: int | None) -> str:
+    """The command line as ``ps -ef`` shows it."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()
+
+
+def test_the_command_line_of_each_process_names_its_model(launcher: Launcher, spec: LoadSpec) -> None:
+    spare = waiting_spare(launcher)
+    assert command_line(launcher.zygote_pid) == "modelhub: zygote"
+    assert command_line(spare.pid) == "modelhub: spare"
+    with launcher.worker() as worker, launcher.worker(fresh=True) as other:
+        _load(worker, spec)
+        assert worker.pid == spare.pid
+        assert command_line(worker.pid) == f"modelhub: {LLAMA}"
+        wait_until(lambda: command_line(other.pid) == "modelhub: worker")
+    assert launcher.zygote_pid is not None
+    assert psutil.Process(launcher.zygote_pid).name() == "modelhub-zygote"
 
 
 def test_a_load_after_the_spare_was_killed_succeeds(launcher: Launcher, spec: LoadSpec) -> None:

@@ -1,0 +1,49 @@
+"""One line of the server's log for the beginning of each load, for its end, and for its model's exit."""
+
+from __future__ import annotations
+
+import logging
+
+from modelhub import units
+from modelhub.core.load import Load
+from modelhub.payloads import Snapshot
+from modelhub.states import State
+
+log = logging.getLogger("modelhub.loads")
+
+
+def log_begin(load: Load) -> None:
+    """``Loading org/name (load 9f2c61d0a4b7e853, by page)``."""
+    log.info("Loading %s (load %s, by %s)", load.model_id, load.load_id, load.row["by"])
+
+
+def log_end(load: Load, snapshot: Snapshot) -> None:
+    """``org/name is ready after 3.1 s: 543 MB from disk, bfloat16 on cpu``, or how else it ended."""
+    model_id, step, error = load.model_id, snapshot["step"], snapshot["error"]
+    where = f"at step {step}" if step else "before its first step"
+    if load.state == State.READY:
+        log.info(
+            "%s is ready after %s: %s from %s, %s on %s",
+            model_id,
+            units.duration(snapshot.get("seconds")),
+            units.size(snapshot.get("bytes")),
+            "the hub" if snapshot.get("source") == "hub" else "disk",
+            snapshot.get("dtype"),
+            snapshot.get("device"),
+        )
+    elif load.state == State.CANCELLED:
+        log.info("%s was cancelled %s (by %s)", model_id, where, load.cancelled_by)
+    elif load.state == State.INTERRUPTED:
+        log.info("%s was interrupted %s: the server is shutting down", model_id, where)
+    elif error is not None:
+        log.warning("%s failed %s: %s: %s", model_id, where, error["code"], error["message"])
+
+
+def log_exit(load: Load, snapshot: Snapshot) -> None:
+    """``org/name was unloaded (by page): 543 MB freed``, or why its process exited by itself."""
+    error = snapshot["error"]
+    if error is not None:
+        log.warning("%s failed once loaded: %s: %s", load.model_id, error["code"], error["message"])
+    else:
+        freed = units.size(snapshot.get("freed"))
+        log.info("%s was unloaded (by %s): %s freed", load.model_id, load.unloaded_by, freed)
