@@ -22,7 +22,7 @@ FAILURES: dict[str, Failure] = {
     "invalid_id": Failure(
         422,
         "“{id}” is not a model id.",
-        "Write name or org/name, optionally with @revision: letters, digits, '.', '_' and '-' only.",
+        "{todo}",
     ),
     "invalid_request": Failure(422, "The request is not valid: {why}", "Correct it and send it again."),
     "some_refused": Failure(422, "Some of the models were refused.", "The others were accepted."),
@@ -31,8 +31,8 @@ FAILURES: dict[str, Failure] = {
     ),
     "unknown_model": Failure(
         404,
-        "No model {id} was found in the models folder, the Hugging Face cache or on the hub.",
-        "Check the spelling of the id. A private model needs a token: run 'hf auth login'.",
+        "No model {id} was found {where}.",
+        "Check the spelling of the id. {todo}",
     ),
     "unknown_load": Failure(404, "Load {id} not found.", "The history lists every load: /history."),
     "not_found": Failure(404, "Address not found.", "See /docs for the addresses."),
@@ -197,6 +197,12 @@ class ModelhubError(Exception):
     def to_dict(self) -> ErrorPayload:
         """``{"code", "message", "hint"}``, as in events and REST responses."""
         return {"code": self.code, "message": self.message, "hint": self.hint}
+
+    @classmethod
+    def not_here(cls, model_id: str) -> ModelhubError:
+        """``unknown_model`` where only this machine was searched: the hub may have the model."""
+        todo = "Load it to look for it on the hub."
+        return cls("unknown_model", id=model_id, where="on this machine", todo=todo)
 
     @classmethod
     def from_dict(cls, data: ErrorPayload) -> ModelhubError:

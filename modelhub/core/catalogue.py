@@ -13,7 +13,7 @@ from huggingface_hub.constants import HF_HUB_CACHE
 
 from modelhub.demos import DEMOS
 from modelhub.errors import ModelhubError
-from modelhub.model_ids import parse_model_id
+from modelhub.model_ids import parse_model_id, plain_model_id
 
 _MAX_AGE_S = 2.0
 _DEMO_TYPE = "llama"
@@ -48,6 +48,18 @@ class Catalogue:
             self._entries = {entry.model_id: entry for entry in found}
             self._scanned_at = now
         return self._entries
+
+    def id_of(self, text: str) -> str:
+        """The id of what a person or a client names: an id, a link to the hub, or a name in the list.
+
+        The names of folders that no id may have are in the list too. Raises ``invalid_id``.
+        """
+        try:
+            return plain_model_id(text)
+        except ModelhubError:
+            if (name := text.strip()) in self.entries():
+                return name
+            raise
 
     def find(self, model_id: str) -> Entry | None:
         """The model, if it is on this machine. One with a revision is looked up by its repo."""

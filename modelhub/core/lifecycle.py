@@ -29,7 +29,6 @@ from modelhub.core.journal import Journal, new_row
 from modelhub.core.load import Load, LoadQueue, end_values, load_resource
 from modelhub.demos import sweep
 from modelhub.errors import ModelhubError
-from modelhub.model_ids import parse_model_id
 from modelhub.payloads import Facts, LoadResource, LoadRow, Snapshot, Timeline
 from modelhub.progress.adapter import ProgressAdapter
 from modelhub.states import ACTIVE, State
@@ -76,7 +75,7 @@ class Lifecycle:
         Returns once the load's first event was emitted: a client that asks next finds it queued or loading.
         Raises ``invalid_id``, ``queue_full``, ``wrong_state`` while the model is being unloaded.
         """
-        parse_model_id(model_id)
+        model_id = self._catalogue.id_of(model_id)
         journal = self._journal()
         with self._lock:
             if self.is_closing:
@@ -125,6 +124,7 @@ class Lifecycle:
         ``wrong_state`` for a model that is not in memory.
         """
         load = self.loaded(model_id, also=State.UNLOADING)
+        model_id = load.model_id
         before = server_bytes(self._launcher)
         with self._lock:
             if load.state == State.READY:
@@ -170,17 +170,22 @@ class Lifecycle:
             for load in list(self._loads.values())
         )
 
-    def check_known(self, model_id: str) -> None:
-        """Raise ``unknown_model`` for one neither on this machine nor requested, ``invalid_id`` for no id."""
-        parse_model_id(model_id)
+    def known_id(self, text: str) -> str:
+        """The id of a model that is on this machine or was requested; ``text`` may be a link to the hub.
+
+        Raises ``unknown_model`` for any other, ``invalid_id`` for what is no id.
+        """
+        model_id = self._catalogue.id_of(text)
         if not self._adapter.knows(model_id) and self._catalogue.find(model_id) is None:
-            raise ModelhubError("unknown_model", id=model_id)
+            raise ModelhubError.not_here(model_id)
+        return model_id
 
     def loaded(self, model_id: str, also: State = State.READY) -> Load:
         """The load of a model that is ready (or ``also``); raises ``wrong_state`` or ``unknown_model``."""
+        model_id = self._catalogue.id_of(model_id)
         load = self._loads.get(model_id)
         if load is None or load.state not in (State.READY, also):
-            self.check_known(model_id)
+            self.known_id(model_id)
             state = self._adapter.snapshot(model_id)["state"]
             raise wrong_state(model_id, state, "It is not in memory.", "Load it first.")
         return load

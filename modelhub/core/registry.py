@@ -111,8 +111,7 @@ class Registry:
 
     def model(self, model_id: str) -> ModelResource:
         """One model; raises ``unknown_model``."""
-        self.lifecycle.check_known(model_id)
-        return self._model_resource(model_id, self.budget())
+        return self._model_resource(self.lifecycle.known_id(model_id), self.budget())
 
     def snapshot(self, model_id: str) -> Snapshot:
         """The full state of a model: the payload of its latest event, as of now."""
@@ -141,6 +140,7 @@ class Registry:
 
     def preview(self, model_id: str) -> PreviewResource:
         """What a load would bring and need, without starting it; raises as the load itself would."""
+        model_id = self.catalogue.id_of(model_id)
         preview = self._previewer.preview(load_spec(self.settings, model_id))
         budget = self.budget()
         fits = budget.fits(preview["size_bytes"])
@@ -159,6 +159,7 @@ class Registry:
         Raises ``wrong_state`` for a model that is not in memory, ``bad_inputs``, ``prediction_failed``.
         """
         load = self.lifecycle.loaded(model_id)
+        model_id = load.model_id
         assert load.worker is not None  # noqa: S101 - a ready load has one
         try:
             ok, body = load.worker.predict(model_id, inputs, parameters)

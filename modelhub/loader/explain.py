@@ -47,7 +47,9 @@ def explain_hub(error: BaseException, model_id: str) -> ModelhubError | None:
     if isinstance(error, hub_errors.GatedRepoError):
         return ModelhubError("gated", id=model_id)
     if isinstance(error, hub_errors.RepositoryNotFoundError | hub_errors.RevisionNotFoundError):
-        return ModelhubError("unknown_model", id=model_id)
+        where = "in the models folder, the Hugging Face cache or on the hub"
+        todo = "A private model needs a token: run 'hf auth login'."
+        return ModelhubError("unknown_model", id=model_id, where=where, todo=todo)
     if isinstance(error, hub_errors.HfHubHTTPError):
         status = error.response.status_code
         if status in (401, 403):

@@ -9,7 +9,7 @@ from modelhub.progress.schemas import ErrorSchema, EventSchema
 from modelhub.states import LOAD_STATES, MODEL_STATES, Outcome
 
 SOURCES = ("folder", "cache", "demo", "hub")
-_MODEL_ID = {"description": "name, org/name or org/name@revision"}
+_MODEL_ID = {"description": "name, org/name or org/name@revision, or the link of a model on the hub"}
 
 
 class FailureSchema(Schema):
