@@ -52,7 +52,7 @@ FAILURES: dict[str, Failure] = {
     "no_config": Failure(
         404,
         "{id} has no config.json, so it is not a model that transformers can load.",
-        "Check the id.",
+        "Check the id. In a folder of your own, put the model's config.json beside its weights.",
     ),
     "bad_config": Failure(
         422,
@@ -62,12 +62,44 @@ FAILURES: dict[str, Failure] = {
     "missing_weights": Failure(
         422,
         "{id} has no weights that can be loaded: {why}",
-        "modelhub reads safetensors files only. Look for a revision of the model that has them.",
+        "modelhub reads safetensors files only. Look for a revision of the model that has them, or have "
+        "save_pretrained() of transformers write them.",
+    ),
+    "missing_shard": Failure(422, "{file}, one of the weight files of {id}, is missing.", "{todo}"),
+    "lfs_pointer": Failure(
+        422,
+        "{file} of {id} is a Git LFS pointer: the file itself was not fetched.",
+        "Run 'git lfs pull' in the model's folder, or delete the folder: then modelhub fetches the model.",
+    ),
+    "adapter": Failure(
+        422,
+        "{id} is an adapter (LoRA), not a whole model.",
+        "{todo}; or merge the two with peft's merge_and_unload(), save the result and load that.",
+    ),
+    "gguf": Failure(
+        422,
+        "{id} has GGUF weights, which modelhub cannot load.",
+        "Load the model that they were made from: the one with safetensors files. llama.cpp runs GGUF files.",
+    ),
+    "diffusers": Failure(
+        422,
+        "{id} is a pipeline of diffusers, not a model of transformers.",
+        "Use it with the diffusers library.",
+    ),
+    "bad_name": Failure(
+        422,
+        "“{id}” in the models folder cannot be loaded: no model id may be like that.",
+        "Rename it: letters, digits, '.', '_' and '-' only, such as {example}.",
     ),
     "corrupt": Failure(
         422,
         "A file of {id} is damaged: {file}: {why}",
-        "Delete the file and load the model again, so that it is downloaded again.",
+        "Delete the model's files on this machine and load it again: they are then fetched again.",
+    ),
+    "corrupt_own": Failure(
+        422,
+        "A file of {id} in your models folder is damaged: {file}: {why}",
+        "Replace the file with a good copy: modelhub fetches nothing into this folder.",
     ),
     "refused": Failure(
         422,
