@@ -47,6 +47,15 @@ FAILURES: dict[str, Failure] = {
     "shutting_down": Failure(
         503, "The server is shutting down.", "Load the model again once the server is back."
     ),
+    "own_folder": Failure(
+        409,
+        "{id} is in your own models folder.",
+        "Delete it there yourself, or confirm that modelhub may: with ?own=yes.",
+    ),
+    "no_files": Failure(404, "{id} has no files on this machine.", "There is nothing to delete."),
+    "cannot_delete": Failure(
+        409, "The files of {id} cannot be deleted: {why}", "See to that, or delete them yourself."
+    ),
     "internal": Failure(500, "Internal error.", "See the server's log for details, and please report it."),
     # The model's files
     "no_config": Failure(

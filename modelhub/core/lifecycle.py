@@ -11,7 +11,8 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from modelhub.config import Settings
 from modelhub.core.budget import (
@@ -31,7 +32,7 @@ from modelhub.demos import sweep
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Facts, LoadResource, LoadRow, Snapshot, Timeline
 from modelhub.progress.adapter import ProgressAdapter
-from modelhub.states import ACTIVE, State
+from modelhub.states import ACTIVE, CHANGING, State
 from modelhub.workers.launcher import Launcher
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class Lifecycle:
         Raises ``invalid_id``, ``queue_full``, ``wrong_state`` while the model is being unloaded.
         """
         model_id = self._catalogue.id_of(model_id)
+        self._catalogue.check_loadable(model_id)
         journal = self._journal()
         with self._lock:
             if self.is_closing:
@@ -179,6 +181,19 @@ class Lifecycle:
         if not self._adapter.knows(model_id) and self._catalogue.find(model_id) is None:
             raise ModelhubError.not_here(model_id)
         return model_id
+
+    @contextmanager
+    def unused(self, repo: str) -> Iterator[None]:
+        """A context in which no load of a repository can start; keep it short.
+
+        Raises ``wrong_state`` where one of its revisions is loading or in memory.
+        """
+        with self._lock:
+            for load in self._loads.values():
+                if load.state in (*CHANGING, State.READY) and load.model_id.partition("@")[0] == repo:
+                    todo = "Unload it first." if load.state == State.READY else "Cancel the load first."
+                    raise wrong_state(load.model_id, load.state, "Its files are in use.", todo)
+            yield
 
     def loaded(self, model_id: str, also: State = State.READY) -> Load:
         """The load of a model that is ready (or ``also``); raises ``wrong_state`` or ``unknown_model``."""

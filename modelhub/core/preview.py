@@ -32,6 +32,7 @@ class Previewer:
 
         Raises ModelhubError: ``unknown_model``, ``gated``, ``hub_unreachable`` and others.
         """
+        self._catalogue.check_loadable(spec.model_id)
         entry = self._catalogue.entries().get(spec.model_id)
         if entry is not None and entry.source == "demo":
             return {

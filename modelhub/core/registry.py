@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from modelhub.config import Settings
+from modelhub.core import deletion
 from modelhub.core.budget import Budget
 from modelhub.core.catalogue import Catalogue
 from modelhub.core.follow import load_spec
@@ -17,7 +18,15 @@ from modelhub.core.load import load_resource
 from modelhub.core.preview import Previewer
 from modelhub.demos import sweep
 from modelhub.errors import ModelhubError
-from modelhub.payloads import LoadResource, ModelResource, PreviewResource, Readiness, Snapshot, Timeline
+from modelhub.payloads import (
+    DeletedFiles,
+    LoadResource,
+    ModelResource,
+    PreviewResource,
+    Readiness,
+    Snapshot,
+    Timeline,
+)
 from modelhub.progress.adapter import Emit, ProgressAdapter
 from modelhub.states import OCCUPYING, Outcome, State
 from modelhub.workers.launcher import Launcher
@@ -35,7 +44,8 @@ class Registry:
 
     def __init__(self, settings: Settings, spawn: Callable[..., object], emit: Emit) -> None:
         self.settings = settings
-        self.catalogue = Catalogue(settings.models_dir)
+        self._spawn = spawn
+        self.catalogue = Catalogue(settings.models_dir, demo_dir=settings.demo_dir)
         self.launcher = Launcher(self.catalogue.model_types)
         self.adapter = ProgressAdapter(emit, settings.stall_seconds)
         self._previewer = Previewer(self.catalogue, self.launcher)
@@ -83,6 +93,9 @@ class Registry:
                     "bad_setting", setting="MODELHUB_DATA_DIR", value=folder, why=f"{error}."
                 ) from error
         sweep(self.settings.demo_dir)
+        self._spawn(
+            deletion.sweep, self.settings.models_dir, self.catalogue.cache_dir, self.settings.demo_dir
+        )
         for hook in self.on_start:
             hook()
         self._journal.interrupt()
@@ -146,6 +159,30 @@ class Registry:
         fits = budget.fits(preview["size_bytes"])
         return {**preview, "id": model_id, "free_bytes": budget.free, "fits": fits}
 
+    def delete_files(self, model_id: str, own: bool = False) -> DeletedFiles:
+        """Delete the files of a model, in the cache those of all revisions.
+
+        Raises ``own_folder`` for one in the user's models folder unless ``own``, ``wrong_state`` while it
+        loads or is in memory, ``no_files``, ``cannot_delete``.
+        """
+        self.catalogue.refresh()
+        model_id = self.catalogue.id_of(model_id)
+        entry = self.catalogue.find(model_id)
+        roots = {
+            "folder": self.settings.models_dir,
+            "cache": self.catalogue.cache_dir,
+            "demo": self.settings.demo_dir,
+        }
+        # Folders know no revisions: one found for an id with a revision is another model.
+        if entry is None or (entry.source != "cache" and entry.model_id != model_id):
+            raise ModelhubError("no_files", id=model_id)
+        if entry.source == "folder" and not own:
+            raise ModelhubError("own_folder", id=model_id)
+        freed = deletion.delete(entry, roots[entry.source], lambda: self.lifecycle.unused(entry.model_id))
+        self.catalogue.refresh()
+        self._previewer.forget(model_id)
+        return {"id": entry.model_id, "source": entry.source, "freed_bytes": freed}
+
     def readiness(self) -> Readiness:
         """Whether new loads start at once and the boot list is loaded, and how far that is."""
         preload = {model_id: self.snapshot(model_id)["state"] for model_id in self.settings.preload}
@@ -176,11 +213,15 @@ class Registry:
         entry = self.catalogue.find(model_id)
         snapshot = self.snapshot(model_id)
         is_loaded = snapshot["state"] in OCCUPYING
+        cannot_load = entry.cannot_load if entry else None
         return {
             "id": model_id,
             "source": entry.source if entry else "hub",
             "size_bytes": entry.size_bytes if entry else None,
-            "fits": None if entry is None or is_loaded else budget.fits(entry.size_bytes),
+            "disk_bytes": entry.disk_bytes if entry else 0,
+            "partial_bytes": entry.partial_bytes if entry else None,
+            "cannot_load": None if is_loaded else cannot_load,
+            "fits": None if entry is None or is_loaded or cannot_load else budget.fits(entry.size_bytes),
             "random_weights": entry is not None and entry.source == "demo",
             "state": snapshot["state"],
             "snapshot": snapshot,

@@ -109,7 +109,9 @@ def docs() -> str:
 @blueprint.post("/loads")
 def start_load() -> Response:
     """Load a model and redirect to its page; of several ids, to the dashboard, with the refused ones."""
-    ids = list(dict.fromkeys(re.split(r"[\s,]+", request.form.get("model", "").strip(" ,\t\r\n"))))
+    text = request.form.get("model", "").strip(" ,\t\r\n")
+    # The name of a folder may have spaces, which otherwise part the ids.
+    ids = [text] if text in registry.catalogue.entries() else list(dict.fromkeys(re.split(r"[\s,]+", text)))
     force = "force" in request.form
     if "preview" in request.form:
         for model_id in ids:
