@@ -74,10 +74,12 @@ class Lifecycle:
         """Load a model, or join the load that runs or is done: (the load, whether it is a new one).
 
         Returns once the load's first event was emitted: a client that asks next finds it queued or loading.
-        Raises ``invalid_id``, ``queue_full``, ``wrong_state`` while the model is being unloaded.
+        Raises ``invalid_id``, ``queue_full``, ``wrong_state`` while the model is being unloaded, and for a
+        model on this machine that cannot be loaded the reason: ``gguf``, ``adapter``...
         """
         model_id = self._catalogue.id_of(model_id)
-        self._catalogue.check_loadable(model_id)
+        if by != "preload":  # of those nobody would see the refusal: they fail as loads
+            self._catalogue.check_loadable(model_id)
         journal = self._journal()
         with self._lock:
             if self.is_closing:

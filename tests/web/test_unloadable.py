@@ -8,6 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.support.forms import csrf_token
+from tests.support.types import StartServer
 
 
 @pytest.mark.parametrize(
@@ -46,3 +47,14 @@ def test_a_name_with_spaces_is_one_name_in_the_form(client: FlaskClient, tmp_pat
     response = client.post("/loads", data=data, headers={"Accept": "application/json"})
     assert response.json is not None
     assert response.json["error"]["code"] == "bad_name"
+
+
+def test_one_of_the_preload_list_fails_as_a_load_and_the_server_starts(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    (tmp_path / "mine" / "org" / "name").mkdir(parents=True)
+    (tmp_path / "mine" / "org" / "name" / "x.gguf").write_text("x")
+    server = start_server(MODELS_DIR=tmp_path / "mine", PRELOAD="org/name")
+    assert server.wait_state("org/name", ("failed",))["error"]["code"] == "gguf"
+    response = server.get("/readyz")
+    assert response.json()["preload"] == {"org/name": "failed"}

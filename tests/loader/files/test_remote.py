@@ -17,6 +17,7 @@ from huggingface_hub import constants
 
 from modelhub import loader
 from modelhub.checkpoints import Checkpoint
+from modelhub.core.catalogue import Catalogue
 from modelhub.inference.pipelines import Predictor
 from tests.support import models
 from tests.support.hub_server import HubServer
@@ -249,6 +250,22 @@ def test_a_repository_of_another_kind_is_refused_before_anything_is_fetched(
         (hub.root / "org" / "other" / name).write_text("{}")
     assert failure(spec_for("org/other", no_models)).code == code
     assert not [path for _, path, _ in hub.requests if "/resolve/" in path]
+
+
+def test_what_a_cancelled_download_keeps_is_in_the_list_of_models(
+    hub: HubServer, large: Path, no_models: Path
+) -> None:
+    hub.hold_after["model.safetensors"] = 100_000
+    load = loader.load(spec_for("org/large", no_models))
+    for checkpoint in load:
+        if checkpoint.step == 3 and (checkpoint.done or 0) > 0:
+            break
+    hub.release.set()
+    load.close()
+    found = Catalogue(no_models, Path(constants.HF_HUB_CACHE)).entries()["org/large"]
+    assert found.partial_bytes
+    assert (found.source, found.size_bytes, found.cannot_load) == ("cache", None, None)
+    assert found.disk_bytes > found.partial_bytes
 
 
 @pytest.mark.parametrize(("name", "code"), [("x.gguf", "gguf"), ("tokenizer.json", "hub_unreachable")])
