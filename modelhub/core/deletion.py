@@ -7,6 +7,7 @@ of this process would stand still.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import secrets
 import subprocess
@@ -15,9 +16,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from modelhub import units
 from modelhub.core.scan import CACHE_PREFIX, PARTIAL_SUFFIX, Entry
 from modelhub.errors import ModelhubError
 
+log = logging.getLogger(__name__)
 _PREFIX = ".deleting-"
 # huggingface_hub's own deletion also drops the files that several repositories share once none needs them.
 _DELETE_REPO = """
@@ -41,11 +44,11 @@ def delete(entry: Entry, root: Path, unused: Callable[[], AbstractContextManager
     inside = os.path.realpath(path.parent) + os.sep
     if not inside.startswith(os.path.realpath(root) + os.sep):
         raise _refused(entry, "it lies behind a link that leads to another folder.")
-    if entry.source == "cache" and _is_being_fetched(path):
-        raise _refused(entry, "another process is fetching it.")
     moved = path.with_name((CACHE_PREFIX if entry.source == "cache" else "") + _PREFIX + secrets.token_hex(4))
     freed = 0 if path.is_symlink() else entry.disk_bytes
     with unused():
+        if entry.source == "cache" and _is_being_fetched(path):
+            raise _refused(entry, "another process is fetching it.")
         try:
             path.rename(moved)
         except OSError as error:
@@ -53,6 +56,7 @@ def delete(entry: Entry, root: Path, unused: Callable[[], AbstractContextManager
     _remove(moved)
     if os.path.lexists(moved):
         raise _refused(entry, "some of its files cannot be removed.")
+    log.info("The files of %s were deleted: %s in the %s.", entry.model_id, units.size(freed), entry.source)
     return freed
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,11 @@ from flask.testing import FlaskClient
 
 from modelhub.core import deletion
 from modelhub.core.catalogue import Catalogue
+from modelhub.core.journal import new_row
+from modelhub.core.lifecycle import wrong_state
+from modelhub.core.load import Load
+from modelhub.errors import ModelhubError
+from modelhub.states import State
 from modelhub.web.current import registry_of
 from tests.support.ids import LLAMA
 from tests.support.server import Server
@@ -198,3 +205,33 @@ def test_a_catalogue_of_many_models_is_scanned_in_little_time(tmp_path: Path) ->
     began = time.monotonic()
     assert len(catalogue.entries()) > 300
     assert time.monotonic() - began < 0.5
+
+
+def test_a_model_that_loads_keeps_its_partial_download(tmp_path: Path) -> None:
+    """Its own process holds the lock of the file: the answer is that it loads, and not that another does."""
+
+    @contextmanager
+    def unused() -> Iterator[None]:
+        raise wrong_state("org/name", State.LOADING, "Its files are in use.", "Cancel the load first.")
+        yield
+
+    repo = make_cached(tmp_path / "hub", partial=True)
+    entry = Catalogue(tmp_path / "models", tmp_path / "hub").entries()["org/name"]
+    with (repo / "blobs" / "abc.incomplete").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(ModelhubError) as caught:
+            deletion.delete(entry, tmp_path / "hub", unused)
+    assert caught.value.code == "wrong_state"
+    assert repo.is_dir()
+
+
+def test_a_load_under_way_keeps_its_files(app: Flask) -> None:
+    lifecycle = registry_of(app).lifecycle
+    model_id = "org/name@v2"
+    lifecycle._loads[model_id] = Load(new_row("1", model_id, "rest"), state=State.QUEUED)
+    with pytest.raises(ModelhubError) as caught, lifecycle.unused("org/name"):
+        pass
+    assert caught.value.code == "wrong_state"
+    with lifecycle.unused("org/other"):
+        pass
+    del lifecycle._loads[model_id]
