@@ -22,7 +22,8 @@ from modelhub.errors import ModelhubError
 from modelhub.states import State
 from modelhub.web.current import registry_of
 from tests.support.ids import LLAMA
-from tests.support.server import Server
+from tests.support.server import Server, wait_until
+from tests.support.types import StartServer
 
 DEMO = "demo/random-0.1gb"
 
@@ -235,3 +236,15 @@ def test_a_load_under_way_keeps_its_files(app: Flask) -> None:
     with lifecycle.unused("org/other"):
         pass
     del lifecycle._loads[model_id]
+
+
+def test_the_server_deletes_and_sweeps_what_an_earlier_one_left(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    cache = tmp_path / "data0" / "hf" / "hub"
+    left = make_cached(cache).rename(cache / "models--.deleting-1")
+    make_cached(cache)
+    server = start_server(MODELS_DIR=tmp_path / "models")
+    wait_until(lambda: not left.exists())
+    assert server.delete("/api/files/org/name").json()["freed_bytes"] == 12003
+    assert os.listdir(cache) == []

@@ -54,6 +54,21 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "downsample_factor": 2,
         "alignment_intermediate_size": 32,
     },
+    "blip-2": {
+        "text_config": _text("opt", ffn_dim=64, word_embed_proj_dim=32),
+        "vision_config": _VISION,
+        "qformer_config": _SIZE | {"vocab_size": 300, "encoder_hidden_size": 32},
+        "num_query_tokens": 4,
+        "image_token_index": _IMAGE_TOKEN,
+    },
+    "cohere2_vision": _llava(
+        "cohere2", "siglip_vision_model", downsample_factor=2, alignment_intermediate_size=32
+    ),
+    "deepseek_vl": {
+        "text_config": _text("llama"),
+        "vision_config": _vision("siglip_vision_model"),
+        "image_token_id": _IMAGE_TOKEN,
+    },
     "gemma3": {
         "text_config": _text("gemma3_text", **_GEMMA_TEXT),
         "vision_config": _vision("siglip_vision_model"),
@@ -94,6 +109,16 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "vision_config": _SIZE | {"image_size": [32, 32], "patch_size": [8, 8]},
         "image_token_id": _IMAGE_TOKEN,
     },
+    "lfm2_vl": {
+        "text_config": _text("lfm2"),
+        "vision_config": _SIZE | {"patch_size": 8, "num_patches": 16},
+        "image_token_id": _IMAGE_TOKEN,
+    },
+    "llama4": {
+        "text_config": _text("llama4_text", num_local_experts=2, intermediate_size_mlp=64, moe_layers=[0]),
+        "vision_config": _VISION
+        | {"vision_output_dim": 32, "projector_input_dim": 32, "projector_output_dim": 32},
+    },
     "llava": _llava(),
     "llava_next": _llava(image_grid_pinpoints=[[32, 64], [64, 32]]),
     "llava_next_video": _llava(image_grid_pinpoints=[[32, 64], [64, 32]]),
@@ -113,6 +138,13 @@ FAMILIES: dict[str, dict[str, Any]] = {
             "intermediate_layers_indices": [0, 1],
         },
     },
+    "ovis2": {
+        "text_config": _text("qwen2"),
+        "vision_config": _VISION | {"vocab_size": 64},
+        "visual_indicator_token_ids": [290, 291, 292, 293, 294],
+        "image_token_id": 295,
+        **{"vocab_size": 300, "hidden_size": 32},
+    },
     "paligemma": _llava("gemma", "siglip_vision_model", projection_dim=32),
     "qwen2_vl": {
         "text_config": _text("qwen2_vl_text", rope_parameters=_M_ROPE),
@@ -122,6 +154,15 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "qwen2_5_vl": {
         "text_config": _text("qwen2_5_vl_text", rope_parameters=_M_ROPE),
         "vision_config": {**_QWEN_VISION, "hidden_size": 32, "out_hidden_size": 32, "intermediate_size": 64},
+        **_QWEN_TOKENS,
+    },
+    "qwen3_vl": {
+        "text_config": _text("qwen3_vl_text", rope_parameters=_M_ROPE),
+        "vision_config": {
+            **_QWEN_VISION,
+            **{"hidden_size": 32, "out_hidden_size": 32, "intermediate_size": 64},
+            **{"num_position_embeddings": 16, "deepstack_visual_indexes": [0]},
+        },
         **_QWEN_TOKENS,
     },
     "smolvlm": _IDEFICS | {"vision_config": _VISION},
