@@ -54,7 +54,7 @@ class Scanner:
     def demos(self, demo_dir: Path | None) -> Iterator[Entry]:
         """Every demo, whether it was made or not."""
         for demo in DEMOS.values():
-            path = (demo_dir or Path("/nonexistent")) / demo.model_id
+            path = (demo_dir or Path(os.devnull)) / demo.model_id
             entry = Entry(demo.model_id, "demo", demo.size_bytes, path)
             files = _files(path)
             if formats.CONFIG in files:
