@@ -11,7 +11,7 @@ from typing import Any
 
 from modelhub.devices import DEVICE_PATTERN, DEVICES, DTYPES, why_missing
 from modelhub.errors import ModelhubError
-from modelhub.model_ids import parse_model_id
+from modelhub.model_ids import plain_model_id
 
 PREFIX = "MODELHUB_"
 CLI_USER_AGENT = "modelhub-cli"  # begins the User-Agent of requests from the command line
@@ -138,13 +138,12 @@ def _folder(raw: Any) -> Path:
 
 def _model_ids(raw: Any) -> tuple[str, ...]:
     names = raw.split(",") if isinstance(raw, str) else raw
-    ids = tuple(name.strip() for name in names if name.strip())
-    for model_id in ids:
-        try:
-            parse_model_id(model_id)
-        except ModelhubError as error:
-            raise ValueError(error.message) from None
-    return ids
+    given = [name.strip() for name in names if name.strip()]
+    try:
+        return tuple(plain_model_id(name) for name in given)
+    except ModelhubError as error:
+        # The setting's value is in the message already: the id alone would be there twice.
+        raise ValueError(error.hint if len(given) == 1 else f"{error.message} {error.hint}") from None
 
 
 def _device(raw: Any) -> str:

@@ -22,7 +22,7 @@ FAILURES: dict[str, Failure] = {
     "invalid_id": Failure(
         422,
         "“{id}” is not a model id.",
-        "Write name or org/name, optionally with @revision: letters, digits, '.', '_' and '-' only.",
+        "{todo}",
     ),
     "invalid_request": Failure(422, "The request is not valid: {why}", "Correct it and send it again."),
     "some_refused": Failure(422, "Some of the models were refused.", "The others were accepted."),
@@ -31,8 +31,8 @@ FAILURES: dict[str, Failure] = {
     ),
     "unknown_model": Failure(
         404,
-        "No model {id} was found in the models folder, the Hugging Face cache or on the hub.",
-        "Check the spelling of the id. A private model needs a token: run 'hf auth login'.",
+        "No model {id} was found {where}.",
+        "Check the spelling of the id. {todo}",
     ),
     "unknown_load": Failure(404, "Load {id} not found.", "The history lists every load: /history."),
     "not_found": Failure(404, "Address not found.", "See /docs for the addresses."),
@@ -48,12 +48,21 @@ FAILURES: dict[str, Failure] = {
     "shutting_down": Failure(
         503, "The server is shutting down.", "Load the model again once the server is back."
     ),
+    "own_folder": Failure(
+        409,
+        "{id} is in your own models folder.",
+        "Delete it there yourself, or confirm that modelhub may: with ?own=yes.",
+    ),
+    "no_files": Failure(404, "{id} has no files on this machine.", "There is nothing to delete."),
+    "cannot_delete": Failure(
+        409, "The files of {id} cannot be deleted: {why}", "See to that, or delete them yourself."
+    ),
     "internal": Failure(500, "Internal error.", "See the server's log for details, and please report it."),
     # The model's files
     "no_config": Failure(
         404,
         "{id} has no config.json, so it is not a model that transformers can load.",
-        "Check the id.",
+        "Check the id. In a folder of your own, put the model's config.json beside its weights.",
     ),
     "bad_config": Failure(
         422,
@@ -63,12 +72,44 @@ FAILURES: dict[str, Failure] = {
     "missing_weights": Failure(
         422,
         "{id} has no weights that can be loaded: {why}",
-        "modelhub reads safetensors files only. Look for a revision of the model that has them.",
+        "modelhub reads safetensors files only. Look for a revision of the model that has them, or have "
+        "save_pretrained() of transformers write them.",
+    ),
+    "missing_shard": Failure(422, "{file}, one of the weight files of {id}, is missing.", "{todo}"),
+    "lfs_pointer": Failure(
+        422,
+        "{file} of {id} is a Git LFS pointer: the file itself was not fetched.",
+        "Run 'git lfs pull' in the model's folder, or delete the folder: then modelhub fetches the model.",
+    ),
+    "adapter": Failure(
+        422,
+        "{id} is an adapter (LoRA), not a whole model.",
+        "{todo}; or merge the two with peft's merge_and_unload(), save the result and load that.",
+    ),
+    "gguf": Failure(
+        422,
+        "{id} has GGUF weights, which modelhub cannot load.",
+        "Load the model that they were made from: the one with safetensors files. llama.cpp runs GGUF files.",
+    ),
+    "diffusers": Failure(
+        422,
+        "{id} is a pipeline of diffusers, not a model of transformers.",
+        "Use it with the diffusers library.",
+    ),
+    "bad_name": Failure(
+        422,
+        "“{id}” in the models folder cannot be loaded: no model id may be like that.",
+        "Rename it: letters, digits, '.', '_' and '-' only, such as {example}.",
     ),
     "corrupt": Failure(
         422,
         "A file of {id} is damaged: {file}: {why}",
-        "Delete the file and load the model again, so that it is downloaded again.",
+        "Delete the model's files on this machine and load it again: they are then fetched again.",
+    ),
+    "corrupt_own": Failure(
+        422,
+        "A file of {id} in your models folder is damaged: {file}: {why}",
+        "Replace the file with a good copy: modelhub fetches nothing into this folder.",
     ),
     "refused": Failure(
         422,
@@ -205,6 +246,12 @@ class ModelhubError(Exception):
     def to_dict(self) -> ErrorPayload:
         """``{"code", "message", "hint"}``, as in events and REST responses."""
         return {"code": self.code, "message": self.message, "hint": self.hint}
+
+    @classmethod
+    def not_here(cls, model_id: str) -> ModelhubError:
+        """``unknown_model`` where only this machine was searched: the hub may have the model."""
+        todo = "Load it to look for it on the hub."
+        return cls("unknown_model", id=model_id, where="on this machine", todo=todo)
 
     @classmethod
     def from_dict(cls, data: ErrorPayload) -> ModelhubError:

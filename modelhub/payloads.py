@@ -164,15 +164,29 @@ class LoadResource(LoadRow):
 
 
 class ModelResource(TypedDict):
-    """A model as REST returns it; ``fits`` is None where its size is not known or it is in memory."""
+    """A model as REST returns it.
+
+    ``size_bytes`` is that of its weights. ``fits`` is None where that is not known or the model is in memory.
+    """
 
     id: str
-    source: str
+    source: str  # where its files are: folder, cache or demo; hub where there are none
     size_bytes: int | None
+    disk_bytes: int  # of all its files on this machine
+    partial_bytes: int | None  # of unfinished downloads among them
+    cannot_load: ErrorPayload | None
     fits: bool | None
     random_weights: bool
     state: State
     snapshot: Snapshot
+
+
+class DeletedFiles(TypedDict):
+    """The files of a model that were deleted."""
+
+    id: str
+    source: str  # folder, cache or demo
+    freed_bytes: int
 
 
 class Preview(TypedDict):

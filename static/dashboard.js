@@ -131,7 +131,7 @@ async function previewOf(id) {
   const url = `/api/plans?model=${encodeURIComponent(id)}`;
   const preview = await fetch(url).then((response) => response.json()).catch(() => null);
   if (!preview) return NO_RESPONSE;
-  return preview.error ? `${preview.error.message} ${preview.error.hint}` : `${id}: ${preview.said}`;
+  return preview.error ? `${preview.error.message} ${preview.error.hint}` : `${preview.id}: ${preview.said}`;
 }
 
 function showPreviews() {

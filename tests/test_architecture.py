@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("payloads",),
     ("errors",),
     ("model_ids", "devices", "config"),
+    ("formats",),
     ("progress", "loader.background", "loader.explain"),
     ("loader.files",),
     ("loader.reading",),

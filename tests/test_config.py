@@ -65,6 +65,20 @@ def test_an_invalid_value_is_refused_with_the_name_of_its_setting(name: str, val
     assert f"MODELHUB_{name}" in caught.value.message
 
 
+def test_a_bad_id_is_named_once() -> None:
+    with pytest.raises(ModelhubError) as caught:
+        read_settings(environ={"MODELHUB_PRELOAD": "no..thing"})
+    assert caught.value.message.count("no..thing") == 1
+    with pytest.raises(ModelhubError) as caught:
+        read_settings(environ={"MODELHUB_PRELOAD": "gpt2,no..thing"})
+    assert "“no..thing” is not a model id." in caught.value.message
+
+
+def test_the_link_of_a_model_is_its_id() -> None:
+    settings = read_settings({"MODELHUB_PRELOAD": "https://huggingface.co/org/name"}, {})
+    assert settings.preload == ("org/name",)
+
+
 def start_server(**settings: object) -> subprocess.CompletedProcess[str]:
     """Run ``python wsgi.py`` with only PATH and ``settings``: MODELHUB_* without the prefix."""
     environ = {f"MODELHUB_{name}": str(value) for name, value in settings.items()}

@@ -12,7 +12,7 @@ from flask.cli import ScriptInfo
 
 from modelhub.devices import DEVICE_PATTERN, DEVICES, devices
 from modelhub.errors import ModelhubError
-from modelhub.model_ids import parse_model_id
+from modelhub.model_ids import plain_model_id
 from modelhub.states import State
 
 NOT_ALL_READY, NOT_REQUESTED, INTERRUPTED = 1, 2, 130
@@ -49,12 +49,11 @@ class ModelIdType(click.ParamType[str]):
         self._states = states
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The id, checked by its pattern before any request."""
+        """The id, or that of a link to the hub, checked before any request."""
         try:
-            parse_model_id(value)
+            return plain_model_id(value)
         except ModelhubError as error:
             raise NotRequested(error) from None
-        return str(value)
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str

@@ -59,6 +59,8 @@ def models(resources: list[ModelResource], with_hints: bool = True) -> Table:
     for resource in resources:
         source = SOURCE_NAMES.get(resource["source"], resource["source"])
         size, now = _size(resource["size_bytes"]), Text(_now(resource["snapshot"], with_hints))
+        if cannot_load := resource["cannot_load"]:
+            now = Text(cannot_load["message"])
         if resource["random_weights"]:
             source += ", random weights"
         rows.append([resource["id"], state(resource["state"]), size, source, now])

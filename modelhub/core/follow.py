@@ -7,7 +7,7 @@ from pathlib import Path
 
 from modelhub.checkpoints import LoadOptions, LoadSpec, checkpoint
 from modelhub.config import Settings
-from modelhub.core.catalogue import Entry
+from modelhub.core.scan import Entry
 from modelhub.demos import is_made
 from modelhub.payloads import Facts
 from modelhub.progress.adapter import ProgressAdapter

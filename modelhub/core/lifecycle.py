@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from modelhub.checkpoints import LoadOptions
 from modelhub.config import Settings
@@ -31,10 +32,9 @@ from modelhub.core.load_log import log_begin, log_end, log_exit
 from modelhub.demos import sweep
 from modelhub.devices import check_device
 from modelhub.errors import ModelhubError
-from modelhub.model_ids import parse_model_id
 from modelhub.payloads import Facts, LoadResource, LoadRow, Snapshot, Timeline
 from modelhub.progress.adapter import ProgressAdapter
-from modelhub.states import ACTIVE, ENDED_EARLY, State
+from modelhub.states import ACTIVE, CHANGING, ENDED_EARLY, State
 from modelhub.workers.launcher import Launcher
 
 log = logging.getLogger(__name__)
@@ -86,9 +86,12 @@ class Lifecycle:
         Without ``device`` or ``dtype`` that of the settings is meant, and any load can be joined. Returns
         once the load's first event was emitted: a client that asks next finds it queued or loading. Raises
         ``invalid_id``, ``no_device``, ``queue_full``, ``wrong_state`` while the model is being unloaded or
-        has another device or data type.
+        has another device or data type, and for a model on this machine that cannot be loaded the reason:
+        ``gguf``, ``adapter``...
         """
-        parse_model_id(model_id)
+        model_id = self._catalogue.id_of(model_id)
+        if by != "preload":  # of those nobody would see the refusal: they fail as loads
+            self._catalogue.check_loadable(model_id)
         if device is not None:
             check_device(device)
         options = LoadOptions(force, device, dtype)
@@ -137,6 +140,7 @@ class Lifecycle:
         ``wrong_state`` for a model that is not in memory.
         """
         load = self.loaded(model_id, also=State.UNLOADING)
+        model_id = load.model_id
         before = server_bytes(self._launcher)
         with self._lock:
             if load.state == State.READY:
@@ -163,7 +167,7 @@ class Lifecycle:
 
         Raises ``wrong_state`` where there is nothing to dismiss, ``unknown_model``.
         """
-        self.check_known(model_id)
+        model_id = self.known_id(model_id)
         with self._lock:
             load = self._loads.get(model_id)
             state = self._adapter.snapshot(model_id)["state"] if load is None else load.state
@@ -206,17 +210,35 @@ class Lifecycle:
             for load in list(self._loads.values())
         )
 
-    def check_known(self, model_id: str) -> None:
-        """Raise ``unknown_model`` for one neither on this machine nor requested, ``invalid_id`` for no id."""
-        parse_model_id(model_id)
+    def known_id(self, text: str) -> str:
+        """The id of a model that is on this machine or was requested; ``text`` may be a link to the hub.
+
+        Raises ``unknown_model`` for any other, ``invalid_id`` for what is no id.
+        """
+        model_id = self._catalogue.id_of(text)
         if not self._adapter.knows(model_id) and self._catalogue.find(model_id) is None:
-            raise ModelhubError("unknown_model", id=model_id)
+            raise ModelhubError.not_here(model_id)
+        return model_id
+
+    @contextmanager
+    def unused(self, repo: str) -> Iterator[None]:
+        """A context in which no load of a repository can start; keep it short.
+
+        Raises ``wrong_state`` where one of its revisions is loading or in memory.
+        """
+        with self._lock:
+            for load in self._loads.values():
+                if load.state in (*CHANGING, State.READY) and load.model_id.partition("@")[0] == repo:
+                    todo = "Unload it first." if load.state == State.READY else "Cancel the load first."
+                    raise wrong_state(load.model_id, load.state, "Its files are in use.", todo)
+            yield
 
     def loaded(self, model_id: str, also: State = State.READY) -> Load:
         """The load of a model that is ready (or ``also``); raises ``wrong_state`` or ``unknown_model``."""
+        model_id = self._catalogue.id_of(model_id)
         load = self._loads.get(model_id)
         if load is None or load.state not in (State.READY, also):
-            self.check_known(model_id)
+            self.known_id(model_id)
             state = self._adapter.snapshot(model_id)["state"]
             raise wrong_state(model_id, state, "It is not in memory.", "Load it first.")
         return load

@@ -8,7 +8,6 @@ import time
 from modelhub.checkpoints import LoadSpec
 from modelhub.core.catalogue import Catalogue
 from modelhub.errors import ModelhubError
-from modelhub.model_ids import parse_model_id
 from modelhub.payloads import Preview
 from modelhub.workers.launcher import Launcher
 
@@ -31,9 +30,9 @@ class Previewer:
     def preview(self, spec: LoadSpec) -> Preview:
         """The preview of a load, at most half a minute old.
 
-        Raises ModelhubError: ``invalid_id``, ``unknown_model``, ``gated``, ``hub_unreachable`` and others.
+        Raises ModelhubError: ``unknown_model``, ``gated``, ``hub_unreachable`` and others.
         """
-        parse_model_id(spec.model_id)
+        self._catalogue.check_loadable(spec.model_id)
         entry = self._catalogue.entries().get(spec.model_id)
         if entry is not None and entry.source == "demo":
             return {

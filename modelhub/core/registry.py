@@ -9,8 +9,10 @@ from typing import Any
 
 from modelhub.checkpoints import LoadOptions
 from modelhub.config import Settings
+from modelhub.core import deletion
 from modelhub.core.budget import Budget
 from modelhub.core.catalogue import Catalogue
+from modelhub.core.folder_watch import signature
 from modelhub.core.follow import load_spec
 from modelhub.core.journal import Journal
 from modelhub.core.lifecycle import Lifecycle
@@ -18,7 +20,15 @@ from modelhub.core.load import load_resource, wrong_state
 from modelhub.core.preview import Previewer
 from modelhub.demos import sweep
 from modelhub.errors import ModelhubError
-from modelhub.payloads import LoadResource, ModelResource, PreviewResource, Readiness, Snapshot, Timeline
+from modelhub.payloads import (
+    DeletedFiles,
+    LoadResource,
+    ModelResource,
+    PreviewResource,
+    Readiness,
+    Snapshot,
+    Timeline,
+)
 from modelhub.progress.adapter import Emit, ProgressAdapter
 from modelhub.states import OCCUPYING, Outcome, State
 from modelhub.workers.launcher import Launcher
@@ -37,7 +47,8 @@ class Registry:
 
     def __init__(self, settings: Settings, spawn: Callable[..., object], emit: Emit) -> None:
         self.settings = settings
-        self.catalogue = Catalogue(settings.models_dir)
+        self._spawn = spawn
+        self.catalogue = Catalogue(settings.models_dir, demo_dir=settings.demo_dir)
         self.launcher = Launcher(self.catalogue.model_types)
         self.adapter = ProgressAdapter(emit, settings.stall_seconds)
         self._previewer = Previewer(self.catalogue, self.launcher)
@@ -88,6 +99,9 @@ class Registry:
                     "bad_setting", setting="MODELHUB_DATA_DIR", value=folder, why=f"{error}."
                 ) from error
         sweep(self.settings.demo_dir)
+        self._spawn(
+            deletion.sweep, self.settings.models_dir, self.catalogue.cache_dir, self.settings.demo_dir
+        )
         for hook in self.on_start:
             hook()
         self._journal.interrupt()
@@ -122,11 +136,13 @@ class Registry:
 
     def _watch_folders(self) -> None:
         """Announce the folders that come and go; for a thread of its own."""
-        before = self.catalogue.signature()
+        folders = self.catalogue.models_dir, self.catalogue.cache_dir
+        before = signature(*folders)
         while not self._closing.wait(_LOOK_S):
-            now = self.catalogue.signature()
+            now = signature(*folders)
             if now != before:
                 before = now
+                self.catalogue.refresh()
                 self.announce_change()
 
     def models(self) -> list[ModelResource]:
@@ -137,8 +153,7 @@ class Registry:
 
     def model(self, model_id: str) -> ModelResource:
         """One model; raises ``unknown_model``."""
-        self.lifecycle.check_known(model_id)
-        return self._model_resource(model_id, self.budget())
+        return self._model_resource(self.lifecycle.known_id(model_id), self.budget())
 
     def snapshot(self, model_id: str) -> Snapshot:
         """The full state of a model: the payload of its latest event, as of now."""
@@ -167,10 +182,36 @@ class Registry:
 
     def preview(self, model_id: str) -> PreviewResource:
         """What a load would bring and need, without starting it; raises as the load itself would."""
+        model_id = self.catalogue.id_of(model_id)
         preview = self._previewer.preview(load_spec(self.settings, model_id, LoadOptions()))
         budget = self.budget()
         fits = budget.fits(preview["size_bytes"])
         return {**preview, "id": model_id, "free_bytes": budget.free, "fits": fits}
+
+    def delete_files(self, model_id: str, own: bool = False) -> DeletedFiles:
+        """Delete the files of a model, in the cache those of all revisions.
+
+        Raises ``own_folder`` for one in the user's models folder unless ``own``, ``wrong_state`` while it
+        loads or is in memory, ``no_files``, ``cannot_delete``.
+        """
+        self.catalogue.refresh()
+        model_id = self.catalogue.id_of(model_id)
+        entry = self.catalogue.find(model_id)
+        roots = {
+            "folder": self.settings.models_dir,
+            "cache": self.catalogue.cache_dir,
+            "demo": self.settings.demo_dir,
+        }
+        # Folders know no revisions: one found for an id with a revision is another model.
+        if entry is None or (entry.source != "cache" and entry.model_id != model_id):
+            raise ModelhubError("no_files", id=model_id)
+        if entry.source == "folder" and not own:
+            raise ModelhubError("own_folder", id=model_id)
+        freed = deletion.delete(entry, roots[entry.source], lambda: self.lifecycle.unused(entry.model_id))
+        self.catalogue.refresh()
+        self._previewer.forget(model_id)
+        self.announce_change()
+        return {"id": entry.model_id, "source": entry.source, "freed_bytes": freed}
 
     def readiness(self) -> Readiness:
         """Whether new loads start at once and the boot list is loaded, and how far that is."""
@@ -185,6 +226,7 @@ class Registry:
         Raises ``wrong_state`` for a model that is not in memory, ``bad_inputs``, ``prediction_failed``.
         """
         load = self.lifecycle.loaded(model_id)
+        model_id = load.model_id
         assert load.worker is not None  # noqa: S101 - a ready load has one
         try:
             ok, body = load.worker.predict(model_id, inputs, parameters)
@@ -201,11 +243,15 @@ class Registry:
         entry = self.catalogue.find(model_id)
         snapshot = self.snapshot(model_id)
         is_loaded = snapshot["state"] in OCCUPYING
+        cannot_load = entry.cannot_load if entry else None
         return {
             "id": model_id,
             "source": entry.source if entry else "hub",
             "size_bytes": entry.size_bytes if entry else None,
-            "fits": None if entry is None or is_loaded else budget.fits(entry.size_bytes),
+            "disk_bytes": entry.disk_bytes if entry else 0,
+            "partial_bytes": entry.partial_bytes if entry else None,
+            "cannot_load": None if is_loaded else cannot_load,
+            "fits": None if entry is None or is_loaded or cannot_load else budget.fits(entry.size_bytes),
             "random_weights": entry is not None and entry.source == "demo",
             "state": snapshot["state"],
             "snapshot": snapshot,

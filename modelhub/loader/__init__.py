@@ -12,9 +12,10 @@ from modelhub.loader.configuration import read_config
 from modelhub.loader.device import move
 from modelhub.loader.explain import explain
 from modelhub.loader.files import source
-from modelhub.loader.files.inspection import check_folder, read_weight_files, weight_names
+from modelhub.loader.files.inspection import check_folder
 from modelhub.loader.files.origins import Origin
 from modelhub.loader.files.preview import preview
+from modelhub.loader.files.weight_files import read_weight_files, weight_names
 from modelhub.loader.finishing import LoadedModel
 from modelhub.loader.preparation import import_ahead, prepare_process
 from modelhub.loader.processors import load_processor

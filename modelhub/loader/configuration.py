@@ -19,8 +19,10 @@ _SCRUBBED = frozenset((
     "distributed_config", "fusion_config", "kernel_config", "name_or_path", "transformers_weights",
     "use_kernels", "transformers_version",
 ))  # fmt: skip
-_LAYERS = frozenset(("layer", "layers", "depth", "depths", "block", "blocks"))
+_LAYERS = frozenset(("layers", "depth", "depths", "block", "blocks"))
 _NOT_LAYERS = frozenset(("size", "sizes", "length", "norm", "index", "idx", "ids", "id", "dim", "scale"))
+_NUMBERS = frozenset(("num", "numb", "n"))
+_LIST_OF_COUNTS = frozenset((*_NUMBERS, "depth", "depths", "repeats", "per"))
 _ALWAYS_PLAUSIBLE_LAYERS = 256
 
 
@@ -75,8 +77,19 @@ def _layer_counts(settings: dict[str, Any]) -> Iterator[tuple[str, int]]:
     for key, value in settings.items():
         if isinstance(value, dict):
             yield from _layer_counts(value)
-        elif (parts := set(str(key).split("_"))) & _LAYERS and not parts & _NOT_LAYERS:
+        elif _is_count(parts := set(str(key).split("_"))):
             if type(value) is int:
                 yield key, value
-            elif isinstance(value, list) and all(type(item) is int for item in value):
+            elif isinstance(value, list) and _lists_counts(parts) and all(type(n) is int for n in value):
                 yield key, sum(value)
+
+
+def _is_count(parts: set[str]) -> bool:
+    """Whether a setting says how many layers there are: vision_feature_layer (-2) says which one is used."""
+    is_single = "layer" in parts and bool(parts & _NUMBERS)
+    return (is_single or bool(parts & _LAYERS)) and not parts & _NOT_LAYERS
+
+
+def _lists_counts(parts: set[str]) -> bool:
+    """Whether a list adds up to layers: moe_layers has their places, num_heads_per_layer what each has."""
+    return bool(parts & _LIST_OF_COUNTS) and "heads" not in parts

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
+from modelhub.formats import CONFIG, WEIGHTS
 
 _PATH = re.compile(r"(?:file:/*|(?<![\w.:/-])(?:~|[A-Za-z]:)?[/\\])[^\s'\"`,;:()<>]+")
 _PACKAGE = re.compile(
@@ -30,7 +31,8 @@ def explain(error: BaseException, spec: LoadSpec) -> ModelhubError:
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return ModelhubError("host_out_of_memory", id=model_id)
     if isinstance(error, SafetensorError):
-        return ModelhubError("corrupt", id=model_id, file="model.safetensors", why=one_line(error))
+        code = "corrupt_own" if _is_own(spec) else "corrupt"
+        return ModelhubError(code, id=model_id, file=WEIGHTS, why=one_line(error))
     from_hub = explain_hub(error, model_id)
     if from_hub is not None:
         return from_hub
@@ -42,12 +44,19 @@ def explain(error: BaseException, spec: LoadSpec) -> ModelhubError:
     return ModelhubError("load_failed", id=model_id, why=one_line(error))
 
 
+def _is_own(spec: LoadSpec) -> bool:
+    """Whether the model comes from the user's models folder."""
+    return Path(spec.models_dir, spec.model_id, CONFIG).is_file()
+
+
 def explain_hub(error: BaseException, model_id: str) -> ModelhubError | None:
     """The error to show for an exception of huggingface_hub or its HTTP client, else None."""
     if isinstance(error, hub_errors.GatedRepoError):
         return ModelhubError("gated", id=model_id)
     if isinstance(error, hub_errors.RepositoryNotFoundError | hub_errors.RevisionNotFoundError):
-        return ModelhubError("unknown_model", id=model_id)
+        where = "in the models folder, the Hugging Face cache or on the hub"
+        todo = "A private model needs a token: run 'hf auth login'."
+        return ModelhubError("unknown_model", id=model_id, where=where, todo=todo)
     if isinstance(error, hub_errors.HfHubHTTPError):
         status = error.response.status_code
         if status in (401, 403):

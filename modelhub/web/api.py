@@ -11,7 +11,7 @@ from flask_smorest import Api, Blueprint
 from modelhub import wording
 from modelhub.config import CLI_USER_AGENT
 from modelhub.core.journal import STATISTICS_OF_NEWEST
-from modelhub.payloads import LoadResource, ModelResource, Snapshot
+from modelhub.payloads import DeletedFiles, LoadResource, ModelResource, Snapshot
 from modelhub.progress.schemas import EventSchema
 from modelhub.states import Outcome
 from modelhub.web import schemas
@@ -115,6 +115,17 @@ def get_model(model_id: str) -> ModelResource:
 def unload_model(model_id: str) -> Snapshot:
     """Unload a model; returns the receipt: memory before, after and freed, in bytes."""
     return registry.lifecycle.unload(model_id, by=_requested_by())
+
+
+@blueprint.delete("/api/files/<path:model_id>")
+@blueprint.arguments(schemas.DeleteQuery, location="query")
+@blueprint.response(200, schemas.DeletedFilesSchema)
+def delete_files(query: dict[str, Any], model_id: str) -> DeletedFiles:
+    """Delete a model's files from the cache (all revisions), the demos or, with own=yes, the models folder.
+
+    Refused while the model loads or is in memory.
+    """
+    return registry.delete_files(model_id, own=query["own"] == "yes")
 
 
 @blueprint.get("/api/plans")

@@ -10,7 +10,7 @@ from modelhub.progress.schemas import ErrorSchema, EventSchema
 from modelhub.states import LOAD_STATES, MODEL_STATES, Outcome
 
 SOURCES = ("folder", "cache", "demo", "hub")
-_MODEL_ID = {"description": "name, org/name or org/name@revision"}
+_MODEL_ID = {"description": "name, org/name or org/name@revision, or the link of a model on the hub"}
 
 
 class FailureSchema(Schema):
@@ -40,8 +40,19 @@ class ModelSchema(Schema):
     """One model. ``size_bytes`` is that of its weights, null where it is not known yet."""
 
     id = String()
-    source = String(validate=validate.OneOf(SOURCES))
+    source = String(
+        validate=validate.OneOf(SOURCES), metadata={"description": "Where its files are; hub: not here."}
+    )
     size_bytes = Integer(allow_none=True)
+    disk_bytes = Integer(metadata={"description": "What all its files take on this machine."})
+    partial_bytes = Integer(
+        allow_none=True, metadata={"description": "What unfinished downloads take of that; null: none."}
+    )
+    cannot_load = Nested(
+        ErrorSchema,
+        allow_none=True,
+        metadata={"description": "Why it cannot be loaded and what to do, where that is known."},
+    )
     fits = Boolean(
         allow_none=True,
         metadata={"description": "Whether its weights fit into free memory; null if unknown, or in memory."},
@@ -55,6 +66,20 @@ class ModelList(Schema):
     """Models by id."""
 
     models = List(Nested(ModelSchema))
+
+
+class DeleteQuery(Schema):
+    """Whether files in the user's own models folder may be deleted too."""
+
+    own = String(validate=validate.OneOf(("yes", "no")), load_default="no")
+
+
+class DeletedFilesSchema(Schema):
+    """The files that were deleted."""
+
+    id = String()
+    source = String(validate=validate.OneOf(SOURCES))
+    freed_bytes = Integer()
 
 
 class PreviewQuery(Schema):

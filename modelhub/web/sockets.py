@@ -83,7 +83,7 @@ class Sockets:
                 model_id = _model_id(data)
                 with_words = isinstance(data, dict) and data.get("words") is True
                 if model_id is not None:
-                    registry.lifecycle.check_known(model_id)
+                    model_id = registry.lifecycle.known_id(model_id)
                 join_room(_room(model_id, with_words))
                 if model_id is not None:
                     snapshot = registry.snapshot(model_id)
@@ -99,6 +99,7 @@ class Sockets:
         def unsubscribe(data: Any = None) -> dict[str, Any]:
             try:
                 model_id = _model_id(data)
+                model_id = model_id and registry.catalogue.id_of(model_id)
             except ModelhubError as error:
                 return {"ok": False, "error": error.to_dict()}
             for with_words in (False, True):

@@ -17,7 +17,8 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from modelhub.loader.background import Cancel
-from modelhub.loader.files.inspection import Files, check_folder, read_weight_files, weight_names
+from modelhub.loader.files.inspection import Files, check_folder
+from modelhub.loader.files.weight_files import read_weight_files, weight_names
 from modelhub.loader.preparation import usable_cores
 from modelhub.loader.reading.reader import Reader
 

@@ -36,7 +36,7 @@ def test_good_models_are_loaded_and_unloaded_and_a_broken_one_is_reported(enviro
         assert mine[-1][0] == "result"
         assert mine[-1][1]["state"] == state
     (broken,) = [payload for name, payload in printed if name == "model_load_failed"]
-    assert broken["error"]["code"] == "corrupt"
+    assert broken["error"]["code"] == "corrupt_own"
     assert not (Path(environ["MODELHUB_DATA_DIR"]) / "modelhub.sqlite").exists()
 
 

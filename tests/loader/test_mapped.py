@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from modelhub.checkpoints import LoadSpec
 from modelhub.loader import configuration, mapped, strategy
 from modelhub.loader.background import Cancel
-from modelhub.loader.files import inspection, source
+from modelhub.loader.files import inspection, source, weight_files
 from modelhub.loader.forward import build_inputs
 from tests.support import models
 
@@ -75,8 +75,8 @@ def _plan(folder: Path, name: str, **more: Any) -> tuple[Any, Any, Any]:
     with pytest.raises(StopIteration) as stop:
         next(generator)
     files = stop.value.value
-    names = inspection.weight_names(files, inspection.check_folder(files))
-    weights = inspection.read_weight_files(files, names)
+    names = weight_files.weight_names(files, inspection.check_folder(files))
+    weights = weight_files.read_weight_files(files, names)
     return strategy.make_plan(spec, files, configuration.read_config(files), weights), files, weights
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from huggingface_hub import constants
 
 from modelhub.errors import ModelhubError
-from modelhub.loader.files.inspection import CONFIG, INDEX, WEIGHTS, Files, shard_names
+from modelhub.loader.files.inspection import CONFIG, INDEX, WEIGHTS, Files
+from modelhub.loader.files.weight_files import shard_names
 from modelhub.model_ids import ModelId
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelhub import formats
 from modelhub.errors import ModelhubError
-from modelhub.loader.files.headers import MAX_TENSORS, BadHeader, Tensor, read_header
+from modelhub.formats import CONFIG as CONFIG
+from modelhub.formats import INDEX as INDEX
+from modelhub.formats import WEIGHTS as WEIGHTS
+from modelhub.loader.files.headers import Tensor
 
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 SETTINGS = frozenset((
     CONFIG, "generation_config.json", "preprocessor_config.json", "processor_config.json",
     "special_tokens_map.json", "tokenizer_config.json", "video_preprocessor_config.json",
@@ -35,12 +36,14 @@ class Files:
     """The files of a model on this machine.
 
     ``roots`` is empty for a plain folder: nothing in it may be a symbolic link. In the Hugging Face cache
-    the files are links, which must end inside one of ``roots``.
+    the files are links, which must end inside one of ``roots``. ``is_own``: the user put them there, and
+    a load never fetches any of them.
     """
 
     model_id: str
     folder: Path
     roots: tuple[Path, ...] = ()
+    is_own: bool = False
 
     def refuse(self, name: str, why: str) -> ModelhubError:
         """The error to raise for a file that must not be opened."""
@@ -48,7 +51,17 @@ class Files:
 
     def corrupt(self, name: str, why: str) -> ModelhubError:
         """The error to raise for a file that is damaged."""
-        return ModelhubError("corrupt", id=self.model_id, file=name, why=why)
+        code = "corrupt_own" if self.is_own else "corrupt"
+        return ModelhubError(code, id=self.model_id, file=name, why=why)
+
+    def missing_shard(self, name: str) -> ModelhubError:
+        """The error to raise for a weight file that the index names and that is not there."""
+        todo = "Copy the file into the model's folder." if self.is_own else "Load it again: it is fetched."
+        return ModelhubError("missing_shard", id=self.model_id, file=name, todo=todo)
+
+    def pointer(self, name: str) -> ModelhubError:
+        """The error to raise for a file that Git LFS has not fetched."""
+        return ModelhubError("lfs_pointer", id=self.model_id, file=name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +117,18 @@ def read_small(files: Files, name: str, limit: int) -> bytes:
 
 
 def read_json(files: Files, name: str, limit: int = MAX_CONFIG_BYTES) -> dict[str, Any]:
-    """A JSON object of at most ``limit`` bytes and 64 levels; raises ``refused`` or ``corrupt``."""
+    """A JSON object of at most ``limit`` bytes and 64 levels.
+
+    Raises ``refused``, ``corrupt`` or ``lfs_pointer``.
+    """
     text = read_small(files, name, limit)
     try:
         value = json.loads(text)
     except RecursionError:
         raise files.refuse(name, "it is nested too deeply") from None
     except ValueError:
+        if formats.is_pointer(text):
+            raise files.pointer(name) from None
         raise files.corrupt(name, "it is not valid JSON") from None
     if _depth_exceeds(value, MAX_JSON_DEPTH):
         raise files.refuse(name, f"it is nested more than {MAX_JSON_DEPTH} levels deep")
@@ -137,12 +155,13 @@ def _depth_exceeds(value: Any, limit: int) -> bool:
 def check_folder(files: Files) -> frozenset[str]:
     """Check every file that transformers might open by its name; returns their names.
 
-    Raises ``no_config`` without a config.json, and ``refused`` for an entry that is neither a regular file
-    nor a folder, for a file that exceeds its size limit, and for a setting that names a file elsewhere.
+    Raises ``no_config`` or what the other files say without a config.json, ``lfs_pointer``, and ``refused``
+    for an entry that is neither a regular file nor a folder, for a file that exceeds its size limit, and for
+    a setting that names a file elsewhere.
     """
     names = _entries(files, ".")
     if CONFIG not in names:
-        raise ModelhubError("no_config", id=files.model_id)
+        raise formats.cannot_load(files.model_id, names) or ModelhubError("no_config", id=files.model_id)
     if (files.folder / TEMPLATES).exists():
         _entries(files, TEMPLATES)
     for name in sorted(names & SETTINGS):
@@ -160,13 +179,26 @@ def _entries(files: Files, below: str) -> frozenset[str]:
             if entry.name.startswith(".") or entry.is_dir(follow_symlinks=False):
                 continue
             try:
-                with opened(files, name) as (_, size):
-                    if size > _size_limit(entry.name):
-                        raise files.refuse(name, f"it has {size} bytes, more than {_size_limit(entry.name)}")
+                with opened(files, name) as (descriptor, size):
+                    _check_file(files, name, descriptor, size)
             except FileNotFoundError:
                 continue  # a link of the cache whose target was deleted
             names.add(name)
     return frozenset(names)
+
+
+def _check_file(files: Files, name: str, descriptor: int, size: int) -> None:
+    limit = _size_limit(name.rpartition("/")[2])
+    if size > limit:
+        raise files.refuse(name, f"it has {size} bytes, more than {limit}")
+    # Of weights only those that the load reads are looked at, later.
+    if limit < float("inf") and is_pointer(descriptor, size):
+        raise files.pointer(name)
+
+
+def is_pointer(descriptor: int, size: int) -> bool:
+    """Whether an open file of that size is a pointer of Git LFS."""
+    return size <= formats.MAX_POINTER_BYTES and formats.is_pointer(os.pread(descriptor, size, 0))
 
 
 def _size_limit(name: str) -> float:
@@ -191,55 +223,3 @@ def _check_named_files(files: Files, name: str, settings: dict[str, Any]) -> Non
             leaves = not real.startswith(inside + os.sep) and os.path.lexists(path)
             if leaves or ".." in Path(path).parts:
                 raise files.refuse(name, f"its {key} names a file outside the model's folder")
-
-
-def weight_names(files: Files, names: frozenset[str]) -> tuple[str, ...]:
-    """The names of the model's safetensors files: the only one, or those in the index.
-
-    Raises ``missing_weights`` if there are none, ``refused`` if the index names anything but plain files of
-    the folder, ``corrupt`` if it cannot be read.
-    """
-    if WEIGHTS in names:
-        return (WEIGHTS,)
-    if INDEX in names:
-        return shard_names(files)
-    others = sorted(name for name in names if name.endswith((".safetensors", ".bin", ".gguf", ".pt", ".h5")))
-    why = f"it has only {others[0]}." if others else f"it has no {WEIGHTS}."
-    raise ModelhubError("missing_weights", id=files.model_id, why=why)
-
-
-def shard_names(files: Files) -> tuple[str, ...]:
-    """The files that the index names, each once; raises as ``weight_names``."""
-    weight_map = read_json(files, INDEX, MAX_INDEX_BYTES).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise files.corrupt(INDEX, "it has no weight_map")
-    if len(weight_map) > MAX_TENSORS:
-        raise files.refuse(INDEX, f"it has {len(weight_map)} tensors, more than {MAX_TENSORS}")
-    shards = set(weight_map.values()) if all(isinstance(v, str) for v in weight_map.values()) else {""}
-    for shard in shards:
-        plain = shard.endswith(".safetensors") and shard.isprintable() and not shard.startswith(".")
-        if not plain or "/" in shard or "\\" in shard or len(shard) > 255:
-            raise files.refuse(INDEX, "it names weights outside the model's folder")
-    return tuple(sorted(shards))
-
-
-def read_weight_files(files: Files, names: tuple[str, ...]) -> tuple[WeightFile, ...]:
-    """Inspect each weight file; raises ``missing_weights``, ``refused`` or ``corrupt``."""
-    weights = tuple(_read_weight_file(files, name) for name in names)
-    total = sum(len(weight.tensors) for weight in weights)
-    if total > MAX_TENSORS:
-        raise files.refuse(names[0], f"the files have {total} tensors, more than {MAX_TENSORS}")
-    if total == 0:
-        raise ModelhubError("missing_weights", id=files.model_id, why="the files contain no tensors.")
-    return weights
-
-
-def _read_weight_file(files: Files, name: str) -> WeightFile:
-    try:
-        with opened(files, name) as (descriptor, size):
-            tensors = read_header(lambda offset, count: os.pread(descriptor, count, offset), size)
-    except FileNotFoundError:
-        raise ModelhubError("missing_weights", id=files.model_id, why=f"{name} is missing.") from None
-    except BadHeader as error:
-        raise (files.refuse if error.hostile else files.corrupt)(name, str(error)) from None
-    return WeightFile(name, real_path(files, name), size, tensors)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from modelhub.checkpoints import LoadSpec
 from modelhub.loader.files import source
-from modelhub.loader.files.inspection import check_folder, weight_names
+from modelhub.loader.files.inspection import check_folder
 from modelhub.loader.files.origins import LocalFiles
 from modelhub.loader.files.remote import HubRepository
+from modelhub.loader.files.weight_files import weight_names
 from modelhub.payloads import Preview
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,15 +12,16 @@ from typing import NamedTuple
 from huggingface_hub import HfApi, constants, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import RemoteEntryNotFoundError
 
-from modelhub import units
+from modelhub import formats, units
 from modelhub.checkpoints import Checkpoint, checkpoint
 from modelhub.errors import ModelhubError
 from modelhub.loader import background
 from modelhub.loader.explain import explain_hub
 from modelhub.loader.files import cache
-from modelhub.loader.files.inspection import CONFIG, INDEX, MAX_CONFIG_BYTES, WEIGHTS, Files, weight_names
+from modelhub.loader.files.inspection import CONFIG, INDEX, MAX_CONFIG_BYTES, WEIGHTS, Files
 from modelhub.loader.files.listing import Entry, Listing, list_files
 from modelhub.loader.files.transfer import Transfer, WrongChecksum, bytes_on_disk, fetch
+from modelhub.loader.files.weight_files import weight_names
 from modelhub.model_ids import ModelId
 
 FILES_AT_ONCE = 4
@@ -50,7 +52,8 @@ class HubRepository:
     def fetch_config(self) -> Generator[Checkpoint, None, Files]:
         """Request the list of files, and fetch config.json.
 
-        Raises ``unknown_model``, ``gated``, ``no_config``, ``hub_unreachable`` or ``hub_error``.
+        Raises ``unknown_model``, ``gated``, ``no_config``, ``missing_weights``, ``gguf`` and the like,
+        ``hub_unreachable`` or ``hub_error``.
         """
         yield checkpoint(1, detail="requesting the list of files from the hub")
         yield from background.run(lambda _: self._list_and_fetch_config())
@@ -81,7 +84,7 @@ class HubRepository:
     def fetch_weights(self) -> Generator[Checkpoint, None, Files]:
         """Fetch the weight files that are missing, several at once; yields the bytes on disk of all of them.
 
-        Raises ``missing_weights``, ``disk_full``, ``corrupt`` for a wrong checksum, and as ``fetch_config``.
+        Raises ``missing_shard``, ``disk_full``, ``corrupt`` for a wrong checksum, and as ``fetch_config``.
         """
         files = cache.files_of(self._id, self._name, self._listing.commit)
         names = weight_names(files, frozenset(self._listing.entries))
@@ -113,8 +116,7 @@ class HubRepository:
         except Exception as error:
             raise self._explained(error) from error
         self.revision = self._listing.commit
-        if CONFIG not in self._listing.entries:
-            raise ModelhubError("no_config", id=self._name)
+        self._check_listing()
         files = cache.files_of(self._id, self._name, self._listing.commit)
         weights = [self._listing.entries[name] for name in self._expected_weights(files)]
         small = self._listing.small_entries()
@@ -132,9 +134,8 @@ class HubRepository:
     def _list_and_fetch_config(self) -> None:
         try:
             self._listing = list_files(self._id.repo, self._id.revision)
-            config = self._listing.entries.get(CONFIG)
-            if config is None:
-                raise ModelhubError("no_config", id=self._name)
+            self._check_listing()
+            config = self._listing.entries[CONFIG]
             if config.size > MAX_CONFIG_BYTES:
                 why = f"it has {config.size} bytes, more than {MAX_CONFIG_BYTES}"
                 raise ModelhubError("refused", id=self._name, file=CONFIG, why=why)
@@ -146,6 +147,12 @@ class HubRepository:
             raise self._explained(error) from error
         self.revision = self._listing.commit
 
+    def _check_listing(self) -> None:
+        """Raise what the names of the files say before any of them is fetched."""
+        error = formats.cannot_load(self._name, self._listing.entries)
+        if error is not None:
+            raise error
+
     def _download(self, name: str, revision: str | None = None) -> Path:
         """Fetch a file, or find it in the cache, and link it into the snapshot; returns the link's path."""
         revision = revision or self._listing.commit
@@ -155,8 +162,7 @@ class HubRepository:
                 self._id.repo, name, revision=revision, cache_dir=folder, endpoint=constants.ENDPOINT
             )
         except RemoteEntryNotFoundError:
-            why = f"{name} is listed, but the repository does not have it."
-            raise ModelhubError("missing_weights", id=self._name, why=why) from None
+            raise self._missing(name) from None
         except Exception as error:
             raise self._explained(error) from error
         return Path(path)
@@ -164,7 +170,7 @@ class HubRepository:
     def _transfer(self, files: Files, name: str) -> Transfer:
         entry = self._listing.entries.get(name)
         if entry is None:
-            raise ModelhubError("missing_weights", id=self._name, why=f"{name} is not in the repository.")
+            raise self._missing(name)
         url = hf_hub_url(self._id.repo, name, revision=self._listing.commit, endpoint=constants.ENDPOINT)
         blob = cache.repo_folder(self._id.repo) / "blobs" / entry.etag
         return Transfer(name, url, blob, entry.size, entry.sha256)
@@ -198,8 +204,24 @@ class HubRepository:
         if needed > free:
             raise ModelhubError("disk_full", id=self._name, needed=units.size(needed), free=units.size(free))
 
+    def _missing(self, name: str) -> ModelhubError:
+        todo = "Its repository on the hub lacks the file: look for another revision of the model."
+        return ModelhubError("missing_shard", id=self._name, file=name, todo=todo)
+
     def _explained(self, error: Exception) -> Exception:
-        return explain_hub(error, self._name) or error
+        explained = explain_hub(error, self._name)
+        if explained is not None and explained.code == "hub_unreachable":
+            # What is in the cache may show that the network is not what is missing.
+            explained = self._cannot_load_cached() or explained
+        return explained or error
+
+    def _cannot_load_cached(self) -> ModelhubError | None:
+        commit = cache.find_commit(self._id)
+        try:
+            names = os.listdir(cache.files_of(self._id, self._name, commit or "none").folder)
+        except OSError:
+            return None
+        return formats.cannot_load(self._name, names, may_be_partial=True)
 
 
 def _detail(transfers: Sequence[Transfer], on_disk: dict[str, int]) -> str:

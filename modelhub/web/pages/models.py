@@ -80,15 +80,16 @@ def index() -> str:
 
 
 @blueprint.get("/models/<path:model_id>")
-def model(model_id: str) -> str | tuple[str, int]:
+def model(model_id: str) -> str | tuple[str, int] | Response:
     """One model; for an id that is not on this machine, the offer to load it."""
     try:
         found = registry.model(model_id)
     except ModelhubError as error:
         if error.code != "unknown_model":
             raise
-        return render_template("error.html", error=error, model_id=model_id), error.status
-    return _model_page(found)
+        plain_id = registry.catalogue.id_of(model_id)
+        return render_template("error.html", error=error, model_id=plain_id), error.status
+    return _model_page(found) if found["id"] == model_id else _redirect_to(found["id"])
 
 
 def _model_page(model: ModelResource, **form: Any) -> str:
@@ -127,15 +128,17 @@ def docs() -> str:
 @blueprint.post("/loads")
 def start_load() -> Response:
     """Load a model and redirect to its page; of several ids, to the dashboard, with the refused ones."""
-    ids = list(dict.fromkeys(re.split(r"[\s,]+", request.form.get("model", "").strip(" ,\t\r\n"))))
+    text = request.form.get("model", "").strip(" ,\t\r\n")
+    # The name of a folder may have spaces, which otherwise part the ids.
+    ids = [text] if text in registry.catalogue.entries() else list(dict.fromkeys(re.split(r"[\s,]+", text)))
     force = "force" in request.form
     if "preview" in request.form:
         for model_id in ids:
             flash(_preview(model_id), "note")
         return redirect(url_for("models.index"), 303)
     if len(ids) == 1:
-        registry.lifecycle.start(ids[0], by="page", force=force)
-        return _redirect_to(ids[0])
+        load, _ = registry.lifecycle.start(ids[0], by="page", force=force)
+        return _redirect_to(load["model_id"])
     refused = [error for model_id in ids if (error := _refusal(model_id, force)) is not None]
     if refused and error_handlers.wants_json():
         raise _some_refused(refused, is_all=len(refused) == len(ids))
@@ -155,7 +158,8 @@ def _some_refused(refused: list[ModelhubError], is_all: bool) -> ModelhubError:
 def _preview(model_id: str) -> str:
     """What loading the model would fetch, or why that is not known."""
     try:
-        return f"{model_id}: {wording.preview(registry.preview(model_id))}"
+        preview = registry.preview(model_id)
+        return f"{preview['id']}: {wording.preview(preview)}"
     except ModelhubError as error:
         return f"{error.message} {error.hint}"
 

@@ -79,14 +79,17 @@ def test_an_index_that_names_anything_but_files_of_the_folder(
 
 def test_an_index_that_names_a_missing_file(llama: Path, refused: Refused) -> None:
     _make_index(llama, "other.safetensors")
-    assert refused().code == "missing_weights"
+    error = refused()
+    assert error.code == "missing_shard"
+    assert "other.safetensors" in error.message
+    assert "Copy the file" in error.hint
 
 
 @pytest.mark.parametrize("text", ["{}", '{"weight_map": {}}', "[]", "{", ""])
 def test_a_damaged_index(llama: Path, refused: Refused, text: str) -> None:
     _make_index(llama, "shard.safetensors")
     (llama / "model.safetensors.index.json").write_text(text)
-    assert refused().code == "corrupt"
+    assert refused().code == "corrupt_own"
 
 
 def test_an_index_beyond_its_limit(llama: Path, refused: Refused) -> None:
@@ -148,7 +151,7 @@ def test_deep_json(llama: Path, refused: Refused, name: str, depth: int) -> None
 @pytest.mark.parametrize("text", ["", "{", "nonsense", "[1]", "\udcff"])
 def test_a_damaged_config(llama: Path, refused: Refused, text: str) -> None:
     (llama / "config.json").write_bytes(text.encode("utf-8", "surrogateescape"))
-    assert refused().code == "corrupt"
+    assert refused().code == "corrupt_own"
 
 
 @pytest.mark.parametrize(
@@ -221,8 +224,9 @@ def test_a_truncated_file(llama: Path, refused: Refused, cut: int) -> None:
     path = llama / "model.safetensors"
     os.truncate(path, cut if cut >= 0 else path.stat().st_size + cut)
     error = refused()
-    assert error.code == "corrupt"
+    assert error.code == "corrupt_own"
     assert "model.safetensors" in error.message
+    assert "Replace the file" in error.hint
 
 
 def test_a_header_beyond_its_limit_is_not_read(llama: Path, refused: Refused) -> None:
@@ -238,7 +242,37 @@ def test_too_many_tensors(llama: Path, refused: Refused) -> None:
 
 def test_a_model_without_a_config(llama: Path, tmp_path: Path) -> None:
     (llama / "config.json").unlink()
-    assert failure(spec_for("tiny/llama", tmp_path / "models")).code == "hub_unreachable"
+    assert failure(spec_for("tiny/llama", tmp_path / "models")).code == "no_config"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_pointer_of_git_lfs(llama: Path, refused: Refused, name: str) -> None:
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 123456\n"
+    (llama / name).write_text(pointer)
+    error = refused()
+    assert error.code == "lfs_pointer"
+    assert name in error.message
+    assert "git lfs pull" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("names", "code"),
+    [
+        (["adapter_config.json", "adapter_model.safetensors"], "adapter"),
+        (["model-Q4_K_M.gguf"], "gguf"),
+        (["model_index.json"], "diffusers"),
+        (["model.safetensors"], "no_config"),
+        (["pytorch_model.bin", "config.json"], "missing_weights"),
+        (["model.gguf", "config.json"], "gguf"),
+        (["README.md"], "hub_unreachable"),
+    ],
+)
+def test_a_folder_of_another_kind(tmp_path: Path, names: list[str], code: str) -> None:
+    folder = tmp_path / "models" / "org" / "other"
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / name).write_text('{"model_type": "llama"}')
+    assert failure(spec_for("org/other", tmp_path / "models")).code == code
 
 
 def test_a_models_own_folder_may_be_a_link(tmp_path: Path) -> None:

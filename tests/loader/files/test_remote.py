@@ -17,6 +17,7 @@ from huggingface_hub import constants
 
 from modelhub import loader
 from modelhub.checkpoints import Checkpoint
+from modelhub.core.catalogue import Catalogue
 from modelhub.inference.pipelines import Predictor
 from tests.support import models
 from tests.support.hub_server import HubServer
@@ -231,6 +232,60 @@ def test_a_repository_with_other_weights_only(hub: HubServer, shards: Path, no_m
     error = failure(spec_for("org/shards", no_models))
     assert error.code == "missing_weights"
     assert "pytorch_model.bin" in error.message
+
+
+@pytest.mark.parametrize(
+    ("names", "code"),
+    [
+        (["adapter_config.json", "adapter_model.safetensors"], "adapter"),
+        (["model-Q4_K_M.gguf", "config.json"], "gguf"),
+        (["model_index.json"], "diffusers"),
+    ],
+)
+def test_a_repository_of_another_kind_is_refused_before_anything_is_fetched(
+    hub: HubServer, no_models: Path, names: list[str], code: str
+) -> None:
+    (hub.root / "org" / "other").mkdir(parents=True)
+    for name in names:
+        (hub.root / "org" / "other" / name).write_text("{}")
+    assert failure(spec_for("org/other", no_models)).code == code
+    assert not [path for _, path, _ in hub.requests if "/resolve/" in path]
+
+
+def test_what_a_cancelled_download_keeps_is_in_the_list_of_models(
+    hub: HubServer, large: Path, no_models: Path
+) -> None:
+    hub.hold_after["model.safetensors"] = 100_000
+    load = loader.load(spec_for("org/large", no_models))
+    for checkpoint in load:
+        if checkpoint.step == 3 and (checkpoint.done or 0) > 0:
+            break
+    hub.release.set()
+    load.close()
+    found = Catalogue(no_models, Path(constants.HF_HUB_CACHE)).entries()["org/large"]
+    assert found.partial_bytes
+    assert (found.source, found.size_bytes, found.cannot_load) == ("cache", None, None)
+    assert found.disk_bytes > found.partial_bytes
+
+
+@pytest.mark.parametrize(("name", "code"), [("x.gguf", "gguf"), ("tokenizer.json", "hub_unreachable")])
+def test_without_a_network_the_cache_shows_what_is_wrong(no_models: Path, name: str, code: str) -> None:
+    repo = Path(constants.HF_HUB_CACHE) / "models--org--other"
+    commit = "a" * 40
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs" / "main").write_text(commit)
+    (repo / "snapshots" / commit).mkdir(parents=True)
+    (repo / "snapshots" / commit / name).write_text("x")
+    assert failure(spec_for("org/other", no_models)).code == code
+
+
+def test_a_damaged_file_of_the_cache_is_to_be_deleted(hub: HubServer, large: Path, no_models: Path) -> None:
+    run(spec_for("org/large", no_models))
+    (link,) = Path(constants.HF_HUB_CACHE).rglob("model.safetensors")
+    os.truncate(link.resolve(), 5000)
+    error = failure(spec_for("org/large", no_models))
+    assert error.code == "corrupt"
+    assert "fetched again" in error.hint
 
 
 def test_an_index_on_the_hub_that_names_a_file_outside_the_folder(

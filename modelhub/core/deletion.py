@@ -1,0 +1,98 @@
+"""Deletes the files of a model: they are moved out of sight at once, and removed by another process.
+
+Removing takes about a quarter of a second for each gigabyte (measured on ext4), during which the event loop
+of this process would stand still.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from modelhub import units
+from modelhub.core.scan import CACHE_PREFIX, PARTIAL_SUFFIX, Entry
+from modelhub.errors import ModelhubError
+
+log = logging.getLogger(__name__)
+_PREFIX = ".deleting-"
+# huggingface_hub's own deletion also drops the files that several repositories share once none needs them.
+_DELETE_REPO = """
+import sys
+from pathlib import Path
+from huggingface_hub import DeleteCacheStrategy
+repo, none = Path(sys.argv[1]), frozenset()
+DeleteCacheStrategy(0, none, none, frozenset([repo]), none, cache_dir=repo.parent).execute()
+"""
+
+
+def delete(entry: Entry, root: Path, unused: Callable[[], AbstractContextManager[None]]) -> int:
+    """Delete the files of ``entry``, which are below ``root``; return how many bytes that freed.
+
+    ``unused()`` is a context in which no load of the model can start; it raises where one runs. Of a link,
+    only the link is removed. Raises ``no_files``, ``cannot_delete``, and as ``unused``.
+    """
+    path = entry.path
+    if not os.path.lexists(path):
+        raise ModelhubError("no_files", id=entry.model_id)
+    inside = os.path.realpath(path.parent) + os.sep
+    if not inside.startswith(os.path.realpath(root) + os.sep):
+        raise _refused(entry, "it lies behind a link that leads to another folder.")
+    moved = path.with_name((CACHE_PREFIX if entry.source == "cache" else "") + _PREFIX + secrets.token_hex(4))
+    freed = 0 if path.is_symlink() else entry.disk_bytes
+    with unused():
+        if entry.source == "cache" and _is_being_fetched(path):
+            raise _refused(entry, "another process is fetching it.")
+        try:
+            path.rename(moved)
+        except OSError as error:
+            raise _refused(entry, f"{error.strerror}.") from error
+    _remove(moved)
+    if os.path.lexists(moved):
+        raise _refused(entry, "some of its files cannot be removed.")
+    log.info("The files of %s were deleted: %s in the %s.", entry.model_id, units.size(freed), entry.source)
+    return freed
+
+
+def sweep(*roots: Path) -> None:
+    """Remove what a deletion left that did not come to its end."""
+    for leftover in _leftovers(roots):
+        _remove(leftover)
+
+
+def _leftovers(roots: tuple[Path, ...]) -> Iterator[Path]:
+    for root in roots:
+        for pattern in (f"{_PREFIX}*", f"*/{_PREFIX}*", f"{CACHE_PREFIX}{_PREFIX}*"):
+            yield from root.glob(pattern)
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink():
+        path.unlink()
+        return
+    is_repo = path.name.startswith(CACHE_PREFIX)
+    command = [sys.executable, "-c", _DELETE_REPO] if is_repo else ["rm", "-rf", "--"]
+    subprocess.run([*command, str(path)], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+
+def _is_being_fetched(repo: Path) -> bool:
+    """Whether a process holds the lock of a file that it fetches (loader/files/transfer.py)."""
+    for partial in repo.glob(f"blobs/*{PARTIAL_SUFFIX}"):
+        try:
+            with partial.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            continue
+    return False
+
+
+def _refused(entry: Entry, why: str) -> ModelhubError:
+    return ModelhubError("cannot_delete", id=entry.model_id, why=why)
