@@ -49,6 +49,63 @@ def test_the_package_is_named() -> None:
     assert "pip install tiktoken" in explain(ModuleNotFoundError("x", name="tiktoken.load"), SPEC).hint
 
 
+BITSANDBYTES = (
+    "Using `bitsandbytes` 4-bit quantization requires {0}: `pip install {1}`",
+    "The `bitsandbytes` library is not installed",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "package"),
+    [
+        (BITSANDBYTES[0].format("accelerate", "'accelerate>=1.1.0'"), "bitsandbytes"),
+        (BITSANDBYTES[0].format("bitsandbytes", "-U bitsandbytes>=0.46.1"), "bitsandbytes"),
+        (BITSANDBYTES[1], "bitsandbytes"),
+        ("Loading an AutoRound quantized model requires it (`pip install 'auto-round>=0.5'`)", "auto-round"),
+        ("Using `aqlm` requires AQLM: `pip install aqlm[gpu,cpu]`", "aqlm"),
+        ("\nX requires the PIL library but it was not found: `pip install pillow`", "pillow"),
+        ("\nX requires the PIL library but it was not found.", "pillow"),
+        ("\nX requires the 🤗 Datasets library but it was not found", "datasets"),
+        ("\nX requires the soxr library: `pip install transformers[audio]`", "soxr"),
+        ("Pandas is required for the TAPAS tokenizer.", "pandas"),
+    ],
+)
+def test_the_hint_has_a_command_with_a_real_package(text: str, package: str) -> None:
+    shown = explain(ImportError(text), SPEC)
+    assert shown.message.endswith(f": {package}")
+    assert shown.hint == f"Run 'pip install {package}' and restart."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cannot import name 'x' from 'y'",
+        "Using fbgemm fp8 quantization requires a GPU or XPU",
+        "X requires PyTorch >= 2.6, but PyTorch was not found",
+        "",
+    ],
+)
+def test_a_package_that_is_not_known_gives_no_command(text: str) -> None:
+    shown = explain(ImportError(text), SPEC)
+    assert shown.code == "load_failed"
+    assert "pip install" not in shown.message + shown.hint
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("\nXImageProcessor requires the Torchvision library but it was not found"),
+        ImportError("torchaudio is required to resample. It can be installed: `pip install torchaudio`."),
+        ModuleNotFoundError("No module named 'torchvision'", name="torchvision.ops"),
+    ],
+)
+def test_no_hint_installs_what_could_replace_torch(error: ImportError) -> None:
+    shown = explain(error, SPEC)
+    assert shown.code == "needs_package"
+    assert "torch" in shown.message
+    assert "pip install" not in shown.hint
+
+
 def test_a_modelhub_error_is_returned_unchanged() -> None:
     ours = ModelhubError("gated", id="org/name")
     assert explain(ours, SPEC) is ours
