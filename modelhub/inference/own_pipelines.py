@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 
-from modelhub.inference.chats import Conversation
-
 _PIECE_TOKENS = 384
 
 
@@ -125,45 +123,6 @@ class VisualQuestionAnswering:
         return [
             {"answer": labels[int(place)], "score": float(value)} for value, place in zip(*best, strict=True)
         ]
-
-
-class ImageTextToText:
-    """transformers' own pipeline, whatever the model takes: chats, or one text with its images."""
-
-    task = "image-text-to-text"
-
-    def __init__(self, pipeline: Any) -> None:
-        self._pipeline = pipeline
-        self._sanitize_parameters = pipeline._sanitize_parameters
-
-    def __call__(self, inputs: Any, **parameters: Any) -> Any:
-        if isinstance(inputs, list):
-            return [self(one, **parameters) for one in inputs]
-        parameters.setdefault("return_full_text", False)
-        outputs = self._run(inputs, parameters)
-        return [{"generated_text": _without_images(output["generated_text"])} for output in outputs]
-
-    def _run(self, inputs: Conversation, parameters: dict[str, Any]) -> Any:
-        processor = self._pipeline.processor
-        if getattr(processor, "chat_template", None):
-            return self._pipeline(text=inputs.messages, **parameters)
-        images, text = inputs.flat()
-        token = getattr(processor, "image_token", None)
-        if token and isinstance(token, str) and token not in text:
-            text = token * len(images) + text
-        return self._pipeline(images=images or None, text=text, **parameters)
-
-
-def _without_images(text: Any) -> Any:
-    """A chat without the images of the request: they would come back as megabytes of base64."""
-    if not isinstance(text, list):
-        return text
-    return [
-        {**message, "content": [part for part in message["content"] if part.get("type") != "image"]}
-        if isinstance(message["content"], list)
-        else message
-        for message in text
-    ]
 
 
 OWN: dict[str, Any] = {own.task: own for own in (Text2Text, QuestionAnswering, VisualQuestionAnswering)}

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import logging
 from typing import Any
 
 import torch
-from transformers import GenerationConfig
 from transformers.pipelines import SUPPORTED_TASKS
 from transformers.pipelines.base import PipelineException
+from transformers.utils import is_pytesseract_available
 
 from modelhub import tasks
 from modelhub.errors import ModelhubError
 from modelhub.inference import own_pipelines
 from modelhub.inference.data_uris import BadInputs
+from modelhub.inference.image_text import Captions, ImageTextToText
 from modelhub.inference.inputs import prepare_inputs
 from modelhub.inference.masks import MaskGeneration
 from modelhub.inference.outputs import to_json
+from modelhub.inference.parameters import check_parameters
 from modelhub.inference.speech import SpeechPipeline
 from modelhub.loader.explain import explain_package, one_line
 from modelhub.loader.finishing import LoadedModel
@@ -28,26 +29,8 @@ log = logging.getLogger(__name__)
 
 _PARTS = ("tokenizer", "image_processor", "feature_extractor", "processor")
 _DEFAULT_RATE = 16_000
-_WRAPPERS: dict[str, Any] = {own.task: own for own in (own_pipelines.ImageTextToText, MaskGeneration)}
-_NO_PIPELINE = "neither transformers nor modelhub has a pipeline for it."
-# Parameters that would fetch or run something, or that are Python objects.
-_REFUSED = frozenset((
-    "assistant_model", "assistant_tokenizer", "custom_generate", "decoder", "generation_config", "kwargs",
-    "load_image", "mm_processor_kwargs", "model", "parameters", "prefix", "processing_kwargs", "processor",
-    "self", "stopping_criteria", "timeout", "tokenize_kwargs", "tokenizer", "tokenizer_kwargs",
-    "trust_remote_code",
-))  # fmt: skip
-# Parameters of pipelines that are not in the signature of _sanitize_parameters.
-_KEYWORDS = {
-    "zero-shot-image-classification": frozenset(("candidate_labels", "hypothesis_template")),
-    "zero-shot-audio-classification": frozenset(("candidate_labels", "hypothesis_template")),
-    "zero-shot-classification": frozenset(("candidate_labels", "hypothesis_template", "multi_label")),
-    "zero-shot-object-detection": frozenset(("candidate_labels", "threshold", "top_k")),
-    "object-detection": frozenset(("threshold",)),
-    "image-segmentation": frozenset(
-        ("subtask", "threshold", "mask_threshold", "overlap_mask_area_threshold")
-    ),
-}
+_WRAPPERS: dict[str, Any] = {own.task: own for own in (ImageTextToText, MaskGeneration)}
+_NO_PREDICTIONS = "modelhub has no predictions for models of its kind."
 
 
 class Predictor:
@@ -69,21 +52,30 @@ class Predictor:
         """
         name = self.loaded.facts["architecture"]
         if self.task not in tasks.TASKS:
-            raise ModelhubError("bad_inputs", id=name, why=_NO_PIPELINE, todo="Choose another model.")
+            raise ModelhubError(
+                "bad_inputs", id=name, why=_NO_PREDICTIONS, todo="The page /docs lists the tasks that it has."
+            )
         try:
             prepared, among_them = prepare_inputs(self.task, inputs, self._sampling_rate())
             parameters = {**among_them, **self._defaults(prepared), **parameters}
             runner = self._pipeline(_pipeline_of(self.task, inputs))
-            _check_parameters(runner, self.loaded.model, parameters)
+            check_parameters(runner, self.loaded.model, parameters)
             with torch.inference_mode():
                 return to_json(runner(prepared, **parameters))
         except Exception as error:
             raise self._explain(error) from error
 
     def _defaults(self, prepared: Any) -> dict[str, Any]:
-        """Parameters that inputs need: Whisper hears 30 seconds at once, and more only with timestamps."""
-        if self.loaded.model.config.model_type != "whisper" or self.task != "automatic-speech-recognition":
+        """Parameters that the pipeline needs and does not set itself."""
+        config = self.loaded.model.config
+        tokenizer = processor_part(self.loaded.processor, "tokenizer")
+        if self.task == "document-question-answering" and tokenizer is not None:
+            # Of a tokenizer whose settings name no longest text, it would take a number of 31 digits.
+            positions = getattr(config, "max_position_embeddings", 512) - 2
+            return {"max_seq_len": min(positions, tokenizer.model_max_length)}
+        if self.task != "automatic-speech-recognition" or config.model_type != "whisper":
             return {}
+        # Whisper hears 30 seconds at once, and more only with timestamps.
         sounds = prepared if isinstance(prepared, list) else [prepared]
         is_long = any(len(sound["raw"]) > 30 * sound["sampling_rate"] for sound in sounds)
         return {"return_timestamps": True} if is_long else {}
@@ -123,6 +115,8 @@ class Predictor:
         model = self.loaded.model
         parts = {name: processor_part(self.loaded.processor, name) for name in _PARTS}
         own = own_pipelines.OWN.get(task)
+        if model.config.model_type == "vision-encoder-decoder":
+            own = Captions
         if own is not None:
             for name in own.parts:
                 _require(parts, name)
@@ -133,6 +127,10 @@ class Predictor:
             if getattr(pipeline_class, f"_load_{name}", False):
                 _require(parts, name)
         given = {name: value for name, value in parts.items() if value is not None}
+        reader = parts["image_processor"]
+        if reader is not None and hasattr(reader, "apply_ocr") and not is_pytesseract_available():
+            # It would read the words even where the request has them.
+            reader.apply_ocr = False
         if task == "text-to-audio":
             return SpeechPipeline(pipeline_class, model, given)
         built = pipeline_class(model=model, task=task, device=model.device, **given)
@@ -151,16 +149,3 @@ def _require(parts: dict[str, Any], name: str) -> Any:
         words = name.replace("_", " ")
         raise BadInputs(f"the model has no {words}.", "Choose a revision of the model that has it.")
     return parts[name]
-
-
-def _check_parameters(runner: Any, model: Any, parameters: dict[str, Any]) -> None:
-    """Accept the task's own parameters and settings of text generation: no code, no other model."""
-    accepted = set(inspect.signature(runner._sanitize_parameters).parameters)
-    accepted |= _KEYWORDS.get(runner.task, frozenset())
-    if model.can_generate():
-        accepted |= {name for name in GenerationConfig().to_dict() if not name.startswith("_")}
-    accepted -= _REFUSED
-    generation = parameters.get("generate_kwargs")
-    for name in (*parameters, *(generation if isinstance(generation, dict) else ())):
-        if name not in accepted:
-            raise BadInputs(f"there is no parameter {name}.", f"Use some of: {', '.join(sorted(accepted))}.")

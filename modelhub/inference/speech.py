@@ -27,7 +27,6 @@ class SpeechPipeline:
     def _sanitize_parameters(
         self,
         speaker_embeddings: list[float] | None = None,
-        forward_params: dict[str, Any] | None = None,
         generate_kwargs: dict[str, Any] | None = None,
     ) -> None:
         """The parameters of ``__call__``."""
@@ -36,11 +35,7 @@ class SpeechPipeline:
         if speaker_embeddings is not None and not self._takes_voice:
             raise BadInputs("the model takes no speaker_embeddings.", "Leave them out.")
         if self._takes_voice:
-            voice = self._voice(speaker_embeddings)
-            parameters["forward_params"] = {
-                "speaker_embeddings": voice,
-                **parameters.get("forward_params", {}),
-            }
+            parameters["forward_params"] = {"speaker_embeddings": self._voice(speaker_embeddings)}
         outputs = self._pipeline(inputs, **parameters)
         if isinstance(outputs, list):
             return [_as_wave(output) for output in outputs]

@@ -54,7 +54,7 @@ def build_inputs(model: Any, processor: Any) -> dict[str, Any]:
     inputs: dict[str, Any] = {}
     if main == "input_ids" or (main == "pixel_values" and _needs_text(taken)):
         inputs |= _text_inputs(model, processor)
-    if main in ("pixel_values", "pixel_values_videos") or _needs_image(model, taken):
+    if main in ("pixel_values", "pixel_values_videos", "flattened_patches") or _needs_image(model, taken):
         inputs |= _image_inputs(model, processor)
     if main in ("input_values", "input_features"):
         inputs |= _audio_inputs(model, processor, main)
@@ -84,7 +84,7 @@ def _needs_image(model: Any, taken: Any) -> bool:
 def _text_inputs(model: Any, processor: Any) -> dict[str, Any]:
     tokenizer = processor_part(processor, "tokenizer")
     if tokenizer is not None:
-        tokens = dict(tokenizer(_TEXT, return_tensors="pt"))
+        tokens = _tokens(tokenizer)
         if tokens["input_ids"].shape[-1] > 0:
             # One token only: a tokenizer may make many of one letter, and each takes time.
             return {name: value[:, :1] for name, value in tokens.items()}
@@ -94,13 +94,22 @@ def _text_inputs(model: Any, processor: Any) -> dict[str, Any]:
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
+def _tokens(tokenizer: Any) -> dict[str, Any]:
+    try:
+        return dict(tokenizer(_TEXT, return_tensors="pt"))
+    except ValueError:
+        # The tokenizers of models for documents take words with their places.
+        return dict(tokenizer([_TEXT], boxes=[[0, 0, 1, 1]], return_tensors="pt"))
+
+
 def _text_config(config: Any) -> Any:
     return config.get_text_config() if hasattr(config, "get_text_config") else config
 
 
 def _image_inputs(model: Any, processor: Any) -> dict[str, Any]:
     image_processor = processor_part(processor, "image_processor")
-    if image_processor is not None:
+    frames = getattr(model.config, "num_frames", None)
+    if image_processor is not None and not frames:
         image = Image.new("RGB", (_IMAGE_SIZE, _IMAGE_SIZE), (127, 127, 127))
         try:
             return dict(image_processor(images=image, return_tensors="pt"))
@@ -110,7 +119,8 @@ def _image_inputs(model: Any, processor: Any) -> dict[str, Any]:
     config = getattr(model.config, "vision_config", model.config)
     size = getattr(config, "image_size", None) or _IMAGE_SIZE
     height, width = size if isinstance(size, list | tuple) else (size, size)
-    return {"pixel_values": torch.zeros(1, getattr(config, "num_channels", 3), height, width)}
+    shape = (getattr(config, "num_channels", 3), height, width)
+    return {"pixel_values": torch.zeros(1, *((frames, *shape) if frames else shape))}
 
 
 def _audio_inputs(model: Any, processor: Any, main: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor, AutoTokenizer
 from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
@@ -20,12 +20,20 @@ _TOKENIZERS = frozenset((
     "tokenizer_config.json", "tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
     "vocab.txt", "vocab.json",
 ))  # fmt: skip
+_PAIRS = ("vision-encoder-decoder",)
 _BASES = {
     "tokenizer": {"PreTrainedTokenizerBase"},
     "image_processor": {"ImageProcessingMixin"},
     "feature_extractor": {"FeatureExtractionMixin"},
     "processor": {"ProcessorMixin"},
 }
+
+
+class Pair(NamedTuple):
+    """What a model has instead of a processor, where transformers has no class that holds both."""
+
+    image_processor: Any
+    tokenizer: Any
 
 
 def load_processor(files: Files, names: frozenset[str], config: Any) -> Any | None:
@@ -41,9 +49,11 @@ def load_processor(files: Files, names: frozenset[str], config: Any) -> Any | No
             found = class_without_video(_settings(files, names), config)
             if found is not None:
                 return load_without_video(found, files.folder, config)
-        return loader.from_pretrained(
-            files.folder, config=config, trust_remote_code=False, local_files_only=True
-        )
+        options = {"config": config, "trust_remote_code": False, "local_files_only": True}
+        loaded = loader.from_pretrained(files.folder, **options)
+        if config.model_type in _PAIRS and loader is AutoImageProcessor and names & _TOKENIZERS:
+            return Pair(loaded, AutoTokenizer.from_pretrained(files.folder, **options))
+        return loaded
     except Exception as error:
         why = one_line(error, files.folder)
         raise explain_package(error, files.model_id) or ModelhubError(
@@ -84,6 +94,8 @@ def choose_loader(files: Files, names: frozenset[str], config: Any) -> Any | Non
 
 def processor_part(processor: Any, name: str) -> Any | None:
     """The tokenizer, image_processor or feature_extractor of what ``load_processor`` returned, or None."""
+    if isinstance(processor, Pair):
+        return getattr(processor, name, None)
     bases = {base.__name__ for base in type(processor).__mro__}
     if bases & _BASES[name]:
         return processor

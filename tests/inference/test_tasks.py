@@ -13,7 +13,7 @@ from modelhub.inference.pipelines import Predictor
 from modelhub.loader.strategy import _TASKS
 from modelhub.tasks import EXAMPLE_AUDIO, EXAMPLE_IMAGE, TASKS
 from tests.support.loads import run, spec_for
-from tests.support.task_models import TASK_MODELS
+from tests.support.task_models import TASK_MODELS, make_videomae
 
 ALL = [(task, name) for task, makers in TASK_MODELS.items() for name in makers]
 # Of a model that generates 256 tokens by default.
@@ -194,6 +194,33 @@ def test_a_voice_can_be_chosen_for_speecht5_alone(predictors: Any) -> None:
     assert "512" in caught.value.message
     with pytest.raises(ModelhubError):
         predictors("text-to-audio", "vits").predict("Hello.", {"speaker_embeddings": [0.5] * 512})
+
+
+@pytest.mark.parametrize("name", ["forward_params", "preprocess_params", "processor_kwargs"])
+def test_no_parameter_reaches_the_model_unchecked(predictors: Any, name: str) -> None:
+    with pytest.raises(ModelhubError) as caught:
+        predictors("text-to-audio", "speecht5").predict("Hello.", {name: {"custom_generate": "evil/code"}})
+    assert f"no parameter {name}" in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["layoutlm", "layoutlmv3"])
+def test_a_document_without_tesseract_needs_them_in_the_request(predictors: Any, name: str) -> None:
+    predictor = predictors("document-question-answering", name)
+    with pytest.raises(ModelhubError) as caught:
+        predictor.predict({"image": EXAMPLE_IMAGE, "question": "What is the total?"}, {})
+    assert caught.value.code == "bad_inputs"
+    assert "word_boxes" in caught.value.message
+    assert "word_boxes" in caught.value.hint
+
+
+def test_a_model_of_videos_loads_and_says_that_it_has_no_predictions(tmp_path: Path) -> None:
+    make_videomae(tmp_path / "tiny" / "videomae")
+    predictor = Predictor(run(spec_for("tiny/videomae", tmp_path))[1])
+    assert predictor.task is None
+    with pytest.raises(ModelhubError) as caught:
+        predictor.predict(EXAMPLE_IMAGE, {})
+    assert caught.value.code == "bad_inputs"
+    assert "/docs" in caught.value.hint
 
 
 def test_a_sound_may_stand_in_an_object(predictors: Any) -> None:

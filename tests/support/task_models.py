@@ -267,6 +267,60 @@ def make_layoutlm(folder: Path) -> Path:
     return save(folder, model, word_tokenizer(model_max_length=128))
 
 
+def make_layoutlmv3(folder: Path) -> Path:
+    """The same with the image, whose words its processor would read with Tesseract."""
+    config = transformers.LayoutLMv3Config(
+        vocab_size=300, max_position_embeddings=130, input_size=32, patch_size=8,
+        coordinate_size=4, shape_size=8, **_SIZES,
+    )  # fmt: skip
+    words = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = transformers.LayoutLMv3Tokenizer(
+        vocab={word: number for number, word in enumerate(words)}, merges=[]
+    )
+    images = transformers.LayoutLMv3ImageProcessorPil(size=_SIDE, apply_ocr=True)
+    processor = transformers.LayoutLMv3Processor(images, tokenizer)
+    return save(folder, transformers.LayoutLMv3ForQuestionAnswering(config), processor)
+
+
+def make_vit_gpt2(folder: Path) -> Path:
+    """A model that describes images, with an image processor and a tokenizer but no class for both."""
+    config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(
+        transformers.ViTConfig(**_VISION),
+        transformers.GPT2Config(
+            vocab_size=259, n_embd=32, n_layer=1, n_head=2, n_positions=64, add_cross_attention=True,
+            is_decoder=True, bos_token_id=256, eos_token_id=257,
+        ),
+    )  # fmt: skip
+    config.decoder_start_token_id, config.pad_token_id = 256, 258
+    model = transformers.VisionEncoderDecoderModel(config)
+    model.generation_config.decoder_start_token_id = 256
+    model.generation_config.pad_token_id = 258
+    images = transformers.ViTImageProcessorPil(size=_SIDE)
+    return save(folder, model, images, byte_tokenizer())
+
+
+def make_pix2struct(folder: Path) -> Path:
+    """A model that describes images, which it takes in patches."""
+    text = {"d_kv": 16, "d_ff": 32, "num_layers": 1, "num_heads": 2, "decoder_start_token_id": 256}
+    vision = {"d_kv": 16, "d_ff": 32, "patch_embed_hidden_size": 192, "patch_size": 8, "seq_len": 64}
+    config = transformers.Pix2StructConfig(
+        text_config={"vocab_size": 259, "hidden_size": 32, **text}, vision_config={**_SIZES, **vision}
+    )
+    images = transformers.Pix2StructImageProcessorPil(patch_size={"height": 8, "width": 8}, max_patches=64)
+    model = transformers.Pix2StructForConditionalGeneration(config)
+    return save(folder, model, transformers.Pix2StructProcessor(images, byte_tokenizer()))
+
+
+def make_videomae(folder: Path) -> Path:
+    """A model that classifies videos, which modelhub loads but does not take."""
+    config = transformers.VideoMAEConfig(
+        num_frames=4, tubelet_size=2, decoder_num_hidden_layers=1, decoder_hidden_size=16,
+        decoder_num_attention_heads=2, decoder_intermediate_size=16, **_VISION,
+    )  # fmt: skip
+    images = transformers.VideoMAEImageProcessorPil(size={"shortest_edge": 32}, crop_size=_SIDE)
+    return save(folder, transformers.VideoMAEForVideoClassification(config), images)
+
+
 def make_sam(folder: Path) -> Path:
     """A model that finds the outlines of everything."""
     config = transformers.SamConfig(
@@ -359,7 +413,8 @@ TASK_MODELS: dict[str, dict[str, Callable[[Path], Path]]] = {
     "zero-shot-object-detection": {"owlvit": make_owlvit},
     "image-text-to-text": {
         "blip": _blip("BlipForConditionalGeneration"), "qwen2-vl": make_qwen2_vl, "llava": make_llava,
+        "vit-gpt2": make_vit_gpt2, "pix2struct": make_pix2struct,
     },
     "visual-question-answering": {"vilt": make_vilt, "blip-answers": _blip("BlipForQuestionAnswering")},
-    "document-question-answering": {"layoutlm": make_layoutlm},
+    "document-question-answering": {"layoutlm": make_layoutlm, "layoutlmv3": make_layoutlmv3},
 }  # fmt: skip
