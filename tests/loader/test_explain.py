@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import json
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -13,6 +15,8 @@ from safetensors import SafetensorError
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
 from modelhub.loader import explain
+from tests.support import models
+from tests.support.loads import failure, spec_for
 
 SPEC = LoadSpec("org/name", "/home/someone/models", "/home/someone/demos")
 
@@ -74,6 +78,16 @@ def test_the_hint_has_a_command_with_a_real_package(text: str, package: str) -> 
     shown = explain(ImportError(text), SPEC)
     assert shown.message.endswith(f": {package}")
     assert shown.hint == f"Run 'pip install {package}' and restart."
+
+
+def test_a_folder_quantized_with_bitsandbytes_names_that_package(tmp_path: Path) -> None:
+    folder = models.make_llama(tmp_path / "tiny" / "llama")
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    (folder / "config.json").write_text(json.dumps(config))
+    error = failure(spec_for("tiny/llama", tmp_path))
+    assert error.message.endswith(": bitsandbytes")
+    assert error.hint == "Run 'pip install bitsandbytes' and restart."
 
 
 @pytest.mark.parametrize(
