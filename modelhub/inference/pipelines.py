@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -98,7 +99,8 @@ class Predictor:
             why = "the model's pipeline expects inputs or parameters of another form."
             return ModelhubError("bad_inputs", id=name, why=why, todo=todo)
         if isinstance(error, PipelineException | ValueError):
-            why = one_line(error).partition(": ")[2]
+            # The hint follows the message in one line.
+            why = one_line(error).partition(": ")[2].rstrip(".") + "."
             return ModelhubError("bad_inputs", id=name, why=why, todo=todo)
         return ModelhubError("prediction_failed", why=one_line(error))
 
@@ -134,6 +136,8 @@ class Predictor:
         if task == "text-to-audio":
             return SpeechPipeline(pipeline_class, model, given)
         built = pipeline_class(model=model, task=task, device=model.device, **given)
+        if task == "depth-estimation":
+            built.postprocess = _in_float32(built.postprocess)
         wrapper = _WRAPPERS.get(task)
         return built if wrapper is None else wrapper(built)
 
@@ -142,6 +146,18 @@ def _pipeline_of(task: str, inputs: Any) -> str:
     """A model that compares texts does so with the pipeline of text classification."""
     is_pair = isinstance(inputs, dict) and "text_pair" in inputs
     return "text-classification" if task == "zero-shot-classification" and is_pair else task
+
+
+def _in_float32(postprocess: Callable[..., Any]) -> Callable[..., Any]:
+    """Convert the outputs of a model first: numpy has no bfloat16."""
+
+    def convert(outputs: Any, **parameters: Any) -> Any:
+        for name, value in outputs.items():
+            if isinstance(value, torch.Tensor) and value.is_floating_point():
+                outputs[name] = value.float()
+        return postprocess(outputs, **parameters)
+
+    return convert
 
 
 def _require(parts: dict[str, Any], name: str) -> Any:

@@ -22,6 +22,7 @@ class SpeechPipeline:
             model=model, task=self.task, device=model.device, vocoder=GriffinLim(), **parts
         )
         self._voice_size = int(getattr(model.config, "speaker_embedding_dim", 0))
+        self._dtype = model.dtype
         self._takes_voice = model.config.model_type == "speecht5"
 
     def _sanitize_parameters(
@@ -43,8 +44,8 @@ class SpeechPipeline:
 
     def _voice(self, numbers: Any) -> torch.Tensor:
         if numbers is None:
-            return torch.zeros(1, self._voice_size)
-        voice = torch.tensor(numbers, dtype=torch.float32).reshape(1, -1)
+            return torch.zeros(1, self._voice_size, dtype=self._dtype)
+        voice = torch.tensor(numbers, dtype=self._dtype).reshape(1, -1)
         if voice.shape[1] != self._voice_size:
             raise ValueError(f"speaker_embeddings must be {self._voice_size} numbers.")
         return voice

@@ -60,13 +60,14 @@ KEYS: dict[str, set[str]] = {
 def predictors(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """``predictors(task, name)`` loads one of the tiny models, once."""
     folder = tmp_path_factory.mktemp("models")
-    loaded: dict[str, Predictor] = {}
+    loaded: dict[tuple[str, str], Predictor] = {}
 
-    def load(task: str, name: str) -> Predictor:
-        if name not in loaded:
+    def load(task: str, name: str, dtype: str = "auto") -> Predictor:
+        if not (folder / "tiny" / name).exists():
             TASK_MODELS[task][name](folder / "tiny" / name)
-            loaded[name] = Predictor(run(spec_for(f"tiny/{name}", folder))[1])
-        return loaded[name]
+        if (name, dtype) not in loaded:
+            loaded[name, dtype] = Predictor(run(spec_for(f"tiny/{name}", folder, dtype=dtype))[1])
+        return loaded[name, dtype]
 
     return load
 
@@ -98,6 +99,12 @@ def test_the_documented_example_has_a_result(predictors: Any, task: str, name: s
         assert set(rows[0]) == KEYS[task]
     else:
         assert isinstance(outputs[0][0][0], float)
+
+
+@pytest.mark.parametrize(("task", "name"), ALL)
+def test_every_task_runs_in_bfloat16(predictors: Any, task: str, name: str) -> None:
+    predictor = predictors(task, name, "bfloat16")
+    assert predictor.predict(TASKS[task].example, _parameters(predictor, task))
 
 
 @pytest.mark.parametrize(("task", "name"), ALL)
