@@ -18,6 +18,7 @@ _PATH = re.compile(r"(?:file:/*|(?<![\w.:/-])(?:~|[A-Za-z]:)?[/\\])[^\s'\"`,;:()
 _INSTALL = re.compile(r"pip install (?:-[\w-]+ )*['\"]?([A-Za-z0-9][\w.-]*)")
 _LIBRARY = re.compile(r"(?:requires|requires the|requires the 🤗) ([A-Za-z0-9][\w.-]*) library")
 _REQUIRED = re.compile(r"^`?([A-Za-z][\w.-]*)`? is required (?:for|to) ")
+_OPTIONAL = re.compile(r"Missing optional dependencies: ([A-Za-z][\w-]*)")
 # The names of distributions that differ from those of their modules, and from transformers' own spelling.
 _DISTRIBUTIONS = {
     "bs4": "beautifulsoup4",
@@ -86,9 +87,11 @@ def explain_package(error: BaseException, model_id: str) -> ModelhubError | None
 
 def missing_package(error: BaseException) -> str | None:
     """The distribution to install, if a missing one is the cause of ``error`` and its name is known."""
+    text = str(error)
+    if isinstance(error, ValueError) and (match := _OPTIONAL.search(text)):
+        return match[1].lower()
     if not isinstance(error, ImportError):
         return None
-    text = str(error)
     if isinstance(error, ModuleNotFoundError) and error.name:
         names = [error.name.partition(".")[0]]
     elif "`bitsandbytes`" in text:

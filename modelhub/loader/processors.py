@@ -13,7 +13,13 @@ from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 from modelhub.errors import ModelhubError
 from modelhub.loader.explain import explain_package, one_line
 from modelhub.loader.files.inspection import Files, read_json
-from modelhub.loader.video_free import NOTE, NoVideoProcessor, class_without_video, load_without_video
+from modelhub.loader.without_torchvision import (
+    NOTE,
+    NoVideoProcessor,
+    class_without_video,
+    image_class,
+    load_without_video,
+)
 
 _PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _TOKENIZERS = frozenset((
@@ -50,10 +56,14 @@ def load_processor(files: Files, names: frozenset[str], config: Any) -> Any | No
             if found is not None:
                 return load_without_video(found, files.folder, config)
         options = {"config": config, "trust_remote_code": False, "local_files_only": True}
-        loaded = loader.from_pretrained(files.folder, **options)
-        if config.model_type in _PAIRS and loader is AutoImageProcessor and names & _TOKENIZERS:
-            return Pair(loaded, AutoTokenizer.from_pretrained(files.folder, **options))
-        return loaded
+        if loader is not AutoImageProcessor:
+            return loader.from_pretrained(files.folder, **options)
+        if (own := image_class(_settings(files, names))) is not None:
+            return own.from_pretrained(files.folder, local_files_only=True)
+        images = loader.from_pretrained(files.folder, **options)
+        if config.model_type in _PAIRS and names & _TOKENIZERS:
+            return Pair(images, AutoTokenizer.from_pretrained(files.folder, **options))
+        return images
     except Exception as error:
         why = one_line(error, files.folder)
         raise explain_package(error, files.model_id) or ModelhubError(

@@ -1,10 +1,12 @@
-"""Puts a processor together without its video part, which transformers has for torchvision only."""
+"""Processors that transformers has for torchvision only: without their video part, or with Pillow instead."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
 from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoTokenizer
+from transformers.image_processing_backends import PilBackend
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, PILImageResampling
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING, processor_class_from_name
 from transformers.utils import is_torchvision_available
 
@@ -32,6 +34,28 @@ class NoVideoProcessor(dict[str, Any]):
 
     def __call__(self, *_: Any, **__: Any) -> Any:
         raise ValueError(f"{NOTE}.")
+
+
+class DINOv3Images(PilBackend):
+    """The image processor of DINOv3 with Pillow.
+
+    It resizes pixels of 8 bits, where that of transformers rescales them first: a value can differ by the
+    rounding of one pixel, 1/255.
+    """
+
+    resample = PILImageResampling.BILINEAR
+    image_mean = IMAGENET_DEFAULT_MEAN
+    image_std = IMAGENET_DEFAULT_STD
+    size: ClassVar[dict[str, int]] = {"height": 224, "width": 224}
+    do_resize = True
+    do_rescale = True
+    do_normalize = True
+
+
+def image_class(settings: dict[str, Any]) -> Any | None:
+    """The class for Pillow in place of an image processor that needs torchvision, where there is one."""
+    name = str(settings.get("image_processor_type", "")).removesuffix("Fast")
+    return DINOv3Images if name == "DINOv3ViTImageProcessor" and not is_torchvision_available() else None
 
 
 def class_without_video(settings: dict[str, Any], config: Any) -> Any | None:
