@@ -124,7 +124,7 @@ FAILURES: dict[str, Failure] = {
     "needs_package": Failure(
         422,
         "{id} needs a Python package that is not installed: {package}",
-        "Run 'pip install {package}' and restart.",
+        "{todo}",
     ),
     "bad_tokenizer": Failure(
         422, "The tokenizer or processor of {id} cannot be loaded: {why}", "Download the model's files again."

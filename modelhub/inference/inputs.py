@@ -1,175 +1,158 @@
-"""Converts JSON inputs to what a pipeline takes. Images and audio are part of the request, never a URL."""
+"""Converts the JSON inputs of a task, as modelhub.tasks describes them, to what its pipeline takes."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import io
-import wave
-from typing import Any, TypedDict
+from collections.abc import Callable
+from typing import Any
 
-import numpy
-from PIL import Image
+from modelhub.inference.audio import prepare_audio
+from modelhub.inference.chats import prepare_conversation
+from modelhub.inference.data_uris import BadInputs
+from modelhub.inference.images import decode_image
+from modelhub.tasks import expected
 
-IMAGE_TASKS = frozenset((
-    "image-classification", "image-feature-extraction", "image-segmentation", "object-detection",
-    "depth-estimation", "zero-shot-image-classification", "zero-shot-object-detection",
-    "document-question-answering", "image-text-to-text",
-))  # fmt: skip
-AUDIO_TASKS = frozenset(("automatic-speech-recognition", "audio-classification"))
-_IMAGE_KEYS = ("image", "images")
 _MEDIA_KEYS = frozenset(("url", "path", "image", "images", "audio", "video", "raw", "base64"))
-MAX_PIXELS = 64 * 10**6
 MAX_DEPTH = 32
-MAX_RATE = 768_000
+
+Prepared = tuple[Any, dict[str, Any]]
 
 
-class Audio(TypedDict):
-    """Audio as pipelines take it: samples from -1 to 1 in one channel, and how many there are in a second."""
+def prepare_inputs(task: str, inputs: Any, rate: int) -> Prepared:
+    """The inputs, with images as PIL images and audio as arrays at ``rate`` Hz, and parameters among them.
 
-    raw: Any
-    sampling_rate: int
-
-
-class BadInputs(ValueError):
-    """Inputs that the task cannot use; the message says why, ``todo`` what to do."""
-
-    def __init__(self, why: str, todo: str) -> None:
-        self.todo = todo
-        super().__init__(why)
-
-
-def prepare_inputs(task: str, inputs: Any) -> Any:
-    """The inputs with every image as a PIL image and all audio as arrays; raises BadInputs."""
-    if inputs is None or inputs in ("", [], {}):
-        raise BadInputs("they are empty.", _todo(task))
-    if task in AUDIO_TASKS:
-        return [_audio(item) for item in inputs] if _is_batch(inputs) else _audio(inputs)
-    if task in IMAGE_TASKS:
-        return [_with_image(item) for item in inputs] if _is_batch(inputs) else _with_image(inputs)
-    _check_text(inputs, task)
-    return inputs
+    Raises BadInputs, with an example of what is right.
+    """
+    try:
+        if inputs is None or inputs in ("", [], {}):
+            raise BadInputs("they are empty.")
+        return _prepare(task, inputs, rate)
+    except BadInputs as error:
+        error.todo = error.todo or expected(task)
+        raise
 
 
-def _todo(task: str) -> str:
-    if task in AUDIO_TASKS:
-        return 'Send a WAV file as a base64 data: URI, or {"raw": [...], "sampling_rate": 16000}.'
-    if task in IMAGE_TASKS:
-        return "Send the image as a base64 data: URI, such as data:image/png;base64,..."
-    return "Send a text or a list of texts."
+def _prepare(task: str, inputs: Any, rate: int) -> Prepared:
+    if task in _ONE_IMAGE:
+        return _each(inputs, _image), {}
+    if task in ("automatic-speech-recognition", "audio-classification"):
+        if isinstance(inputs, list) and not isinstance(inputs[0], int | float):
+            return [prepare_audio(one, rate) for one in inputs], {}
+        return prepare_audio(inputs, rate), {}
+    if task == "zero-shot-audio-classification":
+        audio, labels = _split(inputs, "audio")
+        return prepare_audio(audio, rate)["raw"], labels
+    if task in _OTHERS:
+        return _OTHERS[task](inputs)
+    _check_text(inputs)
+    return inputs, {}
 
 
-def _is_batch(inputs: Any) -> bool:
-    return isinstance(inputs, list) and bool(inputs) and not isinstance(inputs[0], int | float)
+_ONE_IMAGE = frozenset((
+    "image-classification", "image-feature-extraction", "image-segmentation", "mask-generation",
+    "object-detection", "depth-estimation",
+))  # fmt: skip
 
 
-def _check_text(value: Any, task: str, depth: int = 0) -> None:
+def _each(inputs: Any, convert: Callable[[Any], Any]) -> Any:
+    return [convert(one) for one in inputs] if isinstance(inputs, list) else convert(inputs)
+
+
+def _image(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.keys() != {"image"}:
+            raise BadInputs("they have other fields than image.")
+        value = value["image"]
+    return decode_image(value)
+
+
+def _split(inputs: Any, key: str) -> Prepared:
+    """Accept the labels among the inputs too: transformers takes them as a parameter."""
+    if not isinstance(inputs, dict):
+        return inputs, {}
+    rest = {name: value for name, value in inputs.items() if name != key}
+    if key not in inputs or rest.keys() - {"candidate_labels"}:
+        raise BadInputs(f"they need {key} and candidate_labels.")
+    return inputs[key], rest
+
+
+def _image_and_labels(inputs: Any) -> Prepared:
+    image, labels = _split(inputs, "image")
+    return _each(image, decode_image), labels
+
+
+def _text_and_labels(inputs: Any) -> Prepared:
+    if isinstance(inputs, dict) and "text_pair" not in inputs:
+        inputs, labels = _split(inputs, "text")
+    else:
+        labels = {}
+    _check_text(inputs)
+    return inputs, labels
+
+
+def _image_pair(inputs: Any) -> Prepared:
+    images = inputs.get("images") if isinstance(inputs, dict) else inputs
+    if not isinstance(images, list) or len(images) != 2:
+        raise BadInputs("they are not two images.")
+    return [decode_image(image) for image in images], {}
+
+
+def _image_and_question(inputs: Any) -> Prepared:
+    return _each(inputs, _image_question), {}
+
+
+def _image_question(one: Any) -> dict[str, Any]:
+    if not isinstance(one, dict) or not isinstance(one.get("question"), str) or not one["question"].strip():
+        raise BadInputs("a question is missing.")
+    if one.keys() - {"image", "question", "word_boxes"}:
+        raise BadInputs("they have other fields than image and question.")
+    return {**one, "image": decode_image(one.get("image"))}
+
+
+def _question_and_context(inputs: Any) -> Prepared:
+    for one in inputs if isinstance(inputs, list) else [inputs]:
+        if not isinstance(one, dict) or one.keys() != {"question", "context"}:
+            raise BadInputs("they need question and context.")
+        if not all(isinstance(text, str) and text.strip() for text in one.values()):
+            raise BadInputs("question and context must be texts.")
+    return inputs, {}
+
+
+def _table(inputs: Any) -> Prepared:
+    if not isinstance(inputs, dict) or not isinstance(inputs.get("table"), dict):
+        raise BadInputs("they need table and query.")
+    _check_text(inputs)
+    return inputs, {}
+
+
+_OTHERS: dict[str, Callable[[Any], Prepared]] = {
+    "zero-shot-classification": _text_and_labels,
+    "zero-shot-image-classification": _image_and_labels,
+    "zero-shot-object-detection": _image_and_labels,
+    "keypoint-matching": _image_pair,
+    "document-question-answering": _image_and_question,
+    "visual-question-answering": _image_and_question,
+    "question-answering": _question_and_context,
+    "table-question-answering": _table,
+    "image-text-to-text": lambda inputs: (_each_conversation(inputs), {}),
+}
+
+
+def _each_conversation(inputs: Any) -> Any:
+    is_batch = isinstance(inputs, list) and not (isinstance(inputs[0], dict) and "role" in inputs[0])
+    return [prepare_conversation(one) for one in inputs] if is_batch else prepare_conversation(inputs)
+
+
+def _check_text(value: Any, depth: int = 0) -> None:
     """Check the inputs of a text task: texts, lists of them, chat messages, and objects of texts."""
     if depth > MAX_DEPTH:
-        raise BadInputs("they are nested too deeply.", _todo(task))
+        raise BadInputs("they are nested too deeply.")
     if isinstance(value, list):
         for item in value:
-            _check_text(item, task, depth + 1)
+            _check_text(item, depth + 1)
     elif isinstance(value, dict):
         if _MEDIA_KEYS & value.keys():
-            raise BadInputs("the model accepts text only.", _todo(task))
+            raise BadInputs("the model accepts text only.")
         for item in value.values():
-            _check_text(item, task, depth + 1)
+            _check_text(item, depth + 1)
     elif not isinstance(value, str | int | float | bool):
-        raise BadInputs("they are neither text nor a list of texts.", _todo(task))
-
-
-def _with_image(value: Any, depth: int = 0) -> Any:
-    """Decode a data: URI; in an object, only the values of keys for images, and the rest stays text."""
-    if depth > MAX_DEPTH:
-        raise BadInputs("they are nested too deeply.", _todo("image-classification"))
-    if isinstance(value, str):
-        return decode_image(value)
-    if isinstance(value, dict):
-        return _object_with_images(value, depth)
-    if isinstance(value, list):
-        return [_with_image(item, depth + 1) for item in value]
-    raise BadInputs("an image is missing.", _todo("image-classification"))
-
-
-def _object_with_images(fields: dict[str, Any], depth: int) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in fields.items():
-        if key in _IMAGE_KEYS:
-            result[key] = _with_image(value, depth + 1)
-        elif key in ("url", "base64") and fields.get("type") == "image":
-            result["image"] = decode_image(value)
-        elif key in _MEDIA_KEYS:
-            raise BadInputs(f"{key} is not accepted.", _todo("image-classification"))
-        elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-            result[key] = [_message(item, depth + 1) for item in value]
-        else:
-            result[key] = _message(value, depth + 1)
-    return result
-
-
-def _message(item: Any, depth: int) -> Any:
-    return _object_with_images(item, depth) if isinstance(item, dict) else item
-
-
-def decode_image(uri: Any) -> Any:
-    """The RGB image in a base64 data: URI; raises BadInputs for anything else, and past 64 megapixels."""
-    try:
-        image = Image.open(io.BytesIO(_decode(uri, "image-classification")))
-        if image.width * image.height > MAX_PIXELS:
-            raise BadInputs(f"an image has more than {MAX_PIXELS} pixels.", "Send a smaller image.")
-        return image.convert("RGB")
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadInputs("an image cannot be read.", "Send a PNG, JPEG, WebP or GIF image.") from error
-
-
-def _audio(value: Any) -> Any:
-    """``{"raw": array, "sampling_rate": Hz}`` from the same with a list, or from a WAV file's data: URI."""
-    if isinstance(value, str):
-        return decode_wave(value)
-    if isinstance(value, dict) and isinstance(value.get("audio"), str):
-        return decode_wave(value["audio"])
-    if isinstance(value, dict) and value.keys() == {"raw", "sampling_rate"}:
-        raw, rate = value["raw"], value["sampling_rate"]
-        if isinstance(raw, list) and type(rate) is int and 0 < rate <= MAX_RATE:
-            return {"raw": _samples(raw), "sampling_rate": rate}
-    if isinstance(value, list):
-        return _samples(value)
-    raise BadInputs("they contain no audio.", _todo("audio-classification"))
-
-
-def _samples(values: list[Any]) -> Any:
-    try:
-        samples = numpy.asarray(values, dtype=numpy.float32)
-    except (TypeError, ValueError) as error:
-        raise BadInputs("raw is not a list of numbers.", _todo("audio-classification")) from error
-    if samples.ndim != 1 or samples.size == 0 or not numpy.isfinite(samples).all():
-        raise BadInputs("raw is not a flat list of numbers.", _todo("audio-classification"))
-    return samples
-
-
-def decode_wave(uri: str) -> Audio:
-    """The audio of a WAV file (PCM of 8, 16 or 32 bits): the mean of its channels, from -1 to 1."""
-    try:
-        with wave.open(io.BytesIO(_decode(uri, "audio-classification"))) as file:
-            width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
-            data = file.readframes(file.getnframes())
-    except (wave.Error, EOFError) as error:
-        raise BadInputs("the audio cannot be read.", "Send a WAV file with PCM samples.") from error
-    if width not in (1, 2, 4) or not data:
-        raise BadInputs(f"a WAV file with {8 * width} bits is not supported.", "Send PCM of 16 bits.")
-    samples = numpy.frombuffer(data, dtype={1: "u1", 2: "<i2", 4: "<i4"}[width]).astype(numpy.float32)
-    samples = samples / 2.0 ** (8 * width - 1) - (1.0 if width == 1 else 0.0)
-    return {"raw": samples.reshape(-1, channels).mean(axis=1), "sampling_rate": rate}
-
-
-def _decode(uri: Any, task: str) -> bytes:
-    if not isinstance(uri, str) or not uri.startswith("data:"):
-        raise BadInputs("URLs and file names are not accepted.", _todo(task))
-    head, comma, body = uri.partition(",")
-    if not comma or not head.endswith(";base64"):
-        raise BadInputs("the data: URI is not base64.", _todo(task))
-    try:
-        return base64.b64decode(body, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise BadInputs("the data: URI is not valid base64.", _todo(task)) from error
+        raise BadInputs("they are neither text nor a list of texts.")

@@ -18,7 +18,7 @@ from modelhub.loader.files.preview import preview
 from modelhub.loader.files.weight_files import read_weight_files, weight_names
 from modelhub.loader.finishing import LoadedModel
 from modelhub.loader.preparation import import_ahead, prepare_process
-from modelhub.loader.processors import load_processor
+from modelhub.loader.processors import left_out, load_processor
 from modelhub.loader.reading.readahead import ReadAhead
 from modelhub.loader.strategy import make_plan
 from modelhub.loader.weights import load_weights
@@ -62,6 +62,8 @@ def _nine_steps(
     files = yield from origin.fetch_processor()
     names = check_folder(files)
     processor = load_processor(files, names, config)
+    if lacking := left_out(processor):
+        yield checkpoint(2, detail=lacking)
 
     yield checkpoint(3)
     files = yield from origin.fetch_weights()

@@ -16,9 +16,22 @@ from modelhub.errors import ModelhubError
 from modelhub.formats import CONFIG, WEIGHTS
 
 _PATH = re.compile(r"(?:file:/*|(?<![\w.:/-])(?:~|[A-Za-z]:)?[/\\])[^\s'\"`,;:()<>]+")
-_PACKAGE = re.compile(
-    r"pip install (?:-U |--upgrade )?([A-Za-z0-9_.-]+)|requires the ([A-Za-z0-9_.-]+) library"
-)
+_INSTALL = re.compile(r"pip install (?:-[\w-]+ )*['\"]?([A-Za-z0-9][\w.-]*)")
+_LIBRARY = re.compile(r"(?:requires|requires the|requires the 🤗) ([A-Za-z0-9][\w.-]*) library")
+_REQUIRED = re.compile(r"^`?([A-Za-z][\w.-]*)`? is required (?:for|to) ")
+_OPTIONAL = re.compile(r"Missing optional dependencies: ([A-Za-z][\w-]*)")
+# The names of distributions that differ from those of their modules, and from transformers' own spelling.
+_DISTRIBUTIONS = {
+    "bs4": "beautifulsoup4",
+    "cv2": "opencv-python",
+    "google": "protobuf",
+    "pil": "pillow",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
+_PRESENT = frozenset(("transformers", "torch", "pytorch", "huggingface_hub", "modelhub"))
+# Each release of these fits one build of torch: pip may replace torch itself, by one with other libraries.
+_TIED_TO_TORCH = frozenset(("torchvision", "torchaudio", "torchcodec", "xformers", "flash-attn"))
 
 
 def explain(error: BaseException, spec: LoadSpec) -> ModelhubError:
@@ -38,10 +51,7 @@ def explain(error: BaseException, spec: LoadSpec) -> ModelhubError:
         return from_hub
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ModelhubError("disk_full", id=model_id, needed="some space", free="none")
-    package = missing_package(error)
-    if package is not None:
-        return ModelhubError("needs_package", id=model_id, package=package)
-    return ModelhubError("load_failed", id=model_id, why=one_line(error))
+    return explain_package(error, model_id) or ModelhubError("load_failed", id=model_id, why=one_line(error))
 
 
 def _is_own(spec: LoadSpec) -> bool:
@@ -73,13 +83,35 @@ def explain_hub(error: BaseException, model_id: str) -> ModelhubError | None:
     return None
 
 
+def explain_package(error: BaseException, model_id: str) -> ModelhubError | None:
+    """The error to show if a missing package is the cause of ``error``, else None."""
+    package = missing_package(error)
+    if package is None:
+        return None
+    todo = f"Run 'pip install {package}' and restart."
+    if package in _TIED_TO_TORCH:
+        todo = f"Choose another model: modelhub works without {package}, which must match the build of torch."
+    return ModelhubError("needs_package", id=model_id, package=package, todo=todo)
+
+
 def missing_package(error: BaseException) -> str | None:
-    """The package to install, if a missing one is the cause of ``error``, else None."""
+    """The distribution to install, if a missing one is the cause of ``error`` and its name is known."""
+    text = str(error)
+    if isinstance(error, ValueError) and (match := _OPTIONAL.search(text)):
+        return match[1].lower()
+    if not isinstance(error, ImportError):
+        return None
     if isinstance(error, ModuleNotFoundError) and error.name:
-        return error.name.partition(".")[0]
-    if isinstance(error, ImportError):
-        match = _PACKAGE.search(str(error))
-        return match[1] or match[2] if match else one_line(error)
+        names = [error.name.partition(".")[0]]
+    elif "`bitsandbytes`" in text:
+        # transformers names accelerate first, which bitsandbytes needs beside it.
+        names = ["bitsandbytes"]
+    else:
+        names = [name for pattern in (_INSTALL, _LIBRARY, _REQUIRED) for name in pattern.findall(text)]
+    for name in names:
+        package = _DISTRIBUTIONS.get(name.lower(), name.lower().rstrip(".-"))
+        if package not in _PRESENT:
+            return package
     return None
 
 

@@ -24,11 +24,24 @@ def run_forward(model_id: str, model: Any, processor: Any) -> None:
     try:
         inputs = build_inputs(model, processor)
         with torch.inference_mode():
-            model(**inputs)
+            _run(model, processor, inputs)
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
         raise ModelhubError("forward_failed", id=model_id, why=one_line(error)) from error
+
+
+def _run(model: Any, processor: Any, inputs: dict[str, Any]) -> None:
+    """Run the model; if it needs more than its main input, once more with an image and a decoder's input."""
+    try:
+        model(**inputs)
+    except (TypeError, ValueError):
+        taken = inspect.signature(model.forward).parameters
+        if "pixel_values" not in taken or "pixel_values" in inputs:
+            raise
+        more = _image_inputs(model, processor)
+        more["decoder_input_ids"] = torch.tensor([[_start_token(model)]])
+        model(**inputs, **{name: _place(value, model) for name, value in more.items() if name in taken})
 
 
 def build_inputs(model: Any, processor: Any) -> dict[str, Any]:
@@ -41,14 +54,19 @@ def build_inputs(model: Any, processor: Any) -> dict[str, Any]:
     inputs: dict[str, Any] = {}
     if main == "input_ids" or (main == "pixel_values" and _needs_text(taken)):
         inputs |= _text_inputs(model, processor)
-    if main in ("pixel_values", "pixel_values_videos") or _needs_image(model, taken):
+    if main in ("pixel_values", "pixel_values_videos", "flattened_patches") or _needs_image(model, taken):
         inputs |= _image_inputs(model, processor)
     if main in ("input_values", "input_features"):
         inputs |= _audio_inputs(model, processor, main)
+    elif hasattr(model, "get_audio_features") and hasattr(model, "get_text_features"):
+        inputs |= _audio_inputs(model, processor, "input_features")
     if not inputs:
         raise ValueError(f"modelhub cannot build the inputs of a model that takes {main}")
     if getattr(model.config, "is_encoder_decoder", False) and "decoder_input_ids" in taken:
         inputs["decoder_input_ids"] = torch.tensor([[_start_token(model)]])
+    if "decoder_input_values" in taken and "speaker_embeddings" in taken:
+        inputs["decoder_input_values"] = torch.zeros(1, 2, model.config.num_mel_bins)
+        inputs["speaker_embeddings"] = torch.zeros(1, model.config.speaker_embedding_dim)
     kept = {name: value for name, value in inputs.items() if name in taken}
     return {name: _place(value, model) for name, value in kept.items()}
 
@@ -66,7 +84,7 @@ def _needs_image(model: Any, taken: Any) -> bool:
 def _text_inputs(model: Any, processor: Any) -> dict[str, Any]:
     tokenizer = processor_part(processor, "tokenizer")
     if tokenizer is not None:
-        tokens = dict(tokenizer(_TEXT, return_tensors="pt"))
+        tokens = _tokens(tokenizer)
         if tokens["input_ids"].shape[-1] > 0:
             # One token only: a tokenizer may make many of one letter, and each takes time.
             return {name: value[:, :1] for name, value in tokens.items()}
@@ -76,19 +94,33 @@ def _text_inputs(model: Any, processor: Any) -> dict[str, Any]:
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
+def _tokens(tokenizer: Any) -> dict[str, Any]:
+    try:
+        return dict(tokenizer(_TEXT, return_tensors="pt"))
+    except ValueError:
+        # The tokenizers of models for documents take words with their places.
+        return dict(tokenizer([_TEXT], boxes=[[0, 0, 1, 1]], return_tensors="pt"))
+
+
 def _text_config(config: Any) -> Any:
     return config.get_text_config() if hasattr(config, "get_text_config") else config
 
 
 def _image_inputs(model: Any, processor: Any) -> dict[str, Any]:
     image_processor = processor_part(processor, "image_processor")
-    if image_processor is not None:
+    frames = getattr(model.config, "num_frames", None)
+    if image_processor is not None and not frames:
         image = Image.new("RGB", (_IMAGE_SIZE, _IMAGE_SIZE), (127, 127, 127))
-        return dict(image_processor(images=image, return_tensors="pt"))
+        try:
+            return dict(image_processor(images=image, return_tensors="pt"))
+        except ValueError:
+            # A model that compares two images takes no single one.
+            return dict(image_processor(images=[image, image], return_tensors="pt"))
     config = getattr(model.config, "vision_config", model.config)
     size = getattr(config, "image_size", None) or _IMAGE_SIZE
     height, width = size if isinstance(size, list | tuple) else (size, size)
-    return {"pixel_values": torch.zeros(1, getattr(config, "num_channels", 3), height, width)}
+    shape = (getattr(config, "num_channels", 3), height, width)
+    return {"pixel_values": torch.zeros(1, *((frames, *shape) if frames else shape))}
 
 
 def _audio_inputs(model: Any, processor: Any, main: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor, AutoTokenizer
 from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
@@ -11,20 +11,35 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
 from modelhub.errors import ModelhubError
-from modelhub.loader.explain import missing_package, one_line
+from modelhub.loader.explain import explain_package, one_line
 from modelhub.loader.files.inspection import Files, read_json
+from modelhub.loader.without_torchvision import (
+    NOTE,
+    NoVideoProcessor,
+    class_without_video,
+    image_class,
+    load_without_video,
+)
 
 _PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _TOKENIZERS = frozenset((
     "tokenizer_config.json", "tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
     "vocab.txt", "vocab.json",
 ))  # fmt: skip
+_PAIRS = ("vision-encoder-decoder",)
 _BASES = {
     "tokenizer": {"PreTrainedTokenizerBase"},
     "image_processor": {"ImageProcessingMixin"},
     "feature_extractor": {"FeatureExtractionMixin"},
     "processor": {"ProcessorMixin"},
 }
+
+
+class Pair(NamedTuple):
+    """What a model has instead of a processor, where transformers has no class that holds both."""
+
+    image_processor: Any
+    tokenizer: Any
 
 
 def load_processor(files: Files, names: frozenset[str], config: Any) -> Any | None:
@@ -36,25 +51,46 @@ def load_processor(files: Files, names: frozenset[str], config: Any) -> Any | No
     if loader is None:
         return None
     try:
-        return loader.from_pretrained(
-            files.folder, config=config, trust_remote_code=False, local_files_only=True
-        )
+        if loader is AutoProcessor:
+            found = class_without_video(_settings(files, names), config)
+            if found is not None:
+                return load_without_video(found, files.folder, config)
+        options = {"config": config, "trust_remote_code": False, "local_files_only": True}
+        if loader is not AutoImageProcessor:
+            return loader.from_pretrained(files.folder, **options)
+        if (own := image_class(_settings(files, names))) is not None:
+            return own.from_pretrained(files.folder, local_files_only=True)
+        images = loader.from_pretrained(files.folder, **options)
+        if config.model_type in _PAIRS and names & _TOKENIZERS:
+            return Pair(images, AutoTokenizer.from_pretrained(files.folder, **options))
+        return images
     except Exception as error:
-        package = missing_package(error)
-        if package is not None:
-            raise ModelhubError("needs_package", id=files.model_id, package=package) from error
-        raise ModelhubError("bad_tokenizer", id=files.model_id, why=one_line(error, files.folder)) from error
+        why = one_line(error, files.folder)
+        raise explain_package(error, files.model_id) or ModelhubError(
+            "bad_tokenizer", id=files.model_id, why=why
+        ) from error
+
+
+def left_out(processor: Any) -> str:
+    """A sentence about the parts that a processor lacks here, or nothing."""
+    return NOTE if isinstance(getattr(processor, "video_processor", None), NoVideoProcessor) else ""
+
+
+def _settings(files: Files, names: frozenset[str]) -> dict[str, Any]:
+    """The settings of the processor, of all files that may hold some."""
+    settings: dict[str, Any] = {}
+    for name in _PREPROCESSORS:
+        if name in names:
+            settings |= read_json(files, name)
+    return settings
 
 
 def choose_loader(files: Files, names: frozenset[str], config: Any) -> Any | None:
     """The Auto class of transformers for the model's files, or None."""
     model_type = config.model_type
     has_tokenizer = bool(names & _TOKENIZERS)
-    described = [name for name in _PREPROCESSORS if name in names]
-    if described:
-        settings: dict[str, Any] = {}
-        for name in described:
-            settings |= read_json(files, name)
+    if not names.isdisjoint(_PREPROCESSORS):
+        settings = _settings(files, names)
         if has_tokenizer and ("processor_class" in settings or model_type in PROCESSOR_MAPPING_NAMES):
             return AutoProcessor
         if "image_processor_type" in settings or model_type in IMAGE_PROCESSOR_MAPPING_NAMES:
@@ -68,6 +104,8 @@ def choose_loader(files: Files, names: frozenset[str], config: Any) -> Any | Non
 
 def processor_part(processor: Any, name: str) -> Any | None:
     """The tokenizer, image_processor or feature_extractor of what ``load_processor`` returned, or None."""
+    if isinstance(processor, Pair):
+        return getattr(processor, name, None)
     bases = {base.__name__ for base in type(processor).__mro__}
     if bases & _BASES[name]:
         return processor

@@ -26,12 +26,16 @@ _TASKS: tuple[tuple[str, str], ...] = (
     ("image-text-to-text", "IMAGE_TEXT_TO_TEXT"),
     ("automatic-speech-recognition", "SPEECH_SEQ_2_SEQ"),
     ("automatic-speech-recognition", "CTC"),
+    ("automatic-speech-recognition", "TDT"),
     ("text-generation", "CAUSAL_LM"),
     ("text2text-generation", "SEQ_TO_SEQ_CAUSAL_LM"),
     ("fill-mask", "MASKED_LM"),
     ("text-classification", "SEQUENCE_CLASSIFICATION"),
     ("token-classification", "TOKEN_CLASSIFICATION"),
     ("document-question-answering", "DOCUMENT_QUESTION_ANSWERING"),
+    ("visual-question-answering", "VISUAL_QUESTION_ANSWERING"),
+    ("table-question-answering", "TABLE_QUESTION_ANSWERING"),
+    ("question-answering", "QUESTION_ANSWERING"),
     ("image-classification", "IMAGE_CLASSIFICATION"),
     ("zero-shot-image-classification", "ZERO_SHOT_IMAGE_CLASSIFICATION"),
     ("object-detection", "OBJECT_DETECTION"),
@@ -40,6 +44,8 @@ _TASKS: tuple[tuple[str, str], ...] = (
     ("image-segmentation", "SEMANTIC_SEGMENTATION"),
     ("image-segmentation", "INSTANCE_SEGMENTATION"),
     ("image-segmentation", "UNIVERSAL_SEGMENTATION"),
+    ("mask-generation", "MASK_GENERATION"),
+    ("keypoint-matching", "KEYPOINT_MATCHING"),
     ("depth-estimation", "DEPTH_ESTIMATION"),
     ("audio-classification", "AUDIO_CLASSIFICATION"),
     ("text-to-audio", "TEXT_TO_WAVEFORM"),
@@ -88,7 +94,7 @@ def choose_class(files: Files, config: Any) -> tuple[Any, str | None]:
     for name in config.architectures or ():
         for task, mapping in _TASKS:
             if name in _class_names(f"MODEL_FOR_{mapping}_MAPPING_NAMES"):
-                return _get_class(files, name), task
+                return _get_class(files, name), _refined(task, config)
         tables = [table for table in vars(modeling_auto) if table.endswith("_MAPPING_NAMES")]
         if any(name in _class_names(table) for table in tables):
             model_class = _get_class(files, name)
@@ -99,6 +105,13 @@ def choose_class(files: Files, config: Any) -> tuple[Any, str | None]:
     if model_class is None:
         raise ModelhubError("unsupported", id=files.model_id, architecture=config.model_type)
     return model_class, _base_task(model_class, config, model_class.__name__)
+
+
+def _refined(task: str, config: Any) -> str:
+    """A classifier that knows entailment compares texts, and so a text with any labels."""
+    labels = getattr(config, "label2id", None) or {}
+    compares = any(str(label).lower().startswith("entail") for label in labels)
+    return "zero-shot-classification" if task == "text-classification" and compares else task
 
 
 def _class_names(table: str) -> set[str]:
@@ -117,6 +130,8 @@ def _base_task(model_class: Any, config: Any, name: str) -> str | None:
     """The task of feature extraction for a base model; None for a model whose head no pipeline supports."""
     if name not in _class_names("MODEL_MAPPING_NAMES"):
         return None
+    if hasattr(model_class, "get_audio_features") and hasattr(model_class, "get_text_features"):
+        return "zero-shot-audio-classification"
     if model_class.main_input_name == "pixel_values":
         return "image-feature-extraction"
     text = model_class.main_input_name == "input_ids" and not getattr(config, "is_encoder_decoder", False)

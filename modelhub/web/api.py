@@ -145,10 +145,13 @@ def get_memory() -> dict[str, int]:
 
 
 @blueprint.post("/api/predictions")
-@blueprint.arguments(schemas.PredictionRequest)
+@blueprint.arguments(schemas.PredictionRequest, examples=schemas.PREDICTION_EXAMPLES)
 @blueprint.response(200, schemas.PredictionSchema)
 def predict(request: dict[str, Any]) -> Response:
-    """Run a loaded model on inputs."""
+    """Run a loaded model on inputs.
+
+    What they are depends on the model's task, which is in the model's snapshot.
+    """
     text = registry.predict(request["model"], request["inputs"], request["parameters"])
     return Response(text, mimetype="application/json")
 

@@ -8,6 +8,7 @@ from marshmallow.fields import Boolean, Dict, Float, Integer, List, Nested, Raw,
 from modelhub.devices import DEVICE_PATTERN, DTYPES
 from modelhub.progress.schemas import ErrorSchema, EventSchema
 from modelhub.states import LOAD_STATES, MODEL_STATES, Outcome
+from modelhub.tasks import TASKS
 
 SOURCES = ("folder", "cache", "demo", "hub")
 _MODEL_ID = {"description": "name, org/name or org/name@revision, or the link of a model on the hub"}
@@ -115,12 +116,27 @@ class MemorySchema(Schema):
     load_count = Integer()
 
 
-class PredictionRequest(Schema):
-    """What to run a model on: the inputs of the pipeline of its task, images as data: URIs."""
+_INPUTS = {
+    "description": "What the model's task takes; images and audio as data: URIs.",
+    "anyOf": [
+        {"title": name, "description": task.title, "examples": [task.example], **task.inputs}
+        for name, task in TASKS.items()
+    ],
+}
+PREDICTION_EXAMPLES = {
+    name: {"summary": task.title, "value": {"model": "org/name", "inputs": task.example}}
+    for name, task in TASKS.items()
+}
 
-    model = String(required=True)
-    inputs = Raw(required=True)
-    parameters = Dict(keys=String(), load_default=dict)
+
+class PredictionRequest(Schema):
+    """What to run a model on: the inputs of its task, and parameters that the task has."""
+
+    model = String(required=True, metadata=_MODEL_ID)
+    inputs = Raw(required=True, metadata=_INPUTS)
+    parameters = Dict(
+        keys=String(), load_default=dict, metadata={"description": "Those of the task, listed in /docs."}
+    )
 
 
 class PredictionSchema(Schema):

@@ -17,6 +17,7 @@ from modelhub.errors import ModelhubError
 from modelhub.payloads import ModelResource
 from modelhub.progress import pace
 from modelhub.states import CHANGING, State
+from modelhub.tasks import TASKS
 from modelhub.web import error_handlers
 from modelhub.web.current import registry
 from modelhub.web.pages import (
@@ -110,6 +111,7 @@ def _model_page(model: ModelResource, **form: Any) -> str:
         segments=segments,
         log=trace.lines,
         form=prediction_form.form_of(snapshot.get("task")) if is_ready else None,
+        task_title=prediction_form.title_of(snapshot.get("task")),
         **form,
     )
 
@@ -122,7 +124,8 @@ def _expected_shares(model: ModelResource) -> list[float]:
 @blueprint.get("/docs")
 def docs() -> str:
     """The OpenAPI document as a page."""
-    return render_template("docs.html", spec=current_app.extensions["modelhub_api"].spec.to_dict())
+    spec = current_app.extensions["modelhub_api"].spec.to_dict()
+    return render_template("docs.html", spec=spec, tasks=TASKS)
 
 
 @blueprint.post("/loads")
@@ -211,9 +214,8 @@ def try_model(model_id: str) -> tuple[str, int]:
 def _prediction_inputs(task: str | None, text: str, second: str) -> tuple[Any, dict[str, Any]]:
     if prediction_form.form_of(task) is None:
         return text, {}  # the model's process explains why it cannot predict
-    file = request.files.get("file")
-    data = (file.read(), file.mimetype) if file is not None else (b"", "")
-    return prediction_form.inputs_of(str(task), text, second, data)
+    uploads = [(file.read(), file.mimetype) for file in request.files.getlist("file")]
+    return prediction_form.inputs_of(str(task), text, second, uploads)
 
 
 def _redirect_to(model_id: str) -> Response:

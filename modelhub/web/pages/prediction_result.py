@@ -11,6 +11,7 @@ from modelhub.payloads import Prediction
 
 _TEXT_KEYS = ("generated_text", "text", "translation_text", "summary_text", "answer")
 _IMAGE_PREFIX = "data:image/png;base64,"
+_SOUND_PREFIX = "data:audio/wav;base64,"
 _MAX_ROWS = 50
 _MAX_NUMBERS = 8
 _MAX_RAW = 20_000
@@ -24,6 +25,7 @@ class PredictionResult:
     columns: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
     images: list[tuple[str, str]] = field(default_factory=list)  # caption, data: URI
+    sounds: list[str] = field(default_factory=list)  # data: URIs
     seconds: str = ""
     raw: str = ""
 
@@ -34,9 +36,9 @@ def read(prediction: Prediction) -> PredictionResult:
     result = PredictionResult(seconds=units.duration(prediction["seconds"]))
     raw = json.dumps(outputs, ensure_ascii=False, indent=1)
     result.raw = raw if len(raw) <= _MAX_RAW else f"{raw[:_MAX_RAW]}…"
-    tables = [item for item in _flat(outputs) if isinstance(item, dict)]
+    tables = [row for item in _flat(outputs) if isinstance(item, dict) for row in _rows(item)]
     for table in tables[:_MAX_ROWS]:
-        _take(result, table)
+        _take(result, table, is_alone=len(tables) == 1)
     if not tables:
         result.texts.append(_numbers(outputs) if _is_numeric(outputs) else str(outputs))
     return result
@@ -49,20 +51,26 @@ def _flat(value: Any) -> list[Any]:
     return [value]
 
 
-def _take(result: PredictionResult, table: dict[str, Any]) -> None:
+def _rows(table: dict[str, Any]) -> list[dict[str, Any]]:
+    """A table; several where it has a list of labels and one of their scores."""
+    labels, scores = table.get("labels"), table.get("scores")
+    if not isinstance(labels, list) or not isinstance(scores, list) or len(labels) != len(scores):
+        return [table]
+    return [{"label": label, "score": score} for label, score in zip(labels, scores, strict=True)]
+
+
+def _take(result: PredictionResult, table: dict[str, Any], is_alone: bool) -> None:
     table = dict(table)
-    if "audio" in table and "sampling_rate" in table:
-        samples = table.pop("audio")
-        while isinstance(samples, list) and samples and isinstance(samples[0], list):
-            samples = samples[0]
-        rate = table.pop("sampling_rate")
-        result.texts.append(f"{units.duration(len(samples) / rate)} of sound at {rate} Hz.")
+    if str(table.get("audio", "")).startswith(_SOUND_PREFIX):
+        result.sounds.append(table.pop("audio"))
+        table.pop("sampling_rate", None)
     images = {key: value for key, value in table.items() if str(value).startswith(_IMAGE_PREFIX)}
     for key, uri in images.items():
         del table[key]
         result.images.append((str(table.get("label", key)), uri))
     for key in _TEXT_KEYS:
-        if key in table and isinstance(text := _last_message(table[key]), str):
+        is_one_of_many = key == "answer" and not is_alone
+        if key in table and not is_one_of_many and isinstance(text := _last_message(table[key]), str):
             result.texts.append(text)
             del table[key]
     if table and not images:

@@ -8,6 +8,7 @@ import pytest
 
 from modelhub.web.pages.prediction_result import PredictionResult, read
 
+SOUND = "data:audio/wav;base64,UklGRg=="
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
 
@@ -46,10 +47,23 @@ def test_masks_are_images_with_their_labels() -> None:
     assert found.images == [("sky", PIXEL)]
 
 
-def test_sound_is_described_by_its_length() -> None:
-    assert answer({"audio": [[0.0] * 32_000], "sampling_rate": 16_000}).texts == [
-        "2.0 s of sound at 16000 Hz."
-    ]
+def test_sound_is_played() -> None:
+    found = answer({"audio": SOUND, "sampling_rate": 16_000})
+    assert found.sounds == [SOUND]
+    assert found.texts == found.rows == []
+
+
+def test_labels_in_one_list_are_a_table_too() -> None:
+    found = answer({"sequence": "a phone", "labels": ["phone", "garden"], "scores": [0.75, 0.25]})
+    assert found.columns == ["label", "score"]
+    assert found.rows == [["phone", "0.750"], ["garden", "0.250"]]
+
+
+def test_one_answer_is_a_text_and_several_are_a_table() -> None:
+    rows = [{"answer": "red", "score": 0.5}, {"answer": "blue", "score": 0.25}]
+    assert answer(rows[:1]).texts == ["red"]
+    assert answer(rows).rows == [["red", "0.500"], ["blue", "0.250"]]
+    assert answer(rows).texts == []
 
 
 def test_what_is_very_long_is_cut() -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import re
 import wave
+from pathlib import Path
 
 import requests
 from PIL import Image
 
+from tests.support import task_models
 from tests.support.forms import csrf_token
 from tests.support.server import Server
+from tests.support.types import StartServer
 
 
 def attempt(
@@ -87,7 +90,7 @@ def test_unusable_inputs_are_refused_with_a_message(server: Server) -> None:
     server.load("tiny/vit")
     response = attempt(server, "tiny/vit", ("a.png", b"no image", "image/png"))
     assert "Send a PNG, JPEG, WebP or GIF image." in result_of(response)
-    assert "Send the image" in result_of(attempt(server, "tiny/vit"))
+    assert "Send inputs such as" in result_of(attempt(server, "tiny/vit"))
 
 
 def test_a_prediction_of_a_model_that_is_not_loaded_is_refused(server: Server) -> None:
@@ -96,3 +99,33 @@ def test_a_prediction_of_a_model_that_is_not_loaded_is_refused(server: Server) -
     response = attempt(server, "tiny/bert", text="hello [MASK]")
     assert response.status_code == 409
     assert "Load it first." in result_of(response)
+
+
+def test_forms_of_images_with_questions_and_of_speech(start_server: StartServer, tmp_path: Path) -> None:
+    makers = {
+        name: make for all_of_task in task_models.TASK_MODELS.values() for name, make in all_of_task.items()
+    }
+    names = ("blip", "qwen2-vl", "speecht5", "bert-answers", "superglue")
+    for name in names:
+        makers[name](tmp_path / "models" / "tiny" / name)
+    server = start_server(MODELS_DIR=tmp_path / "models").wait_warm()
+    for name in names:
+        server.load(f"tiny/{name}")
+    image = ("red.png", picture(), "image/png")
+    for name in ("blip", "qwen2-vl"):
+        response = attempt(server, f"tiny/{name}", image, second="what is this?")
+        assert response.status_code == 200, result_of(response)
+        assert "<blockquote>" in result_of(response)
+        assert "base64" not in result_of(response)
+        assert attempt(server, f"tiny/{name}", image, second="").status_code == 200
+    assert "videos are left out" in server.get("/models/tiny/qwen2-vl").text
+    spoken = result_of(attempt(server, "tiny/speecht5", text="Hello."))
+    assert '<audio controls src="data:audio/wav;base64,' in spoken
+    found = attempt(server, "tiny/bert-answers", text="the cat sat", second="who sat?")
+    assert "<blockquote>" in result_of(found)
+    page = server.get("/models/tiny/superglue").text
+    assert page.count('name="file"') == 2
+    assert 'href="/docs#task-keypoint-matching"' in page
+    missing = attempt(server, "tiny/superglue", image)
+    assert missing.status_code == 422
+    assert "two images" in result_of(missing)
