@@ -6,14 +6,13 @@ const WANTED = "notify"; // the key in the browser's storage
 const ICON = (height) => `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">
 <rect width="16" height="16" rx="3" fill="#8a94a6"/><rect y="${16 - height}" width="16" height="${height}" rx="3" fill="#2456c9"/></svg>`;
 
-const icon = document.querySelector("link[rel=icon]");
-const plain = icon.href;
-
 // Fill the icon as far as the loads are, on average; none is the plain icon.
 export function showFavicon(loads) {
   const sum = loads.reduce((total, { progress }) => total + (progress || 0), 0);
   const height = loads.length ? Math.round((16 * sum) / loads.length) : 0;
-  const href = loads.length ? `data:image/svg+xml,${encodeURIComponent(ICON(height))}` : plain;
+  const icon = document.querySelector("link[rel=icon]");
+  icon.dataset.plain ??= icon.href;
+  const href = loads.length ? `data:image/svg+xml,${encodeURIComponent(ICON(height))}` : icon.dataset.plain;
   if (icon.href !== href) icon.href = href;
 }
 

@@ -226,13 +226,15 @@ def test_an_unloaded_snapshot_shows_the_receipt() -> None:
     ("changes", "expected"),
     [
         ({"state": "absent"}, ["load"]),
+        ({"state": "absent", "freed": 1}, ["again"]),
         ({"state": "queued"}, ["cancel"]),
         ({"state": "loading"}, ["cancel"]),
         ({"state": "ready"}, ["unload"]),
+        ({"state": "ready", "task": "fill-mask"}, ["try", "unload"]),
         ({"state": "unloading"}, []),
-        ({"state": "cancelled"}, ["load"]),
-        ({"state": "failed"}, ["retry"]),
-        ({"state": "failed", "error": ERROR}, ["retry", "force"]),
+        ({"state": "cancelled"}, ["load", "dismiss"]),
+        ({"state": "failed"}, ["retry", "dismiss"]),
+        ({"state": "failed", "error": ERROR}, ["retry", "force", "dismiss"]),
     ],
 )
 def test_only_buttons_that_make_sense(changes: dict[str, Any], expected: list[str]) -> None:
@@ -312,7 +314,7 @@ def test_a_stall_names_its_likely_cause(changes: dict[str, Any], likely: str) ->
 
 def test_an_interrupted_load_is_shown_with_what_to_do() -> None:
     words = model_wording.page_words(snapshot(state="interrupted", error=INTERRUPTED))
-    assert (words["state"], words["actions"]) == ("Interrupted", ["load"])
+    assert (words["state"], words["actions"]) == ("Interrupted", ["load", "dismiss"])
     assert words["headline"] == "The server stopped while a/b was loading."
     assert words["line"] == "Load it again: what was downloaded is kept."
 

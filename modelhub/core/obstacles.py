@@ -52,7 +52,8 @@ def _missing(model_id: str, folder: Path, files: dict[str, os.stat_result]) -> M
     method = settings.get("quant_method") if isinstance(settings, dict) else None
     package = _PACKAGES.get(method) if isinstance(method, str) else None
     if package is not None and find_spec(package) is None:
-        return ModelhubError("needs_package", id=model_id, package=package)
+        todo = f"Run 'pip install {package}' and restart, or choose a model that is not quantized."
+        return ModelhubError("needs_package", id=model_id, package=package, todo=todo)
     return None
 
 
