@@ -26,7 +26,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     from modelhub.config import read_settings
     from modelhub.core.registry import Registry
     from modelhub.web import api, current, error_handlers, fanout, security, sse
-    from modelhub.web.pages import live, loads, models
+    from modelhub.web.pages import forms, live, loads, models, reference
     from modelhub.web.sockets import Sockets
 
     config = dict(config or {})
@@ -52,6 +52,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     registry = Registry(settings, socketio.start_background_task, sockets.emit)
     app.before_request(registry.start)
     current.init_app(app, registry)
-    for module in (security, error_handlers, api, sse, models, loads, sockets):
+    for module in (security, error_handlers, api, sse, models, forms, loads, reference, sockets):
         module.init_app(app)
     return app

@@ -18,6 +18,11 @@ from modelhub.web import schemas
 from modelhub.web.current import registry
 from modelhub.web.security import csrf
 
+_DESCRIPTION = (
+    "Loads Hugging Face models and shows how that goes. The same state is sent as events over Socket.IO, at "
+    "the server's address: see /docs/events. The body of every error is "
+    '{"error": {"code", "message", "hint"}}.'
+)
 blueprint = Blueprint("api", __name__, description="Load, watch, use and unload models.")
 
 
@@ -38,6 +43,7 @@ def init_app(app: Flask) -> None:
         OPENAPI_VERSION="3.1.0",
         OPENAPI_URL_PREFIX="/",
         OPENAPI_JSON_PATH="openapi.json",
+        API_SPEC_OPTIONS={"info": {"description": _DESCRIPTION}},
     )
     api = ModelhubApi(app)
     app.extensions["modelhub_api"] = api

@@ -14,11 +14,35 @@ from modelhub.web.current import registry
 
 _KEEP_ALIVE_S = 5.0
 blueprint = Blueprint("sse", __name__)
+_DESCRIBED = {
+    "tags": ["api"],
+    "summary": "The events of a load as server-sent events, until its terminal event.",
+    "description": "Each has the name of the event and, as data, its payload, with the fields of Event. Comes "
+    "from a log: a client that was cut off continues after the Last-Event-ID header.",
+    "parameters": [
+        {"in": "path", "name": "load_id", "required": True, "schema": {"type": "string"}},
+        {
+            "in": "header",
+            "name": "Last-Event-ID",
+            "schema": {"type": "string"},
+            "description": "The id of the last event seen.",
+        },
+    ],
+    "responses": {
+        "200": {
+            "description": "The stream.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        },
+        "204": {"description": "The load has ended, and all of its events were seen."},
+        "404": {"description": "There is no such load."},
+    },
+}
 
 
 def init_app(app: Flask) -> None:
-    """Serve the streams."""
+    """Serve the streams, and describe them in the OpenAPI document."""
     app.register_blueprint(blueprint)
+    app.extensions["modelhub_api"].spec.path("/api/loads/{load_id}/events", operations={"get": _DESCRIBED})
 
 
 @blueprint.get("/api/loads/<load_id>/events")
