@@ -17,8 +17,8 @@ blueprint = Blueprint("sse", __name__)
 _DESCRIBED = {
     "tags": ["api"],
     "summary": "The events of a load as server-sent events, until its terminal event.",
-    "description": "Each has the name of the event and, as data, its payload, with the fields of Event. Comes "
-    "from a log: a client that was cut off continues after the Last-Event-ID header.",
+    "description": "Each has the name of the event and, as data, its payload, with the fields of Event. "
+    "A client that was cut off continues after the Last-Event-ID header.",
     "parameters": [
         {"in": "path", "name": "load_id", "required": True, "schema": {"type": "string"}},
         {
@@ -42,7 +42,8 @@ _DESCRIBED = {
 def init_app(app: Flask) -> None:
     """Serve the streams, and describe them in the OpenAPI document."""
     app.register_blueprint(blueprint)
-    app.extensions["modelhub_api"].spec.path("/api/loads/{load_id}/events", operations={"get": _DESCRIBED})
+    (rule,) = app.url_map.iter_rules("sse.events")
+    app.extensions["modelhub_api"].spec.path(rule=rule, operations={"get": _DESCRIBED})
 
 
 @blueprint.get("/api/loads/<load_id>/events")
