@@ -89,6 +89,7 @@ def test_unload_asks_where_the_model_has_only_just_become_ready(server: Server, 
     row(page, VIT).get_by_role("button", name="Unload").click()
     expect(row(page, VIT)).to_have_attribute("data-state", "absent")
     expect(row(page, VIT).get_by_role("button", name="Load again")).to_be_visible()
+    page.wait_for_timeout(500)  # so that it is no double click
     row(page, VIT).get_by_role("button", name="Load again").click()
     expect(row(page, VIT)).to_have_attribute("data-state", "ready")
 
