@@ -28,8 +28,21 @@ const isPointed = () => list.matches(":hover") || performance.now() - touchedAt 
 const isHeld = () => isPointed() || list.contains(document.activeElement);
 let waitsToSettle = false;
 
+// Under a pointer a row does not grow or shrink either; one that was not drawn yet has no height to keep.
+function hold() {
+  for (const row of list.children) {
+    const isDrawn = row.firstElementChild.checkVisibility({ contentVisibilityAuto: true });
+    if (!row.style.height && isDrawn) row.style.height = `${row.offsetHeight}px`;
+  }
+}
+
 function settle() {
-  if (!isPointed()) for (const row of list.children) delete row.dataset.held;
+  if (!isPointed()) {
+    for (const row of list.children) {
+      row.style.height = "";
+      delete row.dataset.held;
+    }
+  }
   if (isHeld() || !waitsToSettle) return;
   waitsToSettle = false;
   for (const row of [...list.children]) if ("gone" in row.dataset) row.remove();
@@ -42,6 +55,7 @@ function settle() {
 list.addEventListener("pointerdown", ({ pointerType }) => {
   if (pointerType === "touch") touchedAt = performance.now();
 });
+list.addEventListener("pointerover", hold);
 list.addEventListener("pointerleave", ({ pointerType }) => setTimeout(settle, pointerType === "touch" ? TOUCH_MS : 0));
 list.addEventListener("focusout", () => setTimeout(settle));
 document.addEventListener("pointerdown", () => setTimeout(settle));
@@ -53,7 +67,7 @@ function compare(a, b) {
 
 // Move one row to its place among the others: that costs little, sorting all of them a lot.
 function moveToRank(row) {
-  if (isPointed()) row.dataset.held = ""; // it does not grow either
+  if (isPointed()) row.dataset.held = ""; // what it says now has to fit
   if (isHeld()) {
     waitsToSettle = true;
     if (row.parentElement !== list) list.append(row);
