@@ -67,7 +67,7 @@ def test_a_first_load_says_that_it_downloads_and_its_bar_follows_the_bytes(
     with HubServer(tmp_path / "hub") as hub:
         hub.hold_after["model.safetensors"] = 18_000_000
         own = start_server({"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0"}).wait_warm()
-        page, dashboard = (wait_live(open_page(path, to=own)) for path in ("/models/not/yet", "/"))
+        page, dashboard = (wait_live(open_page(path, to=own)) for path in ("/", "/"))
         own.request_load("org/there")
         assert hub.holding.wait(60)
         row = dashboard.locator('[data-model="org/there"]')
