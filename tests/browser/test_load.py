@@ -157,6 +157,7 @@ def test_events_of_a_model_are_not_lost_while_its_row_is_fetched(server: Server,
     page.route(f"{server.url}/", hold_back)
     server.request_load("nobody/late")
     expect(page.locator('[data-model="nobody/late"]')).to_have_attribute("data-state", "failed")
+    page.unroute_all(behavior="ignoreErrors")
 
 
 def test_an_invalid_id_is_refused_with_a_message(open_page: OpenPage) -> None:

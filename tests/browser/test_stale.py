@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 from playwright.sync_api import expect
@@ -24,6 +25,12 @@ def test_everything_live_is_marked_stale_at_once(
     models.make_sparse_llama(tmp_path / "models" / LARGE, WORDS)
     own = start_server(MODELS_DIR=tmp_path / "models").wait_warm()
     freeze_in_weights(own, LARGE, 0.3)
+    (worker,) = own.workers()
+    while own.snapshot(LARGE)["eta"] is None:
+        worker.resume()
+        time.sleep(0.001)
+        worker.suspend()
+        time.sleep(0.1)
     page, dashboard = (wait_live(open_page(path, to=own)) for path in (f"/models/{LARGE}", "/"))
     row = dashboard.locator(f'[data-model="{LARGE}"]')
     expect(say(page, "left")).to_contain_text("about")
