@@ -34,7 +34,7 @@ SHIFTS = """() => {
   window.shifts = [];
   const place = ({ node, previousRect: a, currentRect: b }) =>
     [node?.nodeName, node?.className ?? node?.textContent, a.x, a.y, a.height, b.x, b.y, b.height];
-  const isLoading = () => document.querySelector("[data-state=loading]");
+  const isLoading = () => document.querySelector("[data-model][data-state=loading]");
   // Once the model is ready, the load folds on purpose.
   const keep = (entry) => isLoading() && shifts.push([entry.value, entry.sources.map(place)]);
   new PerformanceObserver((list) => list.getEntries().forEach(keep)).observe({ type: "layout-shift" });
