@@ -150,6 +150,7 @@ async function previewOf(id) {
 
 function showPreviews() {
   clearTimeout(previewTimer);
+  input.form.querySelector("[data-alert]").hidden = true;
   const text = input.value;
   const ids = idsOf(text);
   write(previews, ids.length ? "Looking for it…" : "");

@@ -13,6 +13,16 @@ from tests.support.page_states import STATES, State, World, open_state
 from tests.support.server import ROOT
 
 AXE = ROOT / "static" / "node_modules" / "axe-core" / "axe.min.js"
+SMALL = """() => {
+  const small = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const { parentElement: node, textContent: text } = walker.currentNode;
+    if (!text.trim() || node.closest("script, noscript, .quiet") || !node.checkVisibility()) continue;
+    if (parseFloat(getComputedStyle(node).fontSize) < 14) small.push([node.outerHTML.slice(0, 100), text]);
+  }
+  return small;
+}"""
 RUN = """() => axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) =>
   violations.map(({ id, help, nodes }) => [id, help, nodes.map((node) => node.html)]))"""
 
@@ -35,8 +45,10 @@ def test_no_violation(world: World, browser: Browser, state: State) -> None:
         for scheme in SCHEMES:
             page.emulate_media(color_scheme=scheme)
             assert violations(page) == []
+        assert page.evaluate(SMALL) == [], "text of less than 14 px"
         page.set_viewport_size(SCREENS["phone"])
         assert violations(page) == []
+        assert page.evaluate(SMALL) == [], "text of less than 14 px"
 
 
 def test_a_violation_would_be_found(world: World, browser: Browser) -> None:

@@ -172,3 +172,16 @@ def test_of_many_ids_the_preview_says_that_there_are_more(server: Server, open_p
     ids = " ".join(f"tiny/vit@{number}" for number in range(7))
     page.get_by_label("Load a model by its id").fill(ids)
     expect(page.locator("#previews")).to_contain_text("and 2 more")
+
+
+def test_a_refused_id_is_said_once(server: Server, open_page: OpenPage) -> None:
+    page = wait_live(open_page("/"))
+    field = page.get_by_label("Load a model by its id")
+    field.fill("../etc/passwd")
+    expect(page.locator("#previews")).to_contain_text("is not a model id")
+    page.keyboard.press("Enter")
+    expect(page.locator(".load-form [data-alert]")).to_contain_text("is not a model id")
+    expect(page.locator("#previews")).to_be_hidden()
+    field.fill("tiny/vit")
+    expect(page.locator(".load-form [data-alert]")).to_be_hidden()
+    expect(page.locator("#previews")).to_be_visible()

@@ -19,6 +19,7 @@ from tests.support.ids import DEMO
 from tests.support.server import Server, wait_until
 
 READY, UNLOADED, ABSENT, CANCELLED = "tiny/bert", "tiny/vit", "tiny/wav2vec2", "tiny/llama"
+GGUF, PARTIAL = "quantized/gguf", "org/half-here"
 WEIGHTS, QUEUED, TOO_BIG = "large/llama", "tiny/t5", "large/too-big"
 DOWNLOADING, FAILED = "org/on-the-hub", "nobody/nothing"
 _WORDS_PER_GB = 4_000_000  # a sparse model has about 256 bytes for each word of its vocabulary
@@ -51,6 +52,11 @@ class World:
             if name in (READY, UNLOADED, ABSENT, CANCELLED, QUEUED):
                 make(folder / name)
         models.make_sparse_llama(folder / WEIGHTS, 2 * _WORDS_PER_GB)
+        (folder / GGUF).mkdir(parents=True)
+        (folder / GGUF / "model-Q4_K_M.gguf").write_bytes(bytes(3_000_000))
+        blobs = self._folder / "busy/hf/hub" / f"models--{PARTIAL.replace('/', '--')}" / "blobs"
+        blobs.mkdir(parents=True)
+        (blobs / f"{'0' * 64}.incomplete").write_bytes(bytes(7_000_000))
         models.make_sparse_llama(folder / TOO_BIG, 2**34)
         models.make_sparse_llama(self._hub.root / DOWNLOADING, _WORDS_PER_GB // 20)
         self._hub.hold_after["model.safetensors"] = 18_000_000
@@ -167,6 +173,17 @@ def _try_it(world: World, page: Page) -> None:
     page.get_by_text("Log of the latest load").click()
 
 
+def _ask_before_unload(world: World, page: Page) -> None:
+    world.busy.delete(f"/api/models/{READY}")
+    world.busy.load(READY)
+    page.locator(f'[data-model="{READY}"] [data-action=unload]').click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def _open_the_options(world: World, page: Page) -> None:
+    page.locator(".title .options summary").click()
+
+
 def _newest(world: World, page: Page) -> None:
     page.locator(".records.loads a").first.click()
     expect(page.locator("#load")).to_be_visible()
@@ -188,7 +205,12 @@ STATES = (
     State("dashboard-refused-id", _busy("/"), _refuse_an_id),
     State("dashboard-preview", _busy("/"), _preview),
     State("dashboard-search", _busy("/"), _search),
-    State("model-absent", _model(ABSENT)),
+    State("dashboard-question", _busy("/"), _ask_before_unload),
+    State("model-absent", _model(ABSENT), _open_the_options),
+    State("model-cannot-be-loaded", _model(GGUF)),
+    State("model-partial-download", _model(PARTIAL)),
+    State("delete-own-folder", _busy(f"/delete/{ABSENT}")),
+    State("delete-from-cache", _busy(f"/delete/{PARTIAL}")),
     State("model-queued", _model(QUEUED)),
     State("model-loading-weights", _model(WEIGHTS)),
     State("model-downloading", _model(DOWNLOADING)),
@@ -210,6 +232,7 @@ STATES = (
     State("load-unknown", _busy("/loads/no-such-load")),
     State("page-not-found", _busy("/no/such/page")),
     State("docs", _busy("/docs")),
+    State("docs-events", _busy("/docs/events")),
     State("history-empty", lambda world: f"{world.fresh.url}/history"),
     State("dashboard-stalled", lambda world: world.stalled().url),
     State("model-stalled", lambda world: f"{world.stalled().url}/models/{DEMO}"),

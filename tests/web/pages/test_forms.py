@@ -1,0 +1,83 @@
+"""The forms of the pages that change what is on the disk, or how a model is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.support import models
+from tests.support.forms import csrf_token
+from tests.support.ids import BERT
+from tests.support.server import Server
+from tests.support.types import StartServer
+from tests.web.pages.test_models import Visitor
+
+
+def test_a_folder_of_the_users_own_is_deleted_after_a_question_that_says_so(
+    client: FlaskClient, tmp_path: Path
+) -> None:
+    folder = models.make_llama(tmp_path / "models" / "org" / "mine")
+    page = client.get("/models/org/mine").text
+    assert 'href="/delete/org/mine"' in page
+    question = client.get("/delete/org/mine").text
+    assert "This is a folder of your own." in question
+    assert str(folder) in question
+    token = csrf_token(question)
+    refused = client.post("/delete/org/mine", data={"csrf_token": token})
+    assert refused.status_code == 409
+    assert folder.is_dir(), "not without the field that the question has"
+    done = client.post("/delete/org/mine", data={"csrf_token": token, "own": "yes"}, follow_redirects=True)
+    assert "org/mine: 2" in done.text
+    assert "deleted." in done.text
+    assert not folder.exists()
+
+
+def test_files_of_the_cache_are_told_apart(start_server: StartServer, tmp_path: Path) -> None:
+    own = start_server()
+    blobs = Path(own.environ["HF_HOME"]) / "hub" / "models--org--half" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / f"{'0' * 64}.incomplete").write_bytes(bytes(7_000_000))
+    assert "7.0 MB of a download" in own.get("/").text
+    page = own.get("/models/org/half").text
+    assert "7.0 MB of that is an unfinished download" in page
+    question = own.get("/delete/org/half").text
+    assert "It can be downloaded again." in question
+    assert "of your own" not in question
+
+
+def test_what_is_not_on_the_disk_cannot_be_deleted(client: FlaskClient) -> None:
+    assert 'href="/delete/' not in client.get("/models/demo/random-2gb").text
+    assert client.get("/delete/demo/random-2gb").status_code == 404
+
+
+def test_the_reason_is_on_the_page_of_what_cannot_be_loaded(client: FlaskClient, tmp_path: Path) -> None:
+    (tmp_path / "models" / "org" / "name").mkdir(parents=True)
+    (tmp_path / "models" / "org" / "name" / "x.gguf").write_text("x")
+    for path in ("/", "/models/org/name"):
+        page = client.get(path).text
+        assert "Cannot be loaded" in page
+        assert "GGUF" in page
+        assert "llama.cpp" in page
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_a_load_has_the_data_type_of_the_form(server: Server, dtype: str) -> None:
+    Visitor(server).press(f"/models/{BERT}", "/loads", model=BERT, dtype=dtype, device="")
+    assert server.wait_state(BERT, ("ready",))["dtype"] == dtype
+
+
+def test_a_data_type_or_device_that_does_not_exist_is_refused(client: FlaskClient) -> None:
+    for field in ("dtype", "device"):
+        data = {"csrf_token": csrf_token(client.get("/").text), "model": BERT, field: "huge"}
+        response = client.post("/loads", data=data, headers={"Accept": "application/json"})
+        assert response.status_code == 422
+        assert response.json is not None
+        assert field in response.json["error"]["message"]
+
+
+def test_no_device_is_offered_where_there_is_no_choice(client: FlaskClient) -> None:
+    page = client.get("/models/demo/random-2gb").text
+    assert '<select name="dtype">' in page
+    assert '<select name="device">' not in page
