@@ -13,9 +13,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from modelhub.checkpoints import LoadSpec
 from modelhub.core import deletion
 from modelhub.core.catalogue import Catalogue
-from modelhub.core.journal import new_row
 from modelhub.core.lifecycle import wrong_state
 from modelhub.core.load import Load
 from modelhub.errors import ModelhubError
@@ -229,7 +229,7 @@ def test_a_model_that_loads_keeps_its_partial_download(tmp_path: Path) -> None:
 def test_a_load_under_way_keeps_its_files(app: Flask) -> None:
     lifecycle = registry_of(app).lifecycle
     model_id = "org/name@v2"
-    lifecycle._loads[model_id] = Load(new_row("1", model_id, "rest"), state=State.QUEUED)
+    lifecycle._loads[model_id] = Load(LoadSpec(model_id, models_dir="", demo_dir=""), "rest")
     with pytest.raises(ModelhubError) as caught, lifecycle.unused("org/name"):
         pass
     assert caught.value.code == "wrong_state"
@@ -244,7 +244,7 @@ def test_the_server_deletes_and_sweeps_what_an_earlier_one_left(
     cache = tmp_path / "data0" / "hf" / "hub"
     left = make_cached(cache).rename(cache / "models--.deleting-1")
     make_cached(cache)
-    server = start_server(MODELS_DIR=tmp_path / "models")
+    server = start_server(MODELS_DIR=tmp_path)
     wait_until(lambda: not left.exists())
     assert server.delete("/api/files/org/name").json()["freed_bytes"] == 12003
     assert os.listdir(cache) == []

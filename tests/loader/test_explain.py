@@ -76,7 +76,7 @@ BITSANDBYTES = (
 )
 def test_the_hint_has_a_command_with_a_real_package(text: str, package: str) -> None:
     shown = explain(ImportError(text), SPEC)
-    assert shown.message.endswith(f": {package}")
+    assert shown.message.endswith(f": {package}.")
     assert shown.hint == f"Run 'pip install {package}' and restart."
 
 
@@ -86,7 +86,7 @@ def test_a_folder_quantized_with_bitsandbytes_names_that_package(tmp_path: Path)
     config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
     (folder / "config.json").write_text(json.dumps(config))
     error = failure(spec_for("tiny/llama", tmp_path))
-    assert error.message.endswith(": bitsandbytes")
+    assert error.message.endswith(": bitsandbytes.")
     assert error.hint == "Run 'pip install bitsandbytes' and restart."
 
 

@@ -107,5 +107,5 @@ def test_an_image_processor_that_is_for_torchvision_only_is_named_without_a_comm
     _dinov3(tmp_path / "tiny" / "dino", "Sam2ImageProcessorFast")
     error = failure(spec_for("tiny/dino", tmp_path))
     assert error.code == "needs_package"
-    assert error.message.endswith(": torchvision")
+    assert error.message.endswith(": torchvision.")
     assert "pip install" not in error.hint

@@ -5,6 +5,7 @@ A new page or state is one more entry in STATES.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -174,10 +175,14 @@ def _try_it(world: World, page: Page) -> None:
 
 
 def _ask_before_unload(world: World, page: Page) -> None:
-    world.busy.delete(f"/api/models/{READY}")
-    world.busy.load(READY)
+    (worker,) = [process for process in world.busy.workers() if READY in process.cmdline()[0]]
+    worker.suspend()
+    body = {"model": READY, "inputs": "hello [MASK]"}
+    threading.Thread(target=world.busy.post, args=("/api/predictions", body), daemon=True).start()
+    page.wait_for_timeout(300)  # until the server has the request
     page.locator(f'[data-model="{READY}"] [data-action=unload]').click()
     expect(page.get_by_role("dialog")).to_be_visible()
+    worker.resume()
 
 
 def _open_the_options(world: World, page: Page) -> None:

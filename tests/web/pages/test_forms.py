@@ -35,10 +35,10 @@ def test_a_folder_of_the_users_own_is_deleted_after_a_question_that_says_so(
 
 
 def test_files_of_the_cache_are_told_apart(start_server: StartServer, tmp_path: Path) -> None:
-    own = start_server()
-    blobs = Path(own.environ["HF_HOME"]) / "hub" / "models--org--half" / "blobs"
+    blobs = tmp_path / "data0" / "hf" / "hub" / "models--org--half" / "blobs"
     blobs.mkdir(parents=True)
     (blobs / f"{'0' * 64}.incomplete").write_bytes(bytes(7_000_000))
+    own = start_server(DATA_DIR=tmp_path / "data0")
     assert "7.0 MB of a download" in own.get("/").text
     page = own.get("/models/org/half").text
     assert "7.0 MB of that is an unfinished download" in page
