@@ -193,7 +193,7 @@ def memory_parts(budget: Budget) -> list[MemoryPart]:
     """The parts of the memory in words; empty parts are left out, but for what is free."""
     parts = (
         ("models", budget.models, f"in {_count(budget.model_count, 'model')}"),
-        ("loading", budget.loading, f"for {_count(budget.load_count, 'load')} under way"),
+        ("loading", budget.loading, f"for {_count(budget.load_count, 'load')}"),
         ("other", budget.other, "in other programs"),
         ("free", budget.free, "free"),
     )

@@ -294,7 +294,7 @@ export async function follow({ request, subscribed, unknown = () => {}, shown })
   };
   const lost = (reason) => {
     const { state } = badge.dataset;
-    if (state === "ending") mark("ended", "Server stopped, waiting for it to come back");
+    if (state === "ending") mark("ended", `Server stopped at ${timeOfDay()}, waiting for it to come back`);
     else if (state !== "ended") mark("lost", `Connection lost at ${lostAt || timeOfDay()}, reconnecting`);
     if (reason === "io server disconnect") setTimeout(() => socket.connect(), 1000);
   };

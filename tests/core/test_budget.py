@@ -46,7 +46,7 @@ def test_in_words() -> None:
     budget = compute_budget([MemoryUse("ready", 3 * GB, 2 * GB), MemoryUse("loading", None, 4 * GB)])
     texts = [words for _, _, words in wording.memory_parts(budget)]
     assert texts[0] == "3.0 GB in 1 model"
-    assert texts[1] == "4.0 GB for 1 load under way"
+    assert texts[1] == "4.0 GB for 1 load"
     assert texts[-1] == "4.0 GB free"
     assert sum(share for _, share, _ in wording.memory_parts(budget)) == pytest.approx(1)
     assert wording.need(2 * GB, budget.free) == "needs 2.0 GB, fits"

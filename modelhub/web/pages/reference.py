@@ -51,7 +51,10 @@ def events() -> str:
     """The events, with the fields of their payload from the schema that checks them."""
     properties = _document()["components"]["schemas"]["Event"]["properties"]
     always = {name for name, field in EventSchema().fields.items() if field.required}
-    fields = [Field(name, _type(what), what.get("description", "")) for name, what in properties.items()]
+    fields = [
+        Field(name, _type(what), what.get("description", "").replace("`", ""))
+        for name, what in properties.items()
+    ]
     return render_template(
         "events.html",
         events=EVENTS,
