@@ -59,11 +59,12 @@ def models(resources: list[ModelResource], with_hints: bool = True) -> Table:
     for resource in resources:
         source = SOURCE_NAMES.get(resource["source"], resource["source"])
         size, now = _size(resource["size_bytes"]), Text(_now(resource["snapshot"], with_hints))
-        if cannot_load := resource["cannot_load"]:
-            now = Text(cannot_load["message"])
+        shown = state(resource["state"])
+        if (cannot_load := resource["cannot_load"]) and resource["state"] == State.ABSENT:
+            shown, now = Text("Cannot be loaded", style="yellow"), Text(cannot_load["message"])
         if resource["random_weights"]:
             source += ", random weights"
-        rows.append([resource["id"], state(resource["state"]), size, source, now])
+        rows.append([resource["id"], shown, size, source, now])
     return _table(("Model", "State", "Size", "Source", "Now"), rows)
 
 

@@ -88,3 +88,10 @@ def test_a_model_that_was_not_listed_appears_while_watching(empty_server: Server
     running.wait_for("no/new-model  Failed at step 1 of 9")
     running.interrupt()
     assert running.wait() == 0
+
+
+def test_what_cannot_be_loaded_is_listed_as_such(start_server: StartServer, tmp_path: Path) -> None:
+    (tmp_path / "own" / "q" / "x").mkdir(parents=True)
+    (tmp_path / "own" / "q" / "x" / "x.gguf").write_text("x")
+    listed = flask(start_server(MODELS_DIR=tmp_path / "own").environ, "models").stdout
+    assert row(listed, "q/x").startswith("q/x Cannot be loaded models folder q/x has GGUF weights")
