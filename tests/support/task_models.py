@@ -235,7 +235,7 @@ def make_llava(folder: Path) -> Path:
     config = transformers.LlavaConfig(
         text_config={"model_type": "llama", "vocab_size": 128, "num_key_value_heads": 2, **_SIZES},
         vision_config={"model_type": "clip_vision_model", **_VISION, "num_hidden_layers": 2},
-        vision_feature_layer=1,
+        vision_feature_layer=-2,
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
     )
     processor = transformers.LlavaProcessor(
