@@ -51,7 +51,7 @@ def test_everything_by_keyboard(server: Server, open_page: OpenPage) -> None:
 FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex='0']"
 STOPS = f"""() => {{
   const all = [...document.querySelectorAll(`{FOCUSABLE}`)];
-  const seen = all.filter((one) => !one.disabled && one.type !== "hidden" && one.checkVisibility());
+  const seen = all.filter((one) => !one.disabled && one.type !== "hidden" && one.checkVisibility({{ visibilityProperty: true }}));
   seen.forEach((one, index) => one.dataset.stop = index);
   return seen.length;
 }}"""

@@ -53,6 +53,7 @@ def watch_a_load(page: Page, watch: str, seen: str) -> Any:
 
 
 def test_click_load_see_the_bar_move_and_the_model_ready(server: Server, open_page: OpenPage) -> None:
+    server.delete(f"/api/files/{DEMO}")  # so that it is made again, which takes longer than a load
     page = wait_live(open_page(f"/models/{DEMO}"))
     samples = watch_a_load(page, SAMPLER, "samples")
     loading = [value for value, state, _ in samples if state == "loading"]

@@ -42,8 +42,8 @@ def test_no_row_moves_under_the_pointer_and_the_list_is_sorted_once_it_has_left(
     expect(row(page, "tiny/too-big")).to_have_attribute("data-state", "failed")
     assert page.evaluate(PLACES) == before
     page.mouse.move(5, 5)
-    expect(page.locator(".row").first).to_have_attribute("data-model", "tiny/too-big")
-    assert order(page)[:3] == ["tiny/too-big", BERT, LLAMA]
+    wait_until(lambda: order(page).index("tiny/too-big") < order(page).index(BERT))
+    assert order(page).index(BERT) + 1 == order(page).index(LLAMA)
 
 
 def test_no_row_moves_while_the_focus_is_in_the_list(server: Server, open_page: OpenPage) -> None:
