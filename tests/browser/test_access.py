@@ -51,7 +51,8 @@ def test_everything_by_keyboard(server: Server, open_page: OpenPage) -> None:
 FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex='0']"
 STOPS = f"""() => {{
   const all = [...document.querySelectorAll(`{FOCUSABLE}`)];
-  const seen = all.filter((one) => !one.disabled && one.type !== "hidden" && one.checkVisibility({{ visibilityProperty: true }}));
+  const isSeen = (one) => one.checkVisibility({{ visibilityProperty: true }});
+  const seen = all.filter((one) => !one.disabled && one.type !== "hidden" && isSeen(one));
   seen.forEach((one, index) => one.dataset.stop = index);
   return seen.length;
 }}"""
