@@ -14,6 +14,7 @@ from modelhub.states import EventName
 
 SNAPSHOT, LOST, BACK, TICK = "snapshot", "connection_lost", "connection_back", "tick"
 STOPPING = EventName.SERVER_STOPPING.value
+_CHANGED = EventName.MODELS_CHANGED.value
 TICK_S = 0.1
 _LATE_S = 0.3  # after how long an event that was overtaken by the next counts as lost
 _RETRY_S = 0.5
@@ -117,6 +118,8 @@ class Feed:
                     yield BACK, {}
                 elif item[0] == STOPPING:
                     yield item
+                elif item[0] == _CHANGED:  # it names no model
+                    self._stale |= {None} if self._everything else set()
                 else:
                     self._receive(*item)
 

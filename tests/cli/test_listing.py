@@ -95,3 +95,16 @@ def test_what_cannot_be_loaded_is_listed_as_such(start_server: StartServer, tmp_
     (tmp_path / "own" / "q" / "x" / "x.gguf").write_text("x")
     listed = flask(start_server(MODELS_DIR=tmp_path / "own").environ, "models").stdout
     assert row(listed, "q/x").startswith("q/x Cannot be loaded models folder q/x has GGUF weights")
+
+
+def test_a_folder_that_comes_while_watching_appears(
+    start_server: StartServer, terminal: StartTerminal, tmp_path: Path
+) -> None:
+    (tmp_path / "own").mkdir()
+    running = terminal(start_server(MODELS_DIR=tmp_path / "own").environ, "models", "--watch")
+    running.wait_for("Not loaded")
+    models.make_llama(tmp_path / "made" / "late").rename(tmp_path / "own" / "late")
+    running.wait_for("late ")
+    running.interrupt()
+    assert running.wait() == 0
+    assert "Traceback" not in running.output

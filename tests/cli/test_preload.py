@@ -7,13 +7,15 @@ import socket
 from pathlib import Path
 
 import pytest
+import socketio
 
 from modelhub.checkpoints import STEPS
+from tests.support import models
 from tests.support.ids import BERT, LLAMA
 from tests.support.server import Server
 from tests.support.terminal import completions, events, flask, lines_of
 from tests.support.truth import check_truth
-from tests.support.types import Run
+from tests.support.types import Run, StartServer
 
 
 def test_a_line_per_step_and_the_end_in_words(empty_server: Server) -> None:
@@ -174,3 +176,22 @@ def test_the_command_imports_neither_torch_nor_eventlet(empty_server: Server) ->
     assert done.returncode == 0
     assert {"rich", "socketio.client"} <= imported
     assert not {"torch", "transformers", "eventlet"} & imported
+
+
+def test_a_load_is_followed_while_folders_come_and_go(
+    start_server: StartServer, run: Run, tmp_path: Path
+) -> None:
+    models.make_llama(tmp_path / "own" / "one")
+    own = start_server(MODELS_DIR=tmp_path / "own").wait_warm()
+    frozen = own.freeze_load("one")
+    watcher = socketio.SimpleClient()
+    watcher.connect(own.url)
+    running = run(own.environ, "preload", "one")
+    running.wait_for("one  ")
+    (tmp_path / "own" / "two").mkdir()
+    assert watcher.receive(timeout=20)[0] == "models_changed"
+    watcher.disconnect()
+    frozen.resume()
+    assert running.wait() == 0
+    assert "one  Ready in" in running.output
+    assert "Traceback" not in running.output
