@@ -58,7 +58,8 @@ list.addEventListener("pointerdown", ({ pointerType }) => {
 list.addEventListener("pointerover", hold);
 list.addEventListener("pointerleave", ({ pointerType }) => setTimeout(settle, pointerType === "touch" ? TOUCH_MS : 0));
 list.addEventListener("focusout", () => setTimeout(settle));
-document.addEventListener("pointerdown", () => setTimeout(settle));
+// A finger that taps elsewhere: the list counts as hovered until then.
+document.addEventListener("click", () => setTimeout(settle));
 
 function compare(a, b) {
   const name = ({ dataset }) => dataset.model.toLowerCase();

@@ -110,10 +110,9 @@ const timeOfDay = () => new Date().toLocaleTimeString("sv");
 function writeStale({ root, snapshot: { state, words } }) {
   if (!MOVING.includes(state)) return;
   for (const element of root.querySelectorAll("[data-asof]")) write(element, `as of ${lostAt}`);
-  for (const name of ["left", "rate", "line"]) {
-    const known = name === "line" && words?.amount !== UNKNOWN && words?.amount;
-    for (const element of root.querySelectorAll(`[data-text=${name}]`)) write(element, known || (name === "line" ? "" : UNKNOWN));
-  }
+  for (const element of root.querySelectorAll("[data-text=left], [data-text=rate]")) write(element, UNKNOWN);
+  const amount = words && words.amount !== UNKNOWN ? words.amount : "";
+  for (const element of root.querySelectorAll("[data-text=line]")) write(element, amount);
 }
 
 function setStale(isStale) {
