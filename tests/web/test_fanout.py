@@ -25,7 +25,7 @@ def start_sender(folder: Path, fanout: str = "on", command: tuple[str, ...] = ()
     """A server that sends events of made-up loads on request."""
     server = Server(folder, FANOUT=fanout)
     server.command = list(command) or ["-m", "tests.support.telling_server"]
-    return server.start()
+    return server.start().wait_warm()
 
 
 def stop(server: Server) -> None:
