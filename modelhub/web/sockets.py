@@ -53,18 +53,19 @@ class Sockets:
 
     def announce_change(self, epoch: str) -> None:
         """Send to every client that the list of models has changed, and should be read again."""
-        try:
-            self._socketio.emit(EventName.MODELS_CHANGED.value, {"epoch": epoch})
-        except Exception as error:  # it must not end the thread that noticed the change
-            log.warning("%s could not be emitted: %s", EventName.MODELS_CHANGED, error)
+        self._broadcast(EventName.MODELS_CHANGED, {"epoch": epoch})
 
     def announce_stop(self, epoch: str) -> None:
         """Send to every client that the server is about to end."""
-        payload = {"epoch": epoch, **ModelhubError("shutting_down").to_dict()}
+        self._broadcast(
+            EventName.SERVER_STOPPING, {"epoch": epoch, **ModelhubError("shutting_down").to_dict()}
+        )
+
+    def _broadcast(self, name: EventName, payload: dict[str, Any]) -> None:
         try:
-            self._socketio.emit(EventName.SERVER_STOPPING.value, payload)
-        except Exception as error:  # it must not keep the server from ending
-            log.warning("%s could not be emitted: %s", EventName.SERVER_STOPPING, error)
+            self._socketio.emit(name.value, payload)
+        except Exception as error:  # it must neither keep the server from ending nor end the caller's thread
+            log.warning("%s could not be emitted: %s", name, error)
 
     def init_app(self, app: Flask) -> None:
         """Handle ``subscribe`` and ``unsubscribe``. A room exists only for a known model."""
