@@ -67,13 +67,17 @@ def _why(error: HTTPException) -> str:
     messages: Any = getattr(error, "data", {}).get("messages")
     if not messages:
         return error.description or error.name
-    parts: list[str] = []
-    for fields in messages.values():
-        rows = fields.items() if isinstance(fields, dict) else [("the body", fields)]
-        parts += [
-            f"{name}: {' '.join(map(str, what if isinstance(what, list) else [what]))}" for name, what in rows
-        ]
-    return " ".join(parts)
+    return " ".join(
+        in_words(fields if isinstance(fields, dict) else {"the body": fields}) for fields in messages.values()
+    )
+
+
+def in_words(fields: dict[str, Any]) -> str:
+    """What marshmallow found wrong in each field, in one line."""
+    return " ".join(
+        f"{name}: {' '.join(map(str, what if isinstance(what, list) else [what]))}"
+        for name, what in fields.items()
+    )
 
 
 def _unexpected(error: Exception) -> Response:

@@ -10,13 +10,13 @@ from flask import Blueprint, Flask, flash, redirect, render_template, request, u
 from werkzeug.wrappers import Response
 
 from modelhub import units, wording
-from modelhub.devices import DEVICE_PATTERN, DEVICES, DTYPES
 from modelhub.errors import ModelhubError
 from modelhub.payloads import LoadResource
 from modelhub.web import error_handlers
 from modelhub.web.current import registry
 from modelhub.web.pages import prediction_form, prediction_result
 from modelhub.web.pages.models import model_page
+from modelhub.web.schemas import LoadRequest
 from modelhub.web.security import never_cached
 
 blueprint = Blueprint("forms", __name__)
@@ -67,13 +67,12 @@ def _preview(model_id: str) -> str:
 
 def _start(model_id: str) -> LoadResource:
     """Start a load with the options of the form; one that is empty is that of the settings."""
-    device, dtype = request.form.get("device") or None, request.form.get("dtype") or None
-    if dtype is not None and dtype not in DTYPES:
-        raise ModelhubError("invalid_request", why=f"dtype is one of {', '.join(DTYPES)}.")
-    if device is not None and not re.match(DEVICE_PATTERN, device):
-        raise ModelhubError("invalid_request", why=f"device is one of {', '.join(DEVICES)}.")
+    chosen = {name: request.form.get(name) or None for name in ("device", "dtype")}
+    wrong = LoadRequest().validate({"model": model_id, **chosen})
+    if wrong:
+        raise ModelhubError("invalid_request", why=error_handlers.in_words(wrong))
     force = "force" in request.form
-    return registry.lifecycle.start(model_id, by="page", force=force, device=device, dtype=dtype)[0]
+    return registry.lifecycle.start(model_id, by="page", force=force, **chosen)[0]
 
 
 def _refusal(model_id: str) -> ModelhubError | None:
