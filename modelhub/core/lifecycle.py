@@ -158,9 +158,9 @@ class Lifecycle:
         """
         load = self.loaded(model_id, also=State.UNLOADING)
         if load.worker is not None and load.worker.is_busy:
-            raise ModelhubError("in_use", id=model_id, why="is running a prediction")
+            raise ModelhubError("in_use", id=load.model_id, why="is running a prediction")
         if load.ready_at is not None and time.monotonic() - load.ready_at < _JUST_READY_S:
-            raise ModelhubError("in_use", id=model_id, why="has only just become ready")
+            raise ModelhubError("in_use", id=load.model_id, why="has only just become ready")
 
     def dismiss(self, model_id: str) -> None:
         """Forget how the latest load of the model ended; the history keeps it.
