@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any
 
 from playwright.sync_api import expect
 
 from tests.browser.test_load import model, wait_live, watch_a_load
 from tests.support import models
 from tests.support.ids import DEMO
-from tests.support.page_states import freeze_in_weights
+from tests.support.page_states import SLOW_DISK, freeze_in_weights
 from tests.support.server import Server, wait_until
 from tests.support.types import OpenPage, StartServer
 from tests.web.pages.test_predictions import picture
@@ -48,15 +47,11 @@ def test_the_filled_part_agrees_with_the_segments(server: Server, open_page: Ope
         assert abs(total - 100) < 0.5
 
 
-def large_server(start_server: StartServer, folder: Path, **settings: Any) -> Server:
-    models.make_sparse_llama(folder / "models" / "large/llama", LARGE)
-    return start_server(MODELS_DIR=folder / "models", **settings).wait_warm()
-
-
 def test_the_sparkline_is_there_after_a_reload_in_mid_load(
     tmp_path: Path, start_server: StartServer, open_page: OpenPage
 ) -> None:
-    own = large_server(start_server, tmp_path)
+    models.make_sparse_llama(tmp_path / "models" / "large/llama", LARGE)
+    own = start_server(SLOW_DISK, MODELS_DIR=tmp_path / "models").wait_warm()
     page = wait_live(open_page("/models/large/llama", to=own))
     freeze_in_weights(own, "large/llama", 0.6)
     wait_until(lambda: "L" in page.evaluate(PATH))

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from tests.browser.test_load import model, say, wait_live
 from tests.support import models
 from tests.support.hub_server import HubServer
-from tests.support.page_states import freeze_in_weights
+from tests.support.page_states import SLOW_DISK, freeze_in_weights
 from tests.support.types import OpenPage, StartServer
 
 AS_OF = re.compile(r"^as of \d\d:\d\d:\d\d$")
@@ -23,12 +23,12 @@ def test_everything_live_is_marked_stale_at_once(
     start_server: StartServer, open_page: OpenPage, tmp_path: Path
 ) -> None:
     models.make_sparse_llama(tmp_path / "models" / LARGE, WORDS)
-    own = start_server(MODELS_DIR=tmp_path / "models").wait_warm()
+    own = start_server(SLOW_DISK, MODELS_DIR=tmp_path / "models").wait_warm()
     freeze_in_weights(own, LARGE, 0.3)
     (worker,) = own.workers()
     while own.snapshot(LARGE)["eta"] is None:
         worker.resume()
-        time.sleep(0.001)
+        time.sleep(0.02)
         worker.suspend()
         time.sleep(0.1)
     page, dashboard = (wait_live(open_page(path, to=own)) for path in (f"/models/{LARGE}", "/"))

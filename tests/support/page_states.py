@@ -24,6 +24,10 @@ GGUF, PARTIAL = "quantized/gguf", "org/half-here"
 WEIGHTS, QUEUED, TOO_BIG = "large/llama", "tiny/t5", "large/too-big"
 DOWNLOADING, FAILED = "org/on-the-hub", "nobody/nothing"
 _WORDS_PER_GB = 4_000_000  # a sparse model has about 256 bytes for each word of its vocabulary
+SLOW_DISK = {  # of a server whose loads stay long enough in their weights to be met there
+    "PYTHONPATH": str(Path(__file__).parent / "slow_disk"),
+    "SLOW_DISK_BYTES_PER_S": "200_000_000",
+}
 _LONG_S = 3600
 
 
@@ -61,7 +65,7 @@ class World:
         models.make_sparse_llama(folder / TOO_BIG, 2**34)
         models.make_sparse_llama(self._hub.root / DOWNLOADING, _WORDS_PER_GB // 20)
         self._hub.hold_after["model.safetensors"] = 18_000_000
-        environ = {"HF_ENDPOINT": self._hub.url, "HF_HUB_OFFLINE": "0"}
+        environ = {**SLOW_DISK, "HF_ENDPOINT": self._hub.url, "HF_HUB_OFFLINE": "0"}
         settings = {"MODELS_DIR": folder, "MAX_CONCURRENT_LOADS": 2, "STALL_SECONDS": _LONG_S}
         server = Server(self._folder / "busy", environ, **settings).start()
         try:
@@ -117,7 +121,7 @@ def _fill(server: Server) -> None:
 
 
 def freeze_in_weights(server: Server, model_id: str, share: float = 0.3) -> None:
-    """Let a load come so far into its weights and stop its process there."""
+    """Let a load come so far into its weights and stop its process there; the server has a ``SLOW_DISK``."""
     worker = server.freeze_load(model_id)
     while True:
         snapshot = server.snapshot(model_id)
@@ -127,7 +131,7 @@ def freeze_in_weights(server: Server, model_id: str, share: float = 0.3) -> None
         assert snapshot["state"] == "loading", "it went too fast to be stopped"
         assert snapshot["step"] <= 5, "it went too fast to be stopped"
         worker.resume()
-        time.sleep(0.001 if in_weights else 0.02)
+        time.sleep(0.02)
         worker.suspend()
         time.sleep(0.03)  # until the server has received what the worker sent
 
