@@ -8,6 +8,7 @@ where it is not as expected, python-socketio's own emit does the work.
 from __future__ import annotations
 
 import logging
+import queue
 import socket
 import struct
 from collections import deque
@@ -23,6 +24,7 @@ from modelhub.states import EventName
 
 log = logging.getLogger(__name__)
 MAX_WAITING = 256  # packets; a load has about 25 that may not be left out
+MAX_AT_ONCE = 16  # packets in the response to a poll: Python's client gives up on a larger one
 # Small, so that a slow reader gets the newest state next, not a backlog from the kernel's buffer.
 _UNSENT_BYTES = 16 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -58,13 +60,13 @@ class Fanout(Manager):
             return
         own_queue, own_websocket = hooks["queue"], hooks["websocket"]
 
-        def queue(*args: Any, **kwargs: Any) -> Outbox:
+        def outbox(*args: Any, **kwargs: Any) -> Outbox:
             return Outbox(own_queue(*args, **kwargs))
 
         def websocket(handler: Callable[[Any], Any], eio: Any) -> Callable[..., Any]:
             return _without_compression(own_websocket(_with_writer(handler), eio))
 
-        server.eio._async = {**hooks, "queue": queue, "websocket": websocket}
+        server.eio._async = {**hooks, "queue": outbox, "websocket": websocket}
         self.active = True
 
     def pre_connect(self, eio_sid: str, namespace: str) -> Any:
@@ -120,6 +122,7 @@ class Outbox:
         self._own = own
         self._waiting: deque[Any] = own.queue
         self._all_sent = False  # the writer has sent all that it took from the queue, and waits for more
+        self._taken = 0  # since it last waited
         self.writer: SocketWriter | None = None
         self.client: Any = None
 
@@ -127,7 +130,13 @@ class Outbox:
         return getattr(self._own, name)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """Take the next packet; the writer waits here only once it has sent all that it took before."""
+        """Take the next packet; the writer waits here only once it has sent all that it took before.
+
+        Without ``block`` raises queue.Empty, also where it has taken as many as it may send at once.
+        """
+        self._taken = 1 if block else self._taken + 1
+        if self._taken > MAX_AT_ONCE:
+            raise queue.Empty
         self._all_sent = block
         try:
             return self._own.get(block, timeout)
@@ -258,8 +267,10 @@ def _checked_hooks(server: Any) -> dict[str, Any]:
     trial.task_done()
     taken = trial.get(True, 1)
     trial.task_done()
+    empty = server.eio.get_queue_empty_exception()
     checks = {
         "the queue": isinstance(trial.queue, deque) and taken is second and not trial.queue,
+        "the end of the queue": issubclass(queue.Empty, empty),
         "the packets": first.encode() == "41" and Packet(NOOP).encode() == "6",
         "the writer": {"get", "queue", "task_done"} <= set(Client.poll.__code__.co_names),
         "the WebSocket hook": callable(hooks["websocket"]) and callable(Client._websocket_handler),

@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.support.rawsocket import must_arrive
 from tests.support.server import ROOT, Server
+from tests.support.truth import must_arrive
 
 MODEL = "demo/random-0.1gb"
 MODES = {"fan-out": ("on", True), "stock": ("off", False), "stock, compressed": ("off", True)}

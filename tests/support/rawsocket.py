@@ -15,16 +15,6 @@ from tests.support.truth import TERMINAL
 _PING, _PONG, _NOOP = b"2", b"3", b"6"
 
 
-def must_arrive(sent: list[list[Any]]) -> set[int]:
-    """The events that may never be left out: all but progress, and the first and last of each step."""
-    kept = {seq for seq, name, _, _ in sent if name != "model_load_progress"}
-    ends: dict[tuple[str, int], list[int]] = {}
-    for seq, name, load_id, step in sent:
-        if name == "model_load_progress":
-            ends.setdefault((load_id, step), []).append(seq)
-    return kept.union(*({seqs[0], seqs[-1]} for seqs in ends.values()))
-
-
 class RawWatcher:
     """One WebSocket; ``deflate`` offers permessage-deflate as browsers do, ``buffer`` sets SO_RCVBUF."""
 

@@ -7,12 +7,8 @@ import time
 from typing import Any
 
 import socketio
-from engineio.payload import Payload
 
 from modelhub.states import EventName
-
-# By default a Python client that polls gives up where more than 16 packets have waited for it.
-Payload.max_decode_packets = 1000
 
 
 class Watcher:
