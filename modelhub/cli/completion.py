@@ -12,7 +12,7 @@ _TIMEOUT_S = 0.5
 
 
 def known_ids(server_url: str, models_dir: Path, states: Collection[State] = ()) -> list[str]:
-    """The ids that the server knows, else those in this machine's folders.
+    """The ids that the server knows, else those in this machine's folders: of models that can be loaded.
 
     With ``states``, only those of models in one of them: none where no server responds.
     """
@@ -21,6 +21,13 @@ def known_ids(server_url: str, models_dir: Path, states: Collection[State] = ())
 
     try:
         models = Server(server_url).models(_TIMEOUT_S)
-        return [model["id"] for model in models if not states or model["state"] in states]
+        return [
+            model["id"]
+            for model in models
+            if (model["state"] in states if states else model["cannot_load"] is None)
+        ]
     except ModelhubError:
-        return [] if states else sorted(Catalogue(models_dir).entries(), key=str.lower)
+        if states:
+            return []
+        entries = Catalogue(models_dir).entries()
+        return sorted((name for name in entries if entries[name].cannot_load is None), key=str.lower)

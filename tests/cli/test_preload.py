@@ -169,6 +169,17 @@ def test_the_shell_completes_ids_from_the_server_or_from_this_machine(
         assert all(model_id.startswith("tiny/") for model_id in offered)
 
 
+def test_the_shell_offers_no_model_that_cannot_be_loaded(start_server: StartServer, tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    models.make_llama(folder / "org/llama")
+    (folder / "org/gguf").mkdir()
+    (folder / "org/gguf" / "model-Q4_K_M.gguf").write_bytes(bytes(1000))
+    own = start_server(MODELS_DIR=folder)
+    away = {**own.environ, "MODELHUB_SERVER": "http://127.0.0.1:9"}
+    for environ in (own.environ, away):
+        assert completions(environ, "preload", "org/") == ["org/llama"]
+
+
 def test_the_command_imports_neither_torch_nor_eventlet(empty_server: Server) -> None:
     environ = {**empty_server.environ, "PYTHONPROFILEIMPORTTIME": "1"}
     done = flask(environ, "preload", LLAMA)
