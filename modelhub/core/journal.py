@@ -54,6 +54,9 @@ _MIGRATIONS = (  # the n-th makes version n of a file that has version n - 1; PR
     ALTER TABLE loads ADD COLUMN requested_device TEXT;
     ALTER TABLE loads ADD COLUMN requested_dtype TEXT;
     """,
+    """
+    ALTER TABLE loads ADD COLUMN is_dismissed INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 # All but the timeline, which is long and needed for one load at a time.
 _COLUMNS = (
@@ -122,10 +125,14 @@ class Journal:
         return len(unfinished)
 
     def interrupted(self) -> dict[str, ErrorPayload]:
-        """The models whose newest load was interrupted, with the error of that load."""
+        """The models whose newest load was interrupted and not dismissed, with the error of that load."""
         newest = "rowid IN (SELECT max(rowid) FROM loads GROUP BY model_id)"
-        rows = self._read(f"WHERE {newest} AND state = ?", (State.INTERRUPTED.value,))
+        rows = self._read(f"WHERE {newest} AND state = ? AND NOT is_dismissed", (State.INTERRUPTED.value,))
         return {row["model_id"]: row["error"] for row in rows if row["error"] is not None}
+
+    def dismiss(self, model_id: str) -> None:
+        """Leave the loads of a model so far out of ``interrupted``; the history keeps them."""
+        self._write("UPDATE loads SET is_dismissed = 1 WHERE model_id = ?", (model_id,))
 
     def load(self, load_id: str) -> LoadRow | None:
         """One load, or None."""

@@ -173,6 +173,7 @@ class Lifecycle:
             state = self._adapter.snapshot(model_id)["state"] if load is None else load.state
             if state not in ENDED_EARLY:
                 raise wrong_state(model_id, state, "There is nothing to dismiss.", "Reload the page.")
+            self._journal().dismiss(model_id)
             self._adapter.dismiss(model_id)
 
     def close(self) -> None:

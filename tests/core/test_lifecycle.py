@@ -15,6 +15,7 @@ import requests
 
 from modelhub.config import read_settings
 from modelhub.core.registry import Registry
+from tests.support.forms import Visitor
 from tests.support.ids import BERT, LLAMA, SPEECH, VIT
 from tests.support.server import Server, wait_until
 from tests.support.truth import check_truth
@@ -267,6 +268,12 @@ def test_what_was_loading_when_the_server_died_is_interrupted(
     assert (row["state"], row["error"]["code"]) == ("interrupted", "interrupted")
     snapshot = again.snapshot(LLAMA)
     assert (snapshot["state"], snapshot["error"]["code"]) == ("interrupted", "interrupted")
+    Visitor(again).press(f"/models/{LLAMA}", f"/models/{LLAMA}/dismiss")
+    assert again.snapshot(LLAMA)["state"] == "absent"
+    again.kill()
+    third = start_server(DATA_DIR=tmp_path / "shared")
+    assert third.snapshot(LLAMA)["state"] == "absent", "what was dismissed stays so"
+    assert third.get(f"/api/loads/{load_id}").json()["state"] == "interrupted"
 
 
 def test_a_server_that_is_terminated_leaves_no_process_behind(start_server: StartServer) -> None:

@@ -4,9 +4,32 @@ from __future__ import annotations
 
 import re
 
+import requests
+
+from tests.support.server import Server
+
 
 def csrf_token(html: str) -> str:
     """The token that every form of the page carries."""
     found = re.search(r'name="csrf_token" value="([^"]+)"', html)
     assert found is not None, "the page has no form"
     return found[1]
+
+
+class Visitor:
+    """A browser with cookies and no JavaScript."""
+
+    def __init__(self, server: Server) -> None:
+        self.url = server.url
+        self.session = requests.Session()
+
+    def open(self, path: str) -> requests.Response:
+        """Open a page."""
+        return self.session.get(self.url + path, timeout=30)
+
+    def press(self, page: str, action: str, **fields: str) -> requests.Response:
+        """Press the button of ``page`` whose form or button goes to ``action``."""
+        html = self.open(page).text
+        assert f'"{action}"' in html, f"{page} has no way to {action}"
+        data = {"csrf_token": csrf_token(html), **fields}
+        return self.session.post(self.url + action, data, timeout=60)

@@ -8,11 +8,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.support import models
-from tests.support.forms import csrf_token
+from tests.support.forms import Visitor, csrf_token
 from tests.support.ids import BERT
 from tests.support.server import Server
 from tests.support.types import StartServer
-from tests.web.pages.test_models import Visitor
 
 
 def test_a_folder_of_the_users_own_is_deleted_after_a_question_that_says_so(

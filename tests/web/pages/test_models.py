@@ -5,32 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
-import requests
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.support.forms import csrf_token
+from tests.support.forms import Visitor, csrf_token
 from tests.support.server import Server
 
 REFRESH = '<noscript><meta http-equiv="refresh" content="2"></noscript>'
-
-
-class Visitor:
-    """A browser with cookies and no JavaScript."""
-
-    def __init__(self, server: Server) -> None:
-        self.url = server.url
-        self.session = requests.Session()
-
-    def open(self, path: str) -> requests.Response:
-        return self.session.get(self.url + path, timeout=30)
-
-    def press(self, page: str, action: str, **fields: str) -> requests.Response:
-        """Press the button of ``page`` whose form or button goes to ``action``."""
-        html = self.open(page).text
-        assert f'"{action}"' in html, f"{page} has no way to {action}"
-        data = {"csrf_token": csrf_token(html), **fields}
-        return self.session.post(self.url + action, data, timeout=60)
 
 
 def press(client: FlaskClient, page: str, action: str, **fields: str) -> TestResponse:
@@ -193,8 +174,8 @@ def test_pages_are_never_cached(client: FlaskClient) -> None:
     assert client.get("/").headers["Cache-Control"] == "no-store"
 
 
-def test_the_memory_is_shown_with_what_fits(server: Server, visitor: Visitor) -> None:
-    server.load("tiny/llama")
+def test_the_memory_is_shown_with_what_fits(empty_server: Server, visitor: Visitor) -> None:
+    empty_server.load("tiny/llama")
     html = visitor.open("/").text
     assert re.search(r'<li class="models">\d+(\.\d)? MB in 1 model</li>', html)
     assert re.search(r'<li class="free">\d+(\.\d)? GB free</li>', html)
@@ -203,7 +184,7 @@ def test_the_memory_is_shown_with_what_fits(server: Server, visitor: Visitor) ->
     needs = dict(re.findall(r'id="need-([^"]+)" data-refresh[^>]*>([^<]*)<', html))
     assert needs["tiny/vit"].endswith(", fits")
     assert needs["tiny/too-big"].endswith("free: does not fit")
-    memory = server.get("/api/memory").json()
+    memory = empty_server.get("/api/memory").json()
     assert memory["models"] > 0
     assert memory["total"] == memory["models"] + memory["loading"] + memory["other"] + memory["free"]
 
