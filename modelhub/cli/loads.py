@@ -59,6 +59,21 @@ class RequestedLoad:
         self.load_id: str | None = None
         self.was_ready = False
         self.end: Ending | None = None
+        self._accepted: Snapshot | None = None
+
+    def accept(self, load: LoadResource) -> None:
+        """Take the load with which the server answers the request."""
+        self.load_id, self.was_ready = load["load_id"], load["state"] == State.READY
+        self._accepted = load["snapshot"]
+
+    def is_earlier(self, payload: Snapshot) -> bool:
+        """Whether the payload is from before the load: its events follow, also where it has ended by now."""
+        accepted = self._accepted
+        return (
+            accepted is not None
+            and payload.get("epoch") == accepted["epoch"]
+            and payload["seq"] < accepted["seq"]
+        )
 
     def refuse(self, error: ModelhubError, state: State = State.FAILED) -> None:
         """End it with an error, where there is no load that says more."""
@@ -94,7 +109,7 @@ def request(server: Server, load: RequestedLoad, options: LoadOptions) -> LoadRe
             raise
         load.refuse(error)
         return None
-    load.load_id, load.was_ready = accepted["load_id"], accepted["state"] == State.READY
+    load.accept(accepted)
     return accepted
 
 
@@ -123,7 +138,9 @@ def _take(server: Server, load: RequestedLoad, name: str, payload: Snapshot, vie
         if payload["state"] not in ACTIVE:
             load.end = cast(Ending, {**payload, "was_ready": load.was_ready})
         return
-    try:  # not begun yet, or ended and followed by another load: the journal knows
+    if load.is_earlier(payload):
+        return
+    try:  # ended, and followed by another load: the journal knows
         load.take_end(server.load(str(load.load_id)))
     except ModelhubError as error:
         if error.code == "unknown_load":  # the server has another journal now
