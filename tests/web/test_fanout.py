@@ -71,6 +71,16 @@ def send_loads(server: Server, **options: Any) -> list[list[Any]]:
     return list(answer.json()["told"])
 
 
+def open_poller(server: Server) -> Callable[[], requests.Response]:
+    """Connect by polling and subscribe to the model; returns a function that polls once."""
+    url = f"{server.url}/socket.io/?EIO=4&transport=polling"
+    session = requests.Session()
+    sid = session.get(url, timeout=5).text.split('"sid":"')[1].split('"')[0]
+    for packet in ("40", f'420["subscribe",{{"id":"{MODEL}"}}]'):
+        assert session.post(f"{url}&sid={sid}", data=packet, timeout=5).ok
+    return lambda: session.get(f"{url}&sid={sid}", timeout=5)
+
+
 def in_background(work: Callable[[], Any]) -> Callable[[], Any]:
     """Start ``work`` in a thread; returns a function that waits for its result."""
     results: list[Any] = []
@@ -177,28 +187,20 @@ def test_a_watcher_that_stopped_reading_is_dropped(sender: Server, open_raw: Ope
 
 
 def test_a_poller_that_stopped_polling_is_dropped(sender: Server) -> None:
-    url = f"{sender.url}/socket.io/?EIO=4&transport=polling"
-    session = requests.Session()
-    sid = session.get(url, timeout=5).text.split('"sid":"')[1].split('"')[0]
-    for packet in ("40", f'420["subscribe",{{"id":"{MODEL}"}}]'):
-        assert session.post(f"{url}&sid={sid}", data=packet, timeout=5).ok
+    poll = open_poller(sender)
     assert len(sender.get("/waiting").json()) == 1
     send_loads(sender, events=20, loads=80)
     wait_until(lambda: sender.get("/waiting").json() == [])
-    assert session.get(f"{url}&sid={sid}", timeout=5).status_code == 400
+    assert poll().status_code == 400
 
 
 def test_a_poller_is_sent_no_more_packets_at_once_than_a_python_client_takes(sender: Server) -> None:
-    url = f"{sender.url}/socket.io/?EIO=4&transport=polling"
-    session = requests.Session()
-    sid = session.get(url, timeout=5).text.split('"sid":"')[1].split('"')[0]
-    for packet in ("40", f'420["subscribe",{{"id":"{MODEL}"}}]'):
-        assert session.post(f"{url}&sid={sid}", data=packet, timeout=5).ok
+    poll = open_poller(sender)
     sent = send_loads(sender, events=20, loads=5)
     assert max(sender.get("/waiting").json()) > 3 * Payload.max_decode_packets
     got: list[str] = []
     while sum(any(name in packet for name in TERMINAL) for packet in got) < 5:
-        answer = session.get(f"{url}&sid={sid}", timeout=5).text.split("\x1e")
+        answer = poll().text.split("\x1e")
         assert len(answer) <= Payload.max_decode_packets
         got += answer
     arrived = {int(packet.split('"seq":')[1].split(",")[0]) for packet in got if packet.startswith("42[")}
@@ -270,5 +272,5 @@ def test_a_real_load_by_fan_out(empty_server: Server, open_raw: OpenRaw) -> None
     watcher = open_raw(empty_server, LLAMA)
     empty_server.load(LLAMA)
     events = watcher.read_loads()
-    check_truth(events)
+    check_truth(events, with_gaps=True)
     assert events[-1][1] == empty_server.snapshot(LLAMA)
