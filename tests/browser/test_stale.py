@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 
 from playwright.sync_api import expect
@@ -12,6 +11,7 @@ from tests.browser.test_load import model, say, wait_live
 from tests.support import models
 from tests.support.hub_server import HubServer
 from tests.support.page_states import SLOW_DISK, freeze_in_weights
+from tests.support.server import let_run
 from tests.support.types import OpenPage, StartServer
 
 AS_OF = re.compile(r"^as of \d\d:\d\d:\d\d$")
@@ -27,10 +27,7 @@ def test_everything_live_is_marked_stale_at_once(
     freeze_in_weights(own, LARGE, 0.3)
     (worker,) = own.workers()
     while own.snapshot(LARGE)["eta"] is None:
-        worker.resume()
-        time.sleep(0.02)
-        worker.suspend()
-        time.sleep(0.1)
+        let_run(worker, 0.02)
     page, dashboard = (wait_live(open_page(path, to=own)) for path in (f"/models/{LARGE}", "/"))
     row = dashboard.locator(f'[data-model="{LARGE}"]')
     expect(say(page, "left")).to_contain_text("about")

@@ -6,7 +6,6 @@ A new page or state is one more entry in STATES.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from tests.support import models
 from tests.support.hub_server import HubServer
 from tests.support.ids import DEMO
-from tests.support.server import Server, wait_until
+from tests.support.server import Server, let_run, wait_until
 
 READY, UNLOADED, ABSENT, CANCELLED = "tiny/bert", "tiny/vit", "tiny/wav2vec2", "tiny/llama"
 GGUF, PARTIAL = "quantized/gguf", "org/half-here"
@@ -130,10 +129,7 @@ def freeze_in_weights(server: Server, model_id: str, share: float = 0.3) -> None
             return
         assert snapshot["state"] == "loading", "it went too fast to be stopped"
         assert snapshot["step"] <= 5, "it went too fast to be stopped"
-        worker.resume()
-        time.sleep(0.02)
-        worker.suspend()
-        time.sleep(0.03)  # until the server has received what the worker sent
+        let_run(worker, 0.02)
 
 
 class State(NamedTuple):

@@ -134,10 +134,7 @@ class Server:
             spare = self.spare()
             frozen = self._freeze_new(model_id) if spare is None else self._freeze_spare(spare, model_id)
             while self.snapshot(model_id)["step"] is None:
-                frozen.resume()
-                time.sleep(0.002)
-                frozen.suspend()
-                time.sleep(0.02)  # until the server has received what it sent
+                let_run(frozen, 0.002)
             if self.snapshot(model_id)["state"] == "loading":
                 return frozen
             frozen.resume()  # it was quicker
@@ -204,6 +201,14 @@ class Server:
                 self.delete(f"/api/loads/{model['snapshot']['load_id']}")
             if self.snapshot(model["id"])["state"] == "ready":
                 self.delete(f"/api/models/{model['id']}")
+
+
+def let_run(frozen: psutil.Process, seconds: float) -> None:
+    """Let a stopped process run on for a moment, and wait until the server has received what it sent."""
+    frozen.resume()
+    time.sleep(seconds)
+    frozen.suspend()
+    time.sleep(0.03)
 
 
 def wait_until(condition: Any, timeout_s: float = 30) -> None:
