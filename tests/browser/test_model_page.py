@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 
@@ -124,7 +125,8 @@ def test_the_page_announces_that_the_server_is_shutting_down(
     }""")
     ending = threading.Thread(target=own.stop)
     ending.start()
-    expect(page.locator("#badge")).to_contain_text(", waiting for it to come back")
+    stopped = re.compile(r"^Server stopped at \d\d:\d\d:\d\d, waiting for it to come back$")
+    expect(page.locator("#badge")).to_have_text(stopped)
     ending.join()
     assert page.evaluate("badges")[0] == "The server is shutting down."
     own.start()
