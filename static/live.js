@@ -247,7 +247,10 @@ export function refresh(after = () => {}) {
     const page = await fetchPage();
     if (own !== refreshTimer) return; // newer parts are on their way
     for (const part of page?.querySelectorAll("[data-refresh]") || []) {
-      document.getElementById(part.id)?.replaceWith(document.adoptNode(part));
+      const shown = document.getElementById(part.id);
+      // What came while the page was fetched is not in it.
+      if (part.dataset.refresh === "grows" && part.children.length < shown?.children.length) continue;
+      shown?.replaceWith(document.adoptNode(part));
     }
     if (page) after(page);
   }, 150);

@@ -6,12 +6,12 @@ import re
 import threading
 from pathlib import Path
 
-from playwright.sync_api import expect
+from playwright.sync_api import APIResponse, Route, expect
 
 from tests.browser.test_load import model, wait_live, watch_a_load
 from tests.support import models
 from tests.support.ids import DEMO
-from tests.support.page_states import SLOW_DISK, freeze_in_weights
+from tests.support.page_states import SLOW_DISK, freeze_in_weights, let_run_into_weights
 from tests.support.server import Server, wait_until
 from tests.support.types import OpenPage, StartServer
 from tests.web.pages.test_predictions import picture
@@ -78,6 +78,33 @@ def test_the_log_grows_as_the_load_goes(server: Server, open_page: OpenPage) -> 
     # The facts come with the server's own log.
     expect(page.locator("#facts")).to_contain_text("ViTForImageClassification")
     assert page.locator("#log .what").all_inner_texts() == lines
+
+
+def test_the_log_keeps_the_lines_that_came_while_the_page_was_fetched(
+    tmp_path: Path, start_server: StartServer, open_page: OpenPage
+) -> None:
+    models.make_sparse_llama(tmp_path / "models" / "large/llama", LARGE)
+    own = start_server(SLOW_DISK, MODELS_DIR=tmp_path / "models").wait_warm()
+    page = wait_live(open_page("/models/large/llama", to=own))
+    page.get_by_text("Log of the latest load").click()
+    held: list[tuple[Route, APIResponse]] = []
+    page.route("**/models/large/llama", lambda route: held.append((route, route.fetch())))
+    frozen = own.freeze_load("large/llama")
+    expect(model(page)).to_have_attribute("data-state", "loading")
+    page.wait_for_timeout(1000)  # the page fetches itself 150 ms after a change of state
+    let_run_into_weights(own, frozen, "large/llama", 0.1)
+    expect(page.locator("#log .what").last).to_contain_text("Step 5 of 9")
+    lines = page.locator("#log .what").all_inner_texts()
+    fetched = [response.text().count('class="what"') for _, response in held]
+    assert fetched
+    assert max(fetched) < len(lines)
+    page.evaluate("document.getElementById('past').dataset.before = ''")
+    for route, response in held:
+        route.fulfill(response=response)
+    expect(page.locator("#past[data-before]")).to_have_count(0)  # the page has what it fetched
+    assert page.locator("#log .what").all_inner_texts()[: len(lines)] == lines
+    page.unroute("**/models/large/llama")
+    own.unload_all()
 
 
 def test_a_failure_opens_the_log(server: Server, open_page: OpenPage) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from playwright.sync_api import BrowserContext, Page, expect
+from psutil import Process
 
 from tests.support import models
 from tests.support.hub_server import HubServer
@@ -121,7 +122,11 @@ def _fill(server: Server) -> None:
 
 def freeze_in_weights(server: Server, model_id: str, share: float = 0.3) -> None:
     """Let a load come so far into its weights and stop its process there; the server has a ``SLOW_DISK``."""
-    worker = server.freeze_load(model_id)
+    let_run_into_weights(server, server.freeze_load(model_id), model_id, share)
+
+
+def let_run_into_weights(server: Server, frozen: Process, model_id: str, share: float) -> None:
+    """Let a stopped load run on into its weights."""
     while True:
         snapshot = server.snapshot(model_id)
         in_weights = snapshot["step"] == 5
@@ -129,7 +134,7 @@ def freeze_in_weights(server: Server, model_id: str, share: float = 0.3) -> None
             return
         assert snapshot["state"] == "loading", "it went too fast to be stopped"
         assert snapshot["step"] <= 5, "it went too fast to be stopped"
-        let_run(worker, 0.02)
+        let_run(frozen, 0.02)
 
 
 class State(NamedTuple):
