@@ -28,10 +28,8 @@ def main() -> None:
         for row in importlib.import_module(f"{growth.__name__}.{name}").measure():
             rows.append(row)
             bound = "" if row.bound is None else f"<= {row.bound:g} {row.unit}"
-            print(
-                f"{row.place:<68}{row.measured:>10.4g} {row.unit:<4} {bound}{'' if row.is_met else '  MISSED'}",
-                flush=True,
-            )
+            missed = "" if row.is_met else "  MISSED"
+            print(f"{row.place:<68}{row.measured:>10.4g} {row.unit:<4} {bound}{missed}", flush=True)
     print(json.dumps([row._asdict() for row in rows]))
 
 
