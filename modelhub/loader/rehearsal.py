@@ -8,9 +8,9 @@ from contextlib import closing
 from itertools import chain
 from pathlib import Path
 
-from modelhub import loader
 from modelhub.checkpoints import LoadSpec
 from modelhub.demos import Demo
+from modelhub.loader import nine_steps
 from modelhub.loader.files.demo_maker import DemoMaker
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def rehearse() -> None:
                 for _ in chain(maker.fetch_config(), maker.fetch_processor(), maker.fetch_weights()):
                     pass
             spec = LoadSpec(_TINY.model_id, models_dir=folder, demo_dir=folder, device="cpu")
-            with closing(loader.load(spec)) as steps:
+            with closing(nine_steps.load(spec)) as steps:
                 for _ in steps:
                     pass
     except Exception as error:

@@ -11,10 +11,15 @@ import threading
 import time
 from collections.abc import Callable
 
-from modelhub import loader, memory
+from modelhub import memory
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
 from modelhub.inference.pipelines import Predictor
+from modelhub.loader import nine_steps
+from modelhub.loader.explain import explain
+from modelhub.loader.files.preview import preview
+from modelhub.loader.finishing import LoadedModel
+from modelhub.loader.preparation import prepare_process
 from modelhub.payloads import Prediction
 from modelhub.workers.channel import Channel, Message
 from modelhub.workers.lifeline import name_process, prefer_as_oom_victim
@@ -26,7 +31,7 @@ def main(sock: socket.socket) -> None:
     """Serve one channel: ``load``, then ``predict`` requests, until it ends; or one ``preview``."""
     name_process("modelhub-worker", "modelhub: worker")
     prefer_as_oom_victim()
-    loader.prepare_process()
+    prepare_process()
     channel = Channel(sock)
     requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(channel, requests), daemon=True).start()
@@ -56,9 +61,7 @@ def _read(channel: Channel, requests: queue.SimpleQueue[Message]) -> None:
             requests.put(message)
 
 
-def _load(
-    channel: Channel, requests: queue.SimpleQueue[Message], spec: LoadSpec
-) -> loader.LoadedModel | None:
+def _load(channel: Channel, requests: queue.SimpleQueue[Message], spec: LoadSpec) -> LoadedModel | None:
     def admit(need_bytes: int) -> None:
         channel.send({"type": "need", "bytes": need_bytes})
         refusal = requests.get()["error"]
@@ -66,17 +69,17 @@ def _load(
             raise ModelhubError.from_dict(refusal)
 
     mapped_before = memory.resident().mapped
-    checkpoints = loader.load(spec, admit)
+    checkpoints = nine_steps.load(spec, admit)
     try:
         while True:
             try:
                 checkpoint = next(checkpoints)
             except StopIteration as end:
-                model: loader.LoadedModel = end.value
+                model: LoadedModel = end.value
                 break
             channel.send({"type": "checkpoint", "checkpoint": checkpoint})
     except Exception as error:
-        failure = loader.explain(error, spec)
+        failure = explain(error, spec)
         if failure.code in ("load_failed", "internal"):
             log.exception("Loading %s failed", spec.model_id)
         channel.send({"type": "error", "error": failure.to_dict()})
@@ -88,9 +91,9 @@ def _load(
 
 def _preview(channel: Channel, spec: LoadSpec) -> None:
     try:
-        channel.send({"type": "preview", "preview": loader.preview(spec)})
+        channel.send({"type": "preview", "preview": preview(spec)})
     except Exception as error:
-        channel.send({"type": "error", "error": loader.explain(error, spec).to_dict()})
+        channel.send({"type": "error", "error": explain(error, spec).to_dict()})
 
 
 def _predict(channel: Channel, predictor: Predictor, request: Message) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from modelhub import loader
+from modelhub.loader.preparation import prepare_process
 from tests.support import models
 from tests.support.hub_server import HubServer
 
-loader.prepare_process(2)
+prepare_process(2)
 
 
 @pytest.fixture(autouse=True)

@@ -14,10 +14,11 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from modelhub import loader
 from modelhub.checkpoints import STEPS, Checkpoint
 from modelhub.errors import ModelhubError
 from modelhub.inference.pipelines import Predictor
+from modelhub.loader import nine_steps
+from modelhub.loader.explain import explain
 from modelhub.loader.forward import build_inputs
 from tests.support import models
 from tests.support.loads import failure, run, spec_for, steps
@@ -147,7 +148,7 @@ def test_admission_comes_before_any_weight_is_read(made: Path) -> None:
     def refuse(need: int) -> None:
         raise ModelhubError("no_memory", id="x", needed=str(need), free="none")
 
-    load = loader.load(spec_for("tiny/bert", made), refuse)
+    load = nine_steps.load(spec_for("tiny/bert", made), refuse)
     with pytest.raises(ModelhubError) as caught:
         seen.extend(checkpoint.step for checkpoint in load)
     assert caught.value.code == "no_memory"
@@ -186,7 +187,7 @@ def test_the_published_minilm_finds_similar_sentences(minilm_dir: Path) -> None:
 
 def test_closing_during_the_reading_stops_everything_at_once(tmp_path: Path) -> None:
     models.make_sparse_llama(tmp_path / "m" / "large", 8 * 10**6)
-    load = loader.load(spec_for("large", tmp_path / "m"))
+    load = nine_steps.load(spec_for("large", tmp_path / "m"))
     read = next(c for c in load if c.step == 5 and c.done)
     assert read.done is not None
     assert read.size is not None
@@ -201,7 +202,7 @@ def test_no_byte_is_counted_before_it_is_in_memory(tmp_path: Path) -> None:
     path = folder / "model.safetensors"
     slack = path.stat().st_size // 100  # the kernel may take a few pages back at any time
     claims = 0
-    load = loader.load(spec_for("large", tmp_path / "m"))
+    load = nine_steps.load(spec_for("large", tmp_path / "m"))
     for checkpoint in load:
         if checkpoint.step == 5 and checkpoint.done:
             assert checkpoint.done <= resident_bytes(path) + slack
@@ -214,7 +215,7 @@ def test_no_byte_is_counted_before_it_is_in_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("until", range(1, 10))
 def test_closing_at_any_step_raises_nothing(made: Path, until: int) -> None:
-    load = loader.load(spec_for("tiny/bert", made))
+    load = nine_steps.load(spec_for("tiny/bert", made))
     next(checkpoint for checkpoint in load if checkpoint.step == until)
     load.close()
     assert next(load, None) is None
@@ -318,4 +319,4 @@ def test_a_memory_error_becomes_host_out_of_memory(made: Path) -> None:
     spec = spec_for("tiny/bert", made)
     with pytest.raises(MemoryError) as caught:
         run(spec, refuse)
-    assert loader.explain(caught.value, spec).code == "host_out_of_memory"
+    assert explain(caught.value, spec).code == "host_out_of_memory"

@@ -11,14 +11,16 @@ from typing import Any
 
 CODE = """
 import json, os, sys
-from modelhub import loader
+from modelhub.loader import nine_steps
+from modelhub.loader.preparation import import_ahead
+from modelhub.loader.preparation import prepare_process
 from modelhub.checkpoints import LoadSpec
-loader.import_ahead()
+import_ahead()
 before, threads = set(sys.modules), len(os.listdir("/proc/self/task"))
 child = os.fork()
 if child == 0:
-    loader.prepare_process()
-    for _ in loader.load(LoadSpec(sys.argv[1], sys.argv[2], sys.argv[2], device="cpu")):
+    prepare_process()
+    for _ in nine_steps.load(LoadSpec(sys.argv[1], sys.argv[2], sys.argv[2], device="cpu")):
         pass
     new = [name for name in set(sys.modules) - before if name.startswith(("transformers.", "PIL"))]
     os.write(1, json.dumps({"threads": threads, "new": new}).encode())

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from modelhub import loader
 from modelhub.checkpoints import Checkpoint, LoadSpec
 from modelhub.errors import ModelhubError
+from modelhub.loader import nine_steps
+from modelhub.loader.explain import explain
+from modelhub.loader.finishing import LoadedModel
 
 
 def spec_for(model_id: str, models_dir: Path, demo_dir: Path | None = None, **more: str) -> LoadSpec:
@@ -21,10 +23,10 @@ def spec_for(model_id: str, models_dir: Path, demo_dir: Path | None = None, **mo
 
 def run(
     spec: LoadSpec, admit: Callable[[int], None] = lambda need: None
-) -> tuple[list[Checkpoint], loader.LoadedModel]:
+) -> tuple[list[Checkpoint], LoadedModel]:
     """Every checkpoint of a load, and the model."""
     checkpoints = []
-    load = loader.load(spec, admit)
+    load = nine_steps.load(spec, admit)
     while True:
         try:
             checkpoints.append(next(load))
@@ -36,7 +38,7 @@ def failure(spec: LoadSpec) -> ModelhubError:
     """The error that a load ends with, as users see it; checks that it has no path of this machine."""
     with pytest.raises(Exception) as caught:  # noqa: PT011
         run(spec)
-    error = loader.explain(caught.value, spec)
+    error = explain(caught.value, spec)
     for folder in (spec.models_dir, spec.demo_dir, "/tmp", "site-packages"):
         assert folder not in error.message + error.hint
     return error

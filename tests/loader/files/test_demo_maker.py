@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from modelhub import demos, loader
+from modelhub import demos
 from modelhub.demos import Demo
 from modelhub.inference.pipelines import Predictor
+from modelhub.loader import nine_steps
 from tests.support.loads import failure, run, spec_for, steps
 
 TINY = Demo("demo/random-tiny", layers=2, hidden=64, intermediate=128, heads=4, shards=3)
@@ -76,7 +77,7 @@ def test_the_real_tenth_of_a_gigabyte(tmp_path: Path) -> None:
 
 
 def test_a_cancel_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
-    load = loader.load(spec_for(SMALL.model_id, tmp_path, tmp_path))
+    load = nine_steps.load(spec_for(SMALL.model_id, tmp_path, tmp_path))
     progress = next(c for c in load if c.step == 3 and c.done)
     assert progress.done is not None
     assert 0 < progress.done < SMALL.size_bytes
@@ -86,7 +87,7 @@ def test_a_cancel_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step", [1, 2, 3])
 def test_a_cancel_at_the_beginning_leaves_nothing(tmp_path: Path, step: int) -> None:
-    load = loader.load(spec_for(TINY.model_id, tmp_path, tmp_path))
+    load = nine_steps.load(spec_for(TINY.model_id, tmp_path, tmp_path))
     next(c for c in load if c.step == step)
     load.close()
     assert not (tmp_path / "demo").exists() or _made(tmp_path) == []
@@ -106,7 +107,7 @@ def test_the_folder_of_a_killed_process_is_removed_and_that_of_a_running_one_is_
 
 
 def test_two_loads_that_make_the_same_demo_both_succeed(tmp_path: Path) -> None:
-    first = loader.load(spec_for(TINY.model_id, tmp_path, tmp_path))
+    first = nine_steps.load(spec_for(TINY.model_id, tmp_path, tmp_path))
     next(c for c in first if c.step == 2)
     errors: list[BaseException] = []
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from modelhub import loader
 from modelhub.checkpoints import Checkpoint
 from modelhub.core.catalogue import Catalogue
 from modelhub.inference.pipelines import Predictor
+from modelhub.loader import nine_steps
 from tests.support import models
 from tests.support.hub_server import HubServer
 from tests.support.loads import failure, run, spec_for, steps
@@ -136,7 +136,7 @@ def test_a_cancelled_download_is_resumed_by_the_next_load(
     hub: HubServer, large: Path, no_models: Path
 ) -> None:
     hub.hold_after["model.safetensors"] = BLOB // 2
-    load = loader.load(spec_for("org/large", no_models))
+    load = nine_steps.load(spec_for("org/large", no_models))
     for checkpoint in load:
         if checkpoint.step == 3 and checkpoint.done and checkpoint.done >= BLOB // 2:
             break
@@ -182,7 +182,7 @@ def test_the_error_names_the_file_that_failed_not_those_it_cancelled(
 
 
 def test_a_partial_file_with_other_bytes_is_detected(hub: HubServer, large: Path, no_models: Path) -> None:
-    load = loader.load(spec_for("org/large", no_models))
+    load = nine_steps.load(spec_for("org/large", no_models))
     next(checkpoint for checkpoint in load if checkpoint.step == 3)
     load.close()
     hub.hold_after["model.safetensors"] = 1
@@ -256,7 +256,7 @@ def test_what_a_cancelled_download_keeps_is_in_the_list_of_models(
     hub: HubServer, large: Path, no_models: Path
 ) -> None:
     hub.hold_after["model.safetensors"] = 100_000
-    load = loader.load(spec_for("org/large", no_models))
+    load = nine_steps.load(spec_for("org/large", no_models))
     for checkpoint in load:
         if checkpoint.step == 3 and (checkpoint.done or 0) > 0:
             break
@@ -324,8 +324,8 @@ def test_the_environment_variables_of_huggingface_hub_count(
     hub: HubServer, shards: Path, no_models: Path, tmp_path: Path
 ) -> None:
     code = (
-        "import sys; from modelhub import loader; from modelhub.checkpoints import LoadSpec\n"
-        "for c in loader.load(LoadSpec('org/shards', sys.argv[1], sys.argv[1])): print(c.step)"
+        "import sys; from modelhub.loader import nine_steps; from modelhub.checkpoints import LoadSpec\n"
+        "for c in nine_steps.load(LoadSpec('org/shards', sys.argv[1], sys.argv[1])): print(c.step)"
     )
     environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
     root = Path(__file__).resolve().parents[3]

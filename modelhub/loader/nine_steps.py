@@ -1,0 +1,85 @@
+"""A model load: a generator that yields checkpoints and returns the loaded model, without any server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import closing
+
+from modelhub import memory
+from modelhub.checkpoints import Checkpoint, LoadSpec, checkpoint
+from modelhub.loader import finishing
+from modelhub.loader.configuration import read_config
+from modelhub.loader.device import move
+from modelhub.loader.files import source
+from modelhub.loader.files.inspection import check_folder
+from modelhub.loader.files.origins import Origin
+from modelhub.loader.files.weight_files import read_weight_files, weight_names
+from modelhub.loader.finishing import LoadedModel
+from modelhub.loader.processors import left_out, load_processor
+from modelhub.loader.reading.readahead import ReadAhead
+from modelhub.loader.strategy import make_plan
+from modelhub.loader.weights import load_weights
+
+
+def _admit_everything(need_bytes: int) -> None:
+    """Without a server there is no other load that memory is reserved for."""
+
+
+def load(
+    spec: LoadSpec, admit: Callable[[int], None] = _admit_everything
+) -> Generator[Checkpoint, None, LoadedModel]:
+    """Load a model; yields each of the nine checkpoints as its step begins, and again as it progresses.
+
+    ``admit(need_bytes)`` is called once, before the model is built, and refuses the load by raising.
+    Closing the generator cancels the load. Raises ModelhubError; ``explain`` converts any other exception.
+
+    Example::
+
+        for step, message, *_ in load(LoadSpec("org/name", models_dir="models", demo_dir="demos")):
+            print(step, message)
+    """
+    yield checkpoint(1)
+    origin = source.find(spec)
+    with closing(origin), ReadAhead() as ahead:
+        return (yield from _nine_steps(spec, origin, ahead, admit))
+
+
+def _nine_steps(
+    spec: LoadSpec, origin: Origin, ahead: ReadAhead, admit: Callable[[int], None]
+) -> Generator[Checkpoint, None, LoadedModel]:
+    memory_before = memory.resident().total
+    files = yield from origin.fetch_config()
+    if origin.complete:
+        ahead.start(files)
+    config = read_config(files)
+
+    yield checkpoint(2)
+    files = yield from origin.fetch_processor()
+    names = check_folder(files)
+    processor = load_processor(files, names, config)
+    if lacking := left_out(processor):
+        yield checkpoint(2, detail=lacking)
+
+    yield checkpoint(3)
+    files = yield from origin.fetch_weights()
+
+    yield checkpoint(4)
+    weights = ahead.weights or read_weight_files(files, weight_names(files, check_folder(files)))
+    plan = make_plan(spec, files, config, weights)
+    admit(plan.need_bytes)
+
+    yield checkpoint(5)
+    assembled = yield from load_weights(plan, files, weights, ahead.reader(files, weights))
+
+    yield checkpoint(6)
+    yield from finishing.verify(files, assembled)
+
+    yield checkpoint(7)
+    yield from move(assembled.model, plan.device)
+
+    yield checkpoint(8)
+    yield from finishing.prepare_for_inference(assembled.model, plan)
+
+    yield checkpoint(9)
+    yield from finishing.run_first_forward(spec, assembled.model, processor)
+    return finishing.describe(origin, plan, assembled, weights, processor, memory_before)
