@@ -45,8 +45,8 @@ TOTAL_STEPS = len(STEPS)
 class Checkpoint(NamedTuple):
     """What a load yields when a step begins or progresses.
 
-    ``done`` and ``size`` count in ``unit`` ("bytes" or "tensors"); all three are None if the step has no
-    progress of its own or its size is not known.
+    ``done`` and ``size`` count in ``unit`` ("bytes", "tensors" or "layers"); all three are None if the step
+    has no progress of its own or its size is not known.
     """
 
     step: int
@@ -72,7 +72,7 @@ class LoadSpec:
 
     ``models_dir`` has the user's own models, ``demo_dir`` the generated demos. ``device`` is auto, cpu, mps,
     cuda or a GPU such as cuda:1; ``dtype`` is auto (that of the files) or a torch name such as bfloat16.
-    ``force`` skips the memory check.
+    ``force`` skips the memory check. ``exact`` keeps the logits bit-equal to those of transformers.
     """
 
     model_id: str
@@ -81,6 +81,7 @@ class LoadSpec:
     device: str = "auto"
     dtype: str = "auto"
     force: bool = False
+    exact: bool = False
 
 
 def checkpoint(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator
+from contextlib import closing
 from typing import Generic, TypeVar
 
 from modelhub.checkpoints import Checkpoint
@@ -41,8 +42,8 @@ class Cancel:
             raise Cancelled
 
 
-class _Helper(Generic[Result]):
-    """One thread, its result or its error."""
+class Helper(Generic[Result]):
+    """One thread that runs ``work(cancel)``: its result or its error once it is ``done``."""
 
     def __init__(self, work: Callable[[Cancel], Result]) -> None:
         self.cancel = Cancel()
@@ -50,7 +51,35 @@ class _Helper(Generic[Result]):
         self.result: Result
         self.error: BaseException | None = None
         self._work = work
-        self.thread = threading.Thread(target=self._run, name="modelhub-loader", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="modelhub-loader", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def follow(
+        self, describe: Callable[[], Checkpoint | None], until: threading.Event | None = None
+    ) -> Generator[Checkpoint, None, None]:
+        """Yield ``describe()`` whenever it has changed, until the event is set or the work is done.
+
+        ``describe`` is called every 50 ms and once at the end. Raises the error of the work, if it has one.
+        """
+        last: Checkpoint | None = None
+        finished = False
+        while not finished:
+            finished = (until or self.done).wait(POLL_S) or self.done.is_set()
+            now = describe() if self.error is None else None
+            if now is not None and now != last:
+                last = now
+                yield now
+        if self.error is not None and (until is None or not until.is_set()):
+            raise self.error
+
+    def close(self) -> None:
+        """Set the cancel flag, and wait up to 30 s for the thread to stop. Safe to call before ``start``."""
+        self.cancel.set()
+        if self._thread.ident is not None:
+            self._thread.join(CLOSE_S)
 
     def _run(self) -> None:
         try:
@@ -70,20 +99,7 @@ def run(
     ``describe`` is called every 50 ms and once at the end. Closing the generator sets the cancel flag and
     waits up to 30 s for the thread to stop. An exception of the work is raised here.
     """
-    helper = _Helper(work)
-    helper.thread.start()
-    last: Checkpoint | None = None
-    try:
-        finished = False
-        while not finished:
-            finished = helper.done.wait(POLL_S)
-            now = describe() if helper.error is None else None
-            if now is not None and now != last:
-                last = now
-                yield now
-    finally:
-        helper.cancel.set()
-        helper.thread.join(CLOSE_S)
-    if helper.error is not None:
-        raise helper.error
+    with closing(Helper(work)) as helper:
+        helper.start()
+        yield from helper.follow(describe)
     return helper.result

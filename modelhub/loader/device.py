@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -11,67 +11,79 @@ import torch
 from modelhub.checkpoints import Checkpoint, checkpoint
 from modelhub.loader import background
 from modelhub.loader.cuda_copy import CudaTransport, PinnedCopier
+from modelhub.loader.layers import with_tied
 
 log = logging.getLogger(__name__)
 STEP = 7
 
 
-def tensors(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, torch.Tensor]]:
-    """Every parameter and buffer with its module and its name there; a tied one once for each module."""
-    for module in model.modules():
+def tensors(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, str, torch.Tensor]]:
+    """Every parameter and buffer with its module, that module's name, and its name there.
+
+    A tied one comes once for each module.
+    """
+    for prefix, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
-            yield module, name, parameter
+            yield module, prefix, name, parameter
         for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False):
-            yield module, name, buffer
+            yield module, prefix, name, buffer
 
 
 def size_bytes(model: torch.nn.Module) -> int:
     """The bytes of all parameters and buffers; a tied one counts once."""
-    unique = {id(tensor): tensor for _, _, tensor in tensors(model)}
+    unique = {id(tensor): tensor for *_, tensor in tensors(model)}
     return sum(tensor.nbytes for tensor in unique.values())
 
 
-def move(model: Any, device: torch.device) -> Generator[Checkpoint, None, None]:
-    """Move ``model`` to ``device``; yields the bytes that have arrived there.
+class Move:
+    """Moves ``model`` to ``device``; ``moved`` counts the bytes that have arrived there."""
 
-    Raises torch.OutOfMemoryError if it does not fit.
-    """
-    total = size_bytes(model)
-    if device.type == "cpu":
-        yield checkpoint(STEP, total, total, "bytes", "nothing to move: the device is the CPU")
-        return
-    moved = [0]
+    def __init__(self, model: Any, device: torch.device) -> None:
+        self._model = model
+        self._device = device
+        self._size = size_bytes(model)
+        self.moved = self._size if device.type == "cpu" else 0
 
-    def work(cancel: background.Cancel) -> None:
-        _move(model, device, moved, cancel)
+    def checkpoint(self) -> Checkpoint:
+        """How far it is."""
+        is_here = self._device.type == "cpu"
+        detail = "nothing to move: the device is the CPU" if is_here else f"to {self._device}"
+        return checkpoint(STEP, self.moved, self._size, "bytes", detail)
 
-    yield from background.run(work, lambda: checkpoint(STEP, moved[0], total, "bytes", f"to {device}"))
+    def run(self, wait: Callable[[list[str]], None], cancel: background.Cancel) -> None:
+        """Move the tensors; ``wait`` is called with the names of each one before it is touched.
 
+        So a device fills while the disk is still being read. Tied tensors stay tied. Raises Cancelled, and
+        torch.OutOfMemoryError if the model does not fit.
+        """
+        if self._device.type == "cpu":
+            return
+        copier = _pinned_copier(self._device, self._count)
+        tied = getattr(self._model, "all_tied_weights_keys", None) or {}
+        copies: dict[int, torch.Tensor] = {}
+        kept = []  # ids stay unique only while the tensors live
+        for module, prefix, name, tensor in list(tensors(self._model)):
+            cancel.check()
+            if id(tensor) not in copies:
+                wait(with_tied(f"{prefix}.{name}" if prefix else name, tied))
+                copies[id(tensor)] = self._copy(tensor, copier)
+                kept.append(tensor)
+            setattr(module, name, copies[id(tensor)])
+        if copier is not None:
+            copier.finish()
 
-def _move(model: Any, device: torch.device, moved: list[int], cancel: background.Cancel) -> None:
-    """Move the tensors; ``moved[0]`` counts the bytes that have arrived. Tied tensors stay tied."""
+    def _copy(self, tensor: torch.Tensor, copier: PinnedCopier | None) -> torch.Tensor:
+        if copier is None:
+            copy: torch.Tensor = tensor.detach().to(self._device)
+            self._count(tensor.nbytes)
+        else:
+            copy = copier.copy(tensor.detach())
+        if isinstance(tensor, torch.nn.Parameter):
+            copy = torch.nn.Parameter(copy, requires_grad=tensor.requires_grad)
+        return copy
 
-    def count(size: int) -> None:
-        moved[0] += size
-
-    copier = _pinned_copier(device, count)
-    copies: dict[int, torch.Tensor] = {}
-    kept = []  # ids stay unique only while the tensors live
-    for module, name, tensor in list(tensors(model)):
-        cancel.check()
-        if id(tensor) not in copies:
-            if copier is None:
-                copy: torch.Tensor = tensor.detach().to(device)
-                count(tensor.nbytes)
-            else:
-                copy = copier.copy(tensor.detach())
-            if isinstance(tensor, torch.nn.Parameter):
-                copy = torch.nn.Parameter(copy, requires_grad=tensor.requires_grad)
-            copies[id(tensor)] = copy
-            kept.append(tensor)
-        setattr(module, name, copies[id(tensor)])
-    if copier is not None:
-        copier.finish()
+    def _count(self, size: int) -> None:
+        self.moved += size
 
 
 def _pinned_copier(device: torch.device, count: Callable[[int], None]) -> PinnedCopier | None:

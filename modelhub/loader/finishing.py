@@ -1,4 +1,4 @@
-"""Steps 6, 8 and 9: checks the tensors, prepares for inference, runs the first forward pass."""
+"""Steps 6 and 8, and the facts of the loaded model: checks the tensors, prepares for inference."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelhub import memory
-from modelhub.checkpoints import Checkpoint, LoadSpec, checkpoint
+from modelhub.checkpoints import Checkpoint, checkpoint
 from modelhub.errors import ModelhubError
-from modelhub.loader import background
 from modelhub.loader.device import tensors
 from modelhub.loader.files.inspection import Files, WeightFile
 from modelhub.loader.files.origins import Origin
-from modelhub.loader.forward import run_forward
 from modelhub.loader.strategy import Plan
 from modelhub.loader.weights import Assembled
 from modelhub.payloads import Facts
@@ -39,9 +37,7 @@ def verify(files: Files, assembled: Assembled) -> Generator[Checkpoint, None, No
     Raises ``incomplete_weights`` or ``bad_config``. Tensors in the files that the model does not use are no
     failure: a checkpoint reports them.
     """
-    missing = [name for name in assembled.missing if not name.endswith(_TRAINING_ONLY)]
-    missing += [f"{name} (not in memory)" for name in _on_meta(assembled.model)]
-    if missing:
+    if missing := missing_tensors(assembled):
         names = ", ".join(missing[:_MAX_NAMES])
         raise ModelhubError("incomplete_weights", id=files.model_id, count=len(missing), names=names)
     if assembled.mismatched:
@@ -53,24 +49,27 @@ def verify(files: Files, assembled: Assembled) -> Generator[Checkpoint, None, No
         yield checkpoint(6, detail=f"{text} not used by this model, such as {assembled.unexpected[0]}")
 
 
-def _on_meta(model: Any) -> list[str]:
-    return [name for _, name, tensor in tensors(model) if tensor.is_meta]
+def missing_tensors(assembled: Assembled) -> list[str]:
+    """The names of the tensors that the files lack; what only training uses does not count."""
+    missing = [name for name in assembled.missing if not name.endswith(_TRAINING_ONLY)]
+    on_meta = [name for _, _, name, tensor in tensors(assembled.model) if tensor.is_meta]
+    return missing + [f"{name} (not in memory)" for name in on_meta]
 
 
-def prepare_for_inference(model: Any, plan: Plan) -> Generator[Checkpoint, None, None]:
+def is_usable(assembled: Assembled) -> bool:
+    """Whether ``verify`` will find nothing wrong."""
+    return not missing_tensors(assembled) and not assembled.mismatched
+
+
+def prepare_for_inference(model: Any) -> None:
     """Switch off dropout and gradients."""
     model.eval()
     model.requires_grad_(False)
+
+
+def prepared(plan: Plan) -> Generator[Checkpoint, None, None]:
+    """Step 8: what ``prepare_for_inference`` has done."""
     yield checkpoint(8, detail=f"evaluation mode, no gradients, {plan.attention} attention")
-
-
-def run_first_forward(spec: LoadSpec, model: Any, processor: Any) -> Generator[Checkpoint, None, None]:
-    """Run one real forward pass; raises ``forward_failed``."""
-
-    def work(_: background.Cancel) -> None:
-        run_forward(spec.model_id, model, processor)
-
-    yield from background.run(work, lambda: checkpoint(9, detail="running a first forward pass"))
 
 
 def describe(

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from modelhub.errors import ModelhubError
+from modelhub.loader.background import Cancelled
 from modelhub.loader.explain import one_line
 from modelhub.loader.processors import processor_part
 
@@ -20,12 +21,16 @@ _SAMPLING_RATE = 16_000
 
 
 def run_forward(model_id: str, model: Any, processor: Any) -> None:
-    """Run the model once; raises ``forward_failed``, or MemoryError and torch.OutOfMemoryError unchanged."""
+    """Run the model once.
+
+    Raises ``forward_failed``; MemoryError, torch.OutOfMemoryError, Cancelled and other errors of modelhub
+    unchanged.
+    """
     try:
         inputs = build_inputs(model, processor)
         with torch.inference_mode():
             _run(model, processor, inputs)
-    except (MemoryError, torch.OutOfMemoryError):
+    except (MemoryError, torch.OutOfMemoryError, Cancelled, ModelhubError):
         raise
     except Exception as error:
         raise ModelhubError("forward_failed", id=model_id, why=one_line(error)) from error

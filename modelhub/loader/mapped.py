@@ -1,47 +1,46 @@
 """The fast path of step 5: maps the tensors from the files into a model on the meta device.
 
-from_pretrained also renames, converts, casts, quantises and initialises tensors. If a model needs none of
-that, which is checked first, this gives the same model in less time. It uses private API of transformers: on
+from_pretrained also renames, converts, quantises and initialises tensors. If a model needs none of that,
+which is checked first, this gives the same model in less time. It uses private API of transformers: on
 anything unexpected, from_pretrained is used instead.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.modeling_utils import LoadStateDictConfig, LoadStateDictInfo
 
 from modelhub.loader.background import Cancel
 from modelhub.loader.files.headers import FLOATS
-from modelhub.loader.files.inspection import Files, WeightFile
+from modelhub.loader.files.inspection import Files
+from modelhub.loader.mapping import DTYPES, map_tensors
+from modelhub.loader.reading.pieces import forward_order
+from modelhub.loader.reading.reading import Reading
 from modelhub.loader.strategy import Plan
 
 log = logging.getLogger(__name__)
-_DTYPES = {
-    "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64,
-    "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16, "I32": torch.int32,
-    "I64": torch.int64,
-}  # fmt: skip
 
 
-def assemble_mapped(plan: Plan, files: Files, weights: Sequence[WeightFile], cancel: Cancel) -> Any | None:
-    """The model with its tensors mapped from ``weights``; None if from_pretrained is needed.
+def assemble_mapped(plan: Plan, files: Files, reading: Reading, cancel: Cancel) -> Any | None:
+    """The model with its tensors mapped from the files; None if from_pretrained is needed.
 
-    Changes the skeleton of ``plan``, which is the model returned. Raises Cancelled.
+    Their bytes may still be on their way into memory. A tensor of another floating-point dtype than the
+    plan's is converted, which waits for it. Changes the skeleton of ``plan``, which is the model returned.
+    Raises Cancelled, and what ``reading`` raises.
     """
     model = plan.skeleton
     try:
-        if not _fits(plan, weights):
+        if not _fits(plan, reading):
             return None
         state: dict[str, torch.Tensor] = {}
-        for weight in weights:
+        for weight in reading.weights:
             cancel.check()
-            state |= load_file(weight.path)
+            state |= map_tensors(files, weight)
+        _convert(state, plan.dtype, reading, cancel)
         _place(model, state)
         _finish(model, plan, files)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -50,8 +49,8 @@ def assemble_mapped(plan: Plan, files: Files, weights: Sequence[WeightFile], can
     return model
 
 
-def _fits(plan: Plan, weights: Sequence[WeightFile]) -> bool:
-    """Whether files and model have the same tensors, with the same shapes and dtypes."""
+def _fits(plan: Plan, reading: Reading) -> bool:
+    """Whether files and model have the same tensors, in the same shapes, and dtypes that can be converted."""
     model, config = plan.skeleton, plan.config
     special = [
         getattr(config, name, None) for name in ("quantization_config", "fusion_config", "extra_files")
@@ -63,14 +62,24 @@ def _fits(plan: Plan, weights: Sequence[WeightFile]) -> bool:
     ):
         return False
     places = model.state_dict()
-    tensors = {tensor.name: tensor for weight in weights for tensor in weight.tensors}
+    tensors = {tensor.name: tensor for weight in reading.weights for tensor in weight.tensors}
     if set(tensors) != set(places) - set(model.all_tied_weights_keys):
         return False
     for name, tensor in tensors.items():
-        dtype = plan.dtype if tensor.dtype in FLOATS else places[name].dtype
-        if _DTYPES.get(tensor.dtype) != dtype or tuple(tensor.shape) != tuple(places[name].shape):
+        place = places[name]
+        is_float = tensor.dtype in FLOATS
+        same = place.is_floating_point() if is_float else DTYPES.get(tensor.dtype) == place.dtype
+        if not same or tuple(tensor.shape) != tuple(place.shape):
             return False
     return True
+
+
+def _convert(state: dict[str, torch.Tensor], dtype: torch.dtype, reading: Reading, cancel: Cancel) -> None:
+    """Convert what has another floating-point dtype, in the order in which it is read."""
+    wrong = [name for name, tensor in state.items() if tensor.is_floating_point() and tensor.dtype != dtype]
+    for name in sorted(wrong, key=forward_order):
+        reading.wait_for(reading.cut.holding([name]), cancel)
+        state[name] = state[name].to(dtype)
 
 
 def _place(model: Any, state: dict[str, torch.Tensor]) -> None:

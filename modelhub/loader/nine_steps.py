@@ -9,12 +9,12 @@ from modelhub import memory
 from modelhub.checkpoints import Checkpoint, LoadSpec, checkpoint
 from modelhub.loader import finishing
 from modelhub.loader.configuration import read_config
-from modelhub.loader.device import move
 from modelhub.loader.files import source
 from modelhub.loader.files.inspection import check_folder
 from modelhub.loader.files.origins import Origin
 from modelhub.loader.files.weight_files import read_weight_files, weight_names
 from modelhub.loader.finishing import LoadedModel
+from modelhub.loader.first_run import FirstRun
 from modelhub.loader.processors import left_out, load_processor
 from modelhub.loader.reading.readahead import ReadAhead
 from modelhub.loader.strategy import make_plan
@@ -69,17 +69,19 @@ def _nine_steps(
     admit(plan.need_bytes)
 
     yield checkpoint(5)
-    assembled = yield from load_weights(plan, files, weights, ahead.reader(files, weights))
+    reading = ahead.reading(files, weights)
+    with closing(FirstRun(spec, plan, reading, processor)) as first_run:
+        assembled = yield from load_weights(plan, files, reading, first_run.start)
 
-    yield checkpoint(6)
-    yield from finishing.verify(files, assembled)
+        yield checkpoint(6)
+        yield from finishing.verify(files, assembled)
 
-    yield checkpoint(7)
-    yield from move(assembled.model, plan.device)
+        yield checkpoint(7)
+        yield from first_run.moved()
 
-    yield checkpoint(8)
-    yield from finishing.prepare_for_inference(assembled.model, plan)
+        yield checkpoint(8)
+        yield from finishing.prepared(plan)
 
-    yield checkpoint(9)
-    yield from finishing.run_first_forward(spec, assembled.model, processor)
+        yield checkpoint(9)
+        yield from first_run.passed()
     return finishing.describe(origin, plan, assembled, weights, processor, memory_before)

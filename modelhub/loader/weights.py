@@ -11,9 +11,9 @@ from transformers.utils import logging as transformers_logging
 
 from modelhub.checkpoints import Checkpoint, checkpoint
 from modelhub.loader import background
-from modelhub.loader.files.inspection import Files, WeightFile
+from modelhub.loader.files.inspection import Files
 from modelhub.loader.mapped import assemble_mapped
-from modelhub.loader.reading.reader import Reader
+from modelhub.loader.reading.reading import Reading
 from modelhub.loader.strategy import Plan
 
 STEP = 5
@@ -62,12 +62,12 @@ def _counting(counter: _TensorCounter) -> Iterator[None]:
 
 
 def load_weights(
-    plan: Plan, files: Files, weights: Sequence[WeightFile], reader: Reader
+    plan: Plan, files: Files, reading: Reading, then: Callable[[Assembled], None]
 ) -> Generator[Checkpoint, None, Assembled]:
-    """Assemble the model while ``reader`` reads; yields the bytes in memory, with the tensors as the detail.
+    """Assemble the model while its files are read; yields the bytes in memory, with the tensors as detail.
 
-    Returns when the model is built and every byte is in memory. Raises ``corrupt`` for a file that has
-    shrunk; errors of transformers are raised unchanged.
+    ``then`` is called as soon as the model is assembled. Returns when every byte is in memory. Raises
+    ``corrupt`` for a file that has shrunk; errors of transformers are raised unchanged.
     """
     tensors: list[_TensorCounter] = []
 
@@ -75,30 +75,32 @@ def load_weights(
         counter = _TensorCounter(cancel)
         tensors.append(counter)
         with _counting(counter):
-            assembled = assemble(plan, files, weights, cancel)
+            assembled = assemble(plan, files, reading, cancel)
         if assembled.mapped:
-            counter.count = counter.total = sum(len(weight.tensors) for weight in weights)
-        reader.wait(cancel)
+            counter.count = counter.total = sum(len(weight.tensors) for weight in reading.weights)
+        then(assembled)
+        reading.wait(cancel)
         return assembled
 
     def describe() -> Checkpoint:
-        return checkpoint(STEP, reader.done, reader.size, "bytes", _detail(reader, tensors))
+        done = reading.done
+        return checkpoint(STEP, done, reading.size, "bytes", _detail(reading, done, tensors))
 
     return (yield from background.run(work, describe))
 
 
-def _detail(reader: Reader, tensors: Sequence[_TensorCounter]) -> str | None:
+def _detail(reading: Reading, done: int, tensors: Sequence[_TensorCounter]) -> str | None:
     counter = tensors[0] if tensors else None
-    if reader.done == reader.limit < reader.size:
+    if done == reading.limit < reading.size:
         return "the rest stays on disk: the model is larger than the free memory"
-    if reader.done < reader.size or counter is None or not counter.total:
-        return reader.current
+    if done < reading.size or counter is None or not counter.total:
+        return reading.current
     return f"tensor {counter.count} of {counter.total}"
 
 
-def assemble(plan: Plan, files: Files, weights: Sequence[WeightFile], cancel: background.Cancel) -> Assembled:
+def assemble(plan: Plan, files: Files, reading: Reading, cancel: background.Cancel) -> Assembled:
     """Build the model, by the fast path if possible. Never runs code from the model's repository."""
-    model = assemble_mapped(plan, files, weights, cancel)
+    model = assemble_mapped(plan, files, reading, cancel)
     return _from_pretrained(plan, files) if model is None else Assembled(model, mapped=True)
 
 

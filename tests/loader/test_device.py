@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from modelhub.loader.device import move, size_bytes
+from modelhub.checkpoints import Checkpoint
+from modelhub.loader.background import Cancel
+from modelhub.loader.device import Move, size_bytes
 
 
 def _model() -> torch.nn.Module:
@@ -16,9 +18,13 @@ def _model() -> torch.nn.Module:
 def test_the_cpu_has_nothing_to_move() -> None:
     model = _model()
     before = {name: tensor.data_ptr() for name, tensor in model.state_dict().items()}
-    (only,) = move(model, torch.device("cpu"))
-    assert only.done == only.size == size_bytes(model)
-    assert "nothing to move" in str(only.detail)
+    waited: list[str] = []
+    move = Move(model, torch.device("cpu"))
+    move.run(waited.extend, Cancel())
+    at_end = move.checkpoint()
+    assert at_end.done == at_end.size == size_bytes(model)
+    assert "nothing to move" in str(at_end.detail)
+    assert waited == []
     assert {name: tensor.data_ptr() for name, tensor in model.state_dict().items()} == before
 
 
@@ -26,9 +32,21 @@ def test_every_tensor_moves_once_and_tied_ones_stay_tied() -> None:
     model = _model()
     size = size_bytes(model)
     assert size == 4 * (40 + 10) + 4 * 4 * 10 + 8
-    checkpoints = list(move(model, torch.device("meta")))
-    assert (checkpoints[-1].done, checkpoints[-1].size, checkpoints[-1].unit) == (size, size, "bytes")
+    move = Move(model, torch.device("meta"))
+    move.run(lambda names: None, Cancel())
+    at_end = move.checkpoint()
+    assert (at_end.done, at_end.size, at_end.unit) == (size, size, "bytes")
     assert {tensor.device.type for tensor in model.state_dict().values()} == {"meta"}
     assert model[0].weight is model[1].weight
     assert isinstance(model[0].weight, torch.nn.Parameter)
     assert len(list(model.parameters())) == 4
+
+
+def test_each_tensor_waits_for_its_own_bytes_only() -> None:
+    """So a device fills while the disk is still being read, and counts what has arrived."""
+    model = _model()
+    move = Move(model, torch.device("meta"))
+    seen: list[tuple[list[str], Checkpoint]] = []
+    move.run(lambda names: seen.append((names, move.checkpoint())), Cancel())
+    assert [names for names, _ in seen][:2] == [["0.weight"], ["1.bias"]]
+    assert [at.done for _, at in seen][:3] == [0, 160, 200]

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
-from modelhub.loader import explain
+from modelhub.loader.explain import explain
 from tests.support import models
 from tests.support.loads import failure, spec_for
 

@@ -73,6 +73,13 @@ class WeightFile:
     size: int
     tensors: tuple[Tensor, ...]
 
+    def placed(self) -> Iterator[tuple[Tensor, int, int]]:
+        """Each tensor with the range of its bytes in the file: begin, and end exclusive."""
+        position = self.size - sum(tensor.size for tensor in self.tensors)
+        for tensor in self.tensors:
+            yield tensor, position, position + tensor.size
+            position += tensor.size
+
 
 def real_path(files: Files, name: str) -> Path:
     """The path of ``name`` with links resolved; raises ``refused`` if it is outside the model's folders."""

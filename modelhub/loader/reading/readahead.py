@@ -10,6 +10,7 @@ from modelhub.errors import ModelhubError
 from modelhub.loader.files.inspection import Files, WeightFile, check_folder
 from modelhub.loader.files.weight_files import read_weight_files, weight_names
 from modelhub.loader.reading.reader import Reader
+from modelhub.loader.reading.reading import Reading
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ class ReadAhead:
     """
 
     def __init__(self) -> None:
-        self._reader: Reader | None = None
+        self._reading: Reading | None = None
         self.weights: tuple[WeightFile, ...] = ()  # inspected already; empty if nothing is read ahead
 
     def start(self, files: Files) -> None:
@@ -32,21 +33,22 @@ class ReadAhead:
             log.debug("Nothing is read ahead: %s", error)
             return
         if sum(weight.size for weight in weights) < memory.free_bytes():
-            self.reader(files, weights)
+            self.reading(files, weights)
 
-    def reader(self, files: Files, weights: Sequence[WeightFile]) -> Reader:
-        """The reader of ``weights``; starts it if ``start`` did not."""
-        if self._reader is None or self.weights != tuple(weights):
+    def reading(self, files: Files, weights: Sequence[WeightFile]) -> Reading:
+        """The reading of ``weights``; starts it if ``start`` did not."""
+        if self._reading is None or self.weights != tuple(weights):
             self.close()
             self.weights = tuple(weights)
-            self._reader = Reader(files, weights, limit=memory.free_bytes())
-            self._reader.start()
-        return self._reader
+            reader = Reader(files, weights, limit=memory.free_bytes())
+            reader.start()
+            self._reading = reader
+        return self._reading
 
     def close(self) -> None:
         """Stop reading."""
-        if self._reader is not None:
-            self._reader.stop()
+        if self._reading is not None:
+            self._reading.stop()
 
     def __enter__(self) -> ReadAhead:
         return self

@@ -1,50 +1,53 @@
-"""Reads weight files into the page cache in several threads, and counts every byte that is in memory."""
+"""Reads weight files into the page cache in several threads, and notes every piece that is in memory."""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import NamedTuple
 
-from modelhub.loader.background import Cancel
+from modelhub.loader.background import Cancelled
 from modelhub.loader.files.inspection import Files, WeightFile, opened
 from modelhub.loader.reading.pagecache import PageCache
+from modelhub.loader.reading.pieces import Piece
 from modelhub.loader.reading.populate import Window
+from modelhub.loader.reading.reading import Reading
 
-THREADS = 4
-PIECE_BYTES = 8 * 2**20
-SPAN_PIECES = 8  # read by one thread in order, so that the kernel reads ahead in it
-
-
-class _Span(NamedTuple):
-    weight: WeightFile
-    pieces: tuple[tuple[int, int, bool], ...]  # offset, length, whether it was cached before
+THREADS = 8
 
 
-class Reader:
-    """Reads ``weights`` in the background, so that assembling the model only maps memory.
+class _Source(NamedTuple):
+    """A weight file that is open, and which of its pieces were in memory before anything was read."""
 
-    ``done`` counts the bytes that are in memory, ``read`` those of them that had to be read; ``size`` is the
-    sum of the file sizes, headers included; ``current`` is the name of the file read last. At most ``limit``
-    bytes are read: more than the free memory would only evict what was read first.
-    """
+    name: str
+    descriptor: int
+    window: Window
+    cached: frozenset[int]  # by their offsets
 
-    def __init__(self, files: Files, weights: Sequence[WeightFile], limit: int | None = None) -> None:
-        self.size = sum(weight.size for weight in weights)
-        self.limit = self.size if limit is None else min(limit, self.size)
-        self.done = 0
-        self.read = 0
-        self.current: str | None = None
+
+class Reader(Reading):
+    """Reads in threads of this process; ``start`` starts them."""
+
+    def __init__(
+        self,
+        files: Files,
+        weights: Sequence[WeightFile],
+        limit: int | None = None,
+        descriptor: int | None = None,
+    ) -> None:
+        super().__init__(files, weights, limit, descriptor)
         self.error: BaseException | None = None
-        self._files = files
         self._cache = PageCache()
+        self._numbers: Iterator[int] = iter(range(len(self.cut.pieces)))
+        self._sources: dict[int, _Source] = {}
+        self._open = ExitStack()
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._spans = self._cut(weights)
         self._threads = [
             threading.Thread(target=self._run, name=f"modelhub-read-{number}", daemon=True)
-            for number in range(min(THREADS, -(-self.limit // PIECE_BYTES)))
+            for number in range(min(THREADS, len(self.cut.pieces)))
         ]
 
     def start(self) -> None:
@@ -52,66 +55,72 @@ class Reader:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
-        """Stop reading; waits until each thread has finished its piece of 8 MiB."""
-        self._stop.set()
+    def check(self) -> None:
+        """Raise what a thread has met; Cancelled after ``stop``."""
+        if self.error is not None:
+            raise self.error
+        if self._stop.is_set():
+            raise Cancelled
+
+    def join(self) -> None:
+        """Wait until the threads have ended."""
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
 
-    def wait(self, cancel: Cancel) -> None:
-        """Wait until everything is in memory; raises Cancelled, or ``corrupt`` for a file that has shrunk."""
-        for thread in self._threads:
-            while thread.is_alive():
-                thread.join(0.05)
-                cancel.check()
-        if self.error is not None:
-            raise self.error
+    def stop(self) -> None:
+        """Stop reading; waits until each thread has finished its piece."""
+        self._stop.set()
+        self.join()
+        with self._lock:
+            self._open.close()
+            self.ledger.close()
 
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
                 with self._lock:
-                    span = next(self._spans, None)
-                if span is None:
+                    number = next(self._numbers, None)
+                if number is None:
                     return
-                self._read_span(span)
+                if not self.ledger.has(number):
+                    self._bring(number, self.cut.pieces[number])
         except BaseException as error:
             self.error = error
             self._stop.set()
 
-    def _read_span(self, span: _Span) -> None:
-        name = span.weight.name
-        with opened(self._files, name) as (descriptor, _), Window(descriptor, span.weight.size) as window:
-            for offset, length, cached in span.pieces:
-                if self._stop.is_set():
-                    return
-                if not cached and not window.populate(offset, length):
-                    self._read(descriptor, name, offset, length)
-                with self._lock:
-                    self.done += length
-                    self.read += 0 if cached else length
-                    self.current = name
+    def _bring(self, number: int, piece: Piece) -> None:
+        source = self._source(piece.file)
+        cached = piece.offset in source.cached
+        if not cached and not source.window.populate(piece.offset, piece.length):
+            self._read(source, piece.offset, piece.length)
+        self.ledger.mark(number, cached)
 
-    def _read(self, descriptor: int, name: str, offset: int, length: int) -> None:
-        buffer, position = memoryview(bytearray(length)), 0
-        while position < length:
-            count = os.preadv(descriptor, [buffer[position:]], offset + position)
-            if count == 0:
-                raise self._files.corrupt(name, "it shrank while it was being read")
-            position += count
-
-    def _cut(self, weights: Sequence[WeightFile]) -> Iterator[_Span]:
-        """The spans of all files, up to the limit."""
-        left = self.limit
-        for weight in weights:
-            size = min(weight.size, left)
-            left -= size
-            offsets = range(0, size, PIECE_BYTES)
-            with opened(self._files, weight.name) as (descriptor, _):
-                pieces = [(offset, min(PIECE_BYTES, size - offset)) for offset in offsets]
+    def _source(self, file: int) -> _Source:
+        with self._lock:
+            if file not in self._sources:
+                weight = self.weights[file]
+                descriptor, _ = self._open.enter_context(opened(self.files, weight.name))
+                window = self._open.enter_context(Window(descriptor, weight.size))
                 # Queried before the file is read: later, the kernel would also count pages that it has only
                 # started to read ahead.
-                known = [(*piece, self._cache.is_cached(descriptor, *piece)) for piece in pieces]
-            for first in range(0, len(known), SPAN_PIECES):
-                yield _Span(weight, tuple(known[first : first + SPAN_PIECES]))
+                cached = self._cached(file, descriptor)
+                self._sources[file] = _Source(weight.name, descriptor, window, cached)
+            return self._sources[file]
+
+    def _cached(self, file: int, descriptor: int) -> frozenset[int]:
+        """The offsets of the pieces of a file that are in memory."""
+        pieces = [piece for piece in self.cut.pieces if piece.file == file]
+        if not self._cache.cached_pages(descriptor, 0, self.weights[file].size):
+            return frozenset()
+        return frozenset(
+            piece.offset for piece in pieces if self._cache.is_cached(descriptor, piece.offset, piece.length)
+        )
+
+    def _read(self, source: _Source, offset: int, length: int) -> None:
+        buffer, position = memoryview(bytearray(length)), 0
+        while position < length:
+            count = os.preadv(source.descriptor, [buffer[position:]], offset + position)
+            if count == 0:
+                raise self.files.corrupt(source.name, "it shrank while it was being read")
+            position += count

@@ -12,7 +12,7 @@ from modelhub.errors import ModelhubError
 from modelhub.loader.background import Cancel, Cancelled
 from modelhub.loader.files.inspection import Files, WeightFile
 from modelhub.loader.files.weight_files import read_weight_files
-from modelhub.loader.reading import reader as reader_module
+from modelhub.loader.reading import reading as reading_module
 from modelhub.loader.reading.pagecache import PageCache
 from modelhub.loader.reading.populate import Window
 from modelhub.loader.reading.reader import Reader
@@ -71,7 +71,7 @@ def test_without_cachestat_everything_is_read(
 def test_small_pieces_add_up(
     weights: tuple[Files, tuple[WeightFile, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader_module, "PIECE_BYTES", 4096)
+    monkeypatch.setattr(reading_module, "PIECE_BYTES", 4096)
     files, found = weights
     drop_all(found)
     reader = _read(files, found)
@@ -92,7 +92,7 @@ def test_without_huge_pages_the_files_are_read_into_a_buffer(
 def test_no_more_is_read_than_the_limit(
     weights: tuple[Files, tuple[WeightFile, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader_module, "PIECE_BYTES", 4096)
+    monkeypatch.setattr(reading_module, "PIECE_BYTES", 4096)
     files, found = weights
     drop_all(found)
     limit = found[0].size + 4096
@@ -158,7 +158,8 @@ def test_a_reader_that_was_stopped_before_its_start_reads_nothing(
     reader = Reader(files, found)
     reader.stop()
     reader.start()
-    reader.wait(Cancel())
+    with pytest.raises(Cancelled):
+        reader.wait(Cancel())
     assert (reader.done, reader.read) == (0, 0)
     assert _resident(found) == 0
 
