@@ -65,7 +65,7 @@ def _load(
     spec = load_spec(settings, load.model_id, options)
     announce(adapter, launcher, spec, str(load.load_id), Catalogue(settings.models_dir).find(load.model_id))
     try:
-        with launcher.worker() as worker:
+        with launcher.worker(spec) as worker:
             facts = follow(adapter, worker, spec, admit)
     except ModelhubError as error:
         adapter.failed(load.model_id, error)

@@ -299,7 +299,7 @@ class Lifecycle:
         announce(self._adapter, self._launcher, load.spec, load.load_id, entry)
         load.announced.set()
         with self._lock:
-            load.worker = self._launcher.worker()
+            load.worker = self._launcher.worker(load.spec)
         return follow(
             self._adapter,
             load.worker,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Generator
 from contextlib import closing
 
@@ -26,11 +27,12 @@ def _admit_everything(need_bytes: int) -> None:
 
 
 def load(
-    spec: LoadSpec, admit: Callable[[int], None] = _admit_everything
+    spec: LoadSpec, admit: Callable[[int], None] = _admit_everything, link: socket.socket | None = None
 ) -> Generator[Checkpoint, None, LoadedModel]:
     """Load a model; yields each of the nine checkpoints as its step begins, and again as it progresses.
 
     ``admit(need_bytes)`` is called once, before the model is built, and refuses the load by raising.
+    ``link`` is a socket to a process that may be reading the weights already, see ``reading.shared``.
     Closing the generator cancels the load. Raises ModelhubError; ``explain`` converts any other exception.
 
     Example::
@@ -40,7 +42,7 @@ def load(
     """
     yield checkpoint(1)
     origin = source.find(spec)
-    with closing(origin), ReadAhead() as ahead:
+    with closing(origin), ReadAhead(link) as ahead:
         return (yield from _nine_steps(spec, origin, ahead, admit))
 
 

@@ -26,7 +26,7 @@ class CheckpointSchema(Schema):
     message = String(required=True, validate=validate.Length(1, 200))
     done = Integer(strict=True, allow_none=True, validate=_not_negative)
     size = Integer(strict=True, allow_none=True, validate=_not_negative)
-    unit = String(allow_none=True, validate=validate.OneOf(("bytes", "tensors")))
+    unit = String(allow_none=True, validate=validate.OneOf(("bytes", "tensors", "layers")))
     detail = String(allow_none=True, validate=validate.Length(max=400))
 
     @validates_schema
@@ -102,7 +102,9 @@ class EventSchema(Schema):
         metadata=_is("How much there is to do in the step."),
     )
     unit = String(
-        required=True, allow_none=True, metadata=_is("What `done` and `size` count: `bytes` or `tensors`.")
+        required=True,
+        allow_none=True,
+        metadata=_is("What `done` and `size` count: `bytes`, `tensors` or `layers`."),
     )
     rate = Float(
         required=True,

@@ -209,7 +209,7 @@ class Tracker:
 
     def _part_done(self, checkpoint: Checkpoint, now: float, expected: float) -> float:
         """How much of the running step is done, 0 to 1: by its count, else by time, ever slower towards 1."""
-        if checkpoint.unit == "bytes" and checkpoint.size and checkpoint.done is not None:
+        if checkpoint.unit in ("bytes", "layers") and checkpoint.size and checkpoint.done is not None:
             return checkpoint.done / checkpoint.size
         return 1 - math.exp(-(now - self._step_began_at) / expected)
 

@@ -7,15 +7,18 @@ import json
 import select
 import socket
 import threading
+from collections import deque
 from typing import Any, TypeAlias
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 _READ_BYTES = 256 * 1024
+_MAX_DESCRIPTORS = 16
 
 # A JSON object, whose other fields depend on "op" (a request) or "type" (what comes back):
 #   server to zygote: fork, spare, kill, memory
 #   zygote to server: warming, warm, forked, spare, exited, memory
 #   server to worker: load, admission, predict; or preview
+#   server to reader: read
 #   worker to server: checkpoint, need, loaded, error, result; or preview, error
 Message: TypeAlias = dict[str, Any]
 
@@ -23,8 +26,10 @@ Message: TypeAlias = dict[str, Any]
 class Channel:
     """One end of a socket pair. Any thread may send; one reads."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, takes_descriptors: bool = False) -> None:
         self.socket = sock
+        self.descriptors: deque[int] = deque()  # that came with the messages, if it takes them
+        self._takes_descriptors = takes_descriptors
         self._buffer = bytearray()
         self._sending = threading.Lock()
 
@@ -89,7 +94,11 @@ class Channel:
 
     def _fill(self) -> None:
         try:
-            data = self.socket.recv(_READ_BYTES)
+            if self._takes_descriptors:
+                data, descriptors, _, _ = socket.recv_fds(self.socket, _READ_BYTES, _MAX_DESCRIPTORS)
+                self.descriptors.extend(descriptors)
+            else:
+                data = self.socket.recv(_READ_BYTES)
         except ConnectionError:
             data = b""
         if not data:

@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from types import TracebackType
 
+from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
 from modelhub.payloads import WorkersStatus
 from modelhub.workers.channel import Channel, Message
+from modelhub.workers.read_ahead import ReadAheadProcess
 from modelhub.workers.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ class Launcher:
         self.zygote_pid: int | None = None
         self.spare_pid: int | None = None  # of the process that waits for the next load
         self._lock = threading.Lock()
+        self._read_ahead = ReadAheadProcess(_environment())
         self._control: Channel | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._workers: dict[str, Worker] = {}
@@ -64,6 +67,7 @@ class Launcher:
                 return
             if self._closed:
                 raise ModelhubError("shutting_down")
+            self._read_ahead.start()
             ours, theirs = socket.socketpair()
             arguments = [
                 sys.executable,
@@ -80,7 +84,7 @@ class Launcher:
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     start_new_session=True,  # so that Ctrl-C in the terminal reaches the server only
-                    env={**_PASSIVE_WAIT, **os.environ, **_ZYGOTE_ENVIRONMENT, "PYTHONPATH": _python_path()},
+                    env=_environment(),
                 )
             except OSError as error:
                 ours.close()
@@ -92,15 +96,17 @@ class Launcher:
             self._started_at = time.monotonic()
             threading.Thread(target=self._listen, args=(self._control, self._process), daemon=True).start()
 
-    def worker(self, fresh: bool = False) -> Worker:
+    def worker(self, spec: LoadSpec | None = None, fresh: bool = False) -> Worker:
         """A worker process: the spare, or a new process if there is none or ``fresh`` is set.
 
-        Returns at once, also while the zygote is still warming up. Raises ModelhubError.
+        The weights of ``spec``, which the worker will load, are read from now on. Returns at once, also while
+        the zygote is still warming up. Raises ModelhubError.
         """
         self.start()
+        link = None if spec is None else self._read_ahead.read(spec)
         ours, theirs = socket.socketpair()
         worker_id = f"w{next(self._numbers)}"
-        worker = Worker(worker_id, Channel(ours), lambda: self.kill(worker_id))
+        worker = Worker(worker_id, Channel(ours), lambda: self.kill(worker_id), link)
         self._workers[worker.id] = worker
         try:
             control = self._control
@@ -109,7 +115,7 @@ class Launcher:
             control.send_with_fd({"op": "fork", "worker": worker.id, "fresh": fresh}, theirs.fileno())
         except OSError:
             self._workers.pop(worker.id, None)
-            ours.close()
+            worker.close()
             raise ModelhubError(
                 "worker_unavailable", why="the parent process of the workers has exited"
             ) from None
@@ -165,6 +171,7 @@ class Launcher:
 
     def close(self) -> None:
         """End the zygote and with it every worker, and wait for its exit."""
+        self._read_ahead.close()
         with self._lock:
             self._closed = True
             control, process = self._control, self._process
@@ -224,6 +231,10 @@ class Launcher:
             event, box = self._memory[message["request"]]
             box.append(message["bytes"])
             event.set()
+
+
+def _environment() -> dict[str, str]:
+    return {**_PASSIVE_WAIT, **os.environ, **_ZYGOTE_ENVIRONMENT, "PYTHONPATH": _python_path()}
 
 
 def _python_path() -> str:

@@ -32,7 +32,7 @@ def main(sock: socket.socket) -> None:
     name_process("modelhub-worker", "modelhub: worker")
     prefer_as_oom_victim()
     prepare_process()
-    channel = Channel(sock)
+    channel = Channel(sock, takes_descriptors=True)
     requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(channel, requests), daemon=True).start()
     first = requests.get()
@@ -69,7 +69,9 @@ def _load(channel: Channel, requests: queue.SimpleQueue[Message], spec: LoadSpec
             raise ModelhubError.from_dict(refusal)
 
     mapped_before = memory.resident().mapped
-    checkpoints = nine_steps.load(spec, admit)
+    descriptors = channel.descriptors
+    link = socket.socket(fileno=descriptors.popleft()) if descriptors else None
+    checkpoints = nine_steps.load(spec, admit, link)
     try:
         while True:
             try:

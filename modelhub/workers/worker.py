@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import socket
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import asdict
@@ -25,11 +27,18 @@ class Worker:
     one thread calls ``load`` and then ``serve``.
     """
 
-    def __init__(self, worker_id: str, channel: Channel, end_process: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        worker_id: str,
+        channel: Channel,
+        end_process: Callable[[], None],
+        link: socket.socket | None = None,
+    ) -> None:
         self.id = worker_id
         self.pid: int | None = None
         self.mapped_bytes = 0  # of the model's memory, the bytes that are mapped from its files
         self._channel = channel
+        self._link = link  # to the process that reads ahead, for the worker
         self._end_process = end_process
         self._exited = threading.Event()
         self._status: int | None = None
@@ -46,7 +55,7 @@ class Worker:
         ``admit`` is called with the bytes of memory needed and refuses by raising ModelhubError. Returns the
         facts of the loaded model. Raises ModelhubError when the load fails or the process exits.
         """
-        self._send({"op": "load", "spec": asdict(spec)}, spec.model_id)
+        self._send_load(spec)
         while True:
             message = self._receive(TICK_S, spec.model_id)
             if message is None:
@@ -150,12 +159,27 @@ class Worker:
         if self.pid is not None:
             self.wait()
         self._channel.close()
+        if self._link is not None:
+            self._link.close()
 
     def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _send_load(self, spec: LoadSpec) -> None:
+        """Send the load, and with it the socket to the process that reads ahead."""
+        message: Message = {"op": "load", "spec": asdict(spec)}
+        link, self._link = self._link, None
+        if link is None:
+            self._send(message, spec.model_id)
+            return
+        with contextlib.closing(link):
+            try:
+                self._channel.send_with_fd(message, link.fileno())
+            except OSError:
+                raise self.exit_error(spec.model_id) from None
 
     def _send(self, message: Message, model_id: str) -> None:
         try:

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from modelhub import formats
 from modelhub.checkpoints import LoadSpec
-from modelhub.demos import DEMOS, is_made
+from modelhub.demos import DEMOS
 from modelhub.errors import ModelhubError
-from modelhub.loader.files import cache
 from modelhub.loader.files.demo_maker import DemoMaker
-from modelhub.loader.files.inspection import CONFIG, Files
-from modelhub.loader.files.origins import LocalFiles, Origin
+from modelhub.loader.files.local import find_local
+from modelhub.loader.files.origins import Origin
 from modelhub.loader.files.remote import HubRepository
 from modelhub.model_ids import ModelId, parse_model_id
 
@@ -20,22 +19,13 @@ from modelhub.model_ids import ModelId, parse_model_id
 def find(spec: LoadSpec) -> Origin:
     """The first origin that has the model; the hub if none on this machine has.
 
-    Only the cache and the hub know revisions, so an id with a revision is not looked up in the folders.
     Raises ``invalid_id``, and for a folder without config.json what its files say: ``gguf``, ``adapter``...
     """
+    if (local := find_local(spec)) is not None:
+        return local
     model_id = parse_model_id(spec.model_id)
-    if model_id.revision is None:
-        folder = Path(os.path.realpath(Path(spec.models_dir, model_id.repo)))
-        if os.path.lexists(folder / CONFIG):
-            return LocalFiles("folder", Files(spec.model_id, folder, is_own=True))
-        if model_id.repo in DEMOS:
-            folder = Path(os.path.realpath(Path(spec.demo_dir, model_id.repo)))
-            if is_made(folder):
-                return LocalFiles("demo", Files(spec.model_id, folder))
-            return DemoMaker(DEMOS[model_id.repo], Path(os.path.realpath(spec.demo_dir)))
-    cached = cache.find_complete(model_id, spec.model_id)
-    if cached is not None:
-        return LocalFiles("cache", *cached)
+    if model_id.revision is None and model_id.repo in DEMOS:
+        return DemoMaker(DEMOS[model_id.repo], Path(os.path.realpath(spec.demo_dir)))
     if model_id.revision is None and (error := _cannot_load(Path(spec.models_dir, model_id.repo), model_id)):
         raise error
     return HubRepository(model_id, spec.model_id)

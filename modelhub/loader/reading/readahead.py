@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Sequence
 
 from modelhub import memory
 from modelhub.errors import ModelhubError
 from modelhub.loader.files.inspection import Files, WeightFile, check_folder
 from modelhub.loader.files.weight_files import read_weight_files, weight_names
+from modelhub.loader.reading import shared
 from modelhub.loader.reading.reader import Reader
 from modelhub.loader.reading.reading import Reading
 
@@ -21,7 +23,8 @@ class ReadAhead:
     A model larger than the free memory is not read ahead: admission may still refuse it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, link: socket.socket | None = None) -> None:
+        self._link = link  # to a process that may be reading already
         self._reading: Reading | None = None
         self.weights: tuple[WeightFile, ...] = ()  # inspected already; empty if nothing is read ahead
 
@@ -32,7 +35,11 @@ class ReadAhead:
         except ModelhubError as error:
             log.debug("Nothing is read ahead: %s", error)
             return
-        if sum(weight.size for weight in weights) < memory.free_bytes():
+        if self._link is not None:
+            self._reading, self._link = shared.accept(files, weights, self._link), None
+        if self._reading is not None:
+            self.weights = weights
+        elif sum(weight.size for weight in weights) < memory.free_bytes():
             self.reading(files, weights)
 
     def reading(self, files: Files, weights: Sequence[WeightFile]) -> Reading:
@@ -47,6 +54,8 @@ class ReadAhead:
 
     def close(self) -> None:
         """Stop reading."""
+        if self._link is not None:
+            self._link.close()
         if self._reading is not None:
             self._reading.stop()
 

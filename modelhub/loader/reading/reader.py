@@ -62,6 +62,11 @@ class Reader(Reading):
         if self._stop.is_set():
             raise Cancelled
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a thread still reads."""
+        return any(thread.is_alive() for thread in self._threads)
+
     def join(self) -> None:
         """Wait until the threads have ended."""
         for thread in self._threads:

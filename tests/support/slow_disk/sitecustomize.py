@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-if "modelhub.workers.zygote" in sys.orig_argv:
+if {"modelhub.workers.zygote", "modelhub.workers.reader"} & set(sys.orig_argv):
     from modelhub.loader.reading.populate import Window
 
     _rate = int(os.environ["SLOW_DISK_BYTES_PER_S"])

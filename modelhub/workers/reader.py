@@ -1,0 +1,91 @@
+"""The process that reads weights ahead: it begins at the click, while a worker still imports or parses.
+
+Started by exec (``python -m modelhub.workers.reader FD PARENT_PID``), like the zygote. It has modelhub's own
+modules only, so it is there at once, and its threads share no interpreter lock with a load: a tokenizer of
+128,000 tokens holds that for 0.3 s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from typing import Any
+
+from modelhub import memory
+from modelhub.checkpoints import LoadSpec
+from modelhub.errors import ModelhubError
+from modelhub.loader.files.inspection import check_folder
+from modelhub.loader.files.local import find_local
+from modelhub.loader.files.weight_files import read_weight_files, weight_names
+from modelhub.loader.reading import shared
+from modelhub.loader.reading.reader import Reader
+from modelhub.workers.channel import Channel
+from modelhub.workers.lifeline import die_with_parent, name_process
+
+log = logging.getLogger(__name__)
+_POLL_S = 0.05
+
+
+def main() -> None:
+    """Entry point; arguments: the control socket's descriptor, the parent's process id."""
+    die_with_parent(int(sys.argv[2]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    name_process("modelhub-reader", "modelhub: reader")
+    control = socket.socket(fileno=int(sys.argv[1]))
+    control.setblocking(True)
+    with contextlib.suppress(EOFError):
+        serve(Channel(control, takes_descriptors=True))
+    os._exit(0)
+
+
+def serve(channel: Channel) -> None:
+    """Serve each request in a thread of its own; raises EOFError when the channel ends."""
+    while True:
+        request = channel.receive()
+        if request is not None:
+            link = socket.socket(fileno=channel.descriptors.popleft())
+            link.setblocking(True)
+            threading.Thread(target=_read, args=(request["spec"], link), daemon=True).start()
+
+
+def _read(spec: dict[str, Any], link: socket.socket) -> None:
+    """Read the weights of a model until they are in memory, or the worker has closed its end of ``link``."""
+    with contextlib.closing(link):
+        try:
+            reader = _start(LoadSpec(**spec))
+        except (ModelhubError, OSError) as error:
+            log.debug("Nothing is read ahead: %s", error)  # the load will say so
+            return
+        if reader is None:
+            return
+        try:
+            shared.offer(reader, link)
+            while reader.is_running and not select.select([link], [], [], _POLL_S)[0]:
+                pass
+        except OSError:
+            pass  # the worker has exited
+        finally:
+            reader.stop()
+
+
+def _start(spec: LoadSpec) -> Reader | None:
+    """A reader of the model's weights; None if they are not on this machine, or do not fit into memory."""
+    origin = find_local(spec)
+    if origin is None:
+        return None
+    weights = read_weight_files(origin.files, weight_names(origin.files, check_folder(origin.files)))
+    if sum(weight.size for weight in weights) >= memory.free_bytes():
+        return None
+    reader = Reader(origin.files, weights)
+    reader.start()
+    return reader
+
+
+if __name__ == "__main__":
+    main()
