@@ -108,7 +108,8 @@ class Server:
 
     def zygote(self) -> psutil.Process:
         """The parent of all workers."""
-        (process,) = psutil.Process(self.pid).children()
+        children = psutil.Process(self.pid).children()
+        (process,) = (p for p in children if not any("reader" in part for part in p.cmdline()))
         return process
 
     def workers(self) -> list[psutil.Process]:
