@@ -279,14 +279,12 @@ class Lifecycle:
 
     def _wait_for_slot(self, load: Load) -> bool:
         """Wait in the queue; False when the load was cancelled there."""
-        announced = None
         while not load.may_run and load.cancelled_by is None:
-            position = self._queue.position(load)
-            if position is not None and position != announced:
-                announced = position
-                self._adapter.queued(load.model_id, load.load_id, position)
+            position, due_s = self._queue.position(load), None
+            if position is not None:
+                due_s = self._adapter.queued(load.model_id, load.load_id, position)
                 load.announced.set()
-            load.wakeup.wait()
+            load.wakeup.wait(due_s)
             load.wakeup.clear()
         return load.cancelled_by is None
 
