@@ -185,8 +185,8 @@ class Lifecycle:
                 if timeline is not None:
                     snapshot = self._adapter.snapshot(load.model_id)
                     progress = {"seconds": snapshot["elapsed"], "steps": snapshot["steps"]}
-                    values = {**progress, "ended_at": time.time(), "timeline": timeline}
-                    self._journal().update(load.load_id, values)
+                    self._journal().update(load.load_id, {**progress, "ended_at": time.time()})
+                    self._journal().keep_timeline(load.load_id, timeline)
 
     def wait_ended(self, timeout_s: float) -> None:
         """After ``close``: wait until the end of each load was emitted, at most so long in all."""
@@ -323,7 +323,8 @@ class Lifecycle:
 
         def record(payload: Snapshot, timeline: Timeline | None) -> None:
             self._record(load, {**end_values(payload), "ended_by": load.cancelled_by})
-            self._journal().update(load.load_id, {"timeline": timeline})
+            if timeline is not None:
+                self._journal().keep_timeline(load.load_id, timeline)
             log_end(load, payload)
 
         if load.state == State.CANCELLED:
