@@ -21,7 +21,6 @@ from modelhub.core.budget import (
     check_fits,
     compute_budget,
     free_for_load,
-    server_bytes,
     unload_receipt,
 )
 from modelhub.core.catalogue import Catalogue
@@ -29,6 +28,7 @@ from modelhub.core.follow import announce, follow, load_spec
 from modelhub.core.journal import Journal
 from modelhub.core.load import Load, LoadQueue, can_join, end_values, has_ended, load_resource, wrong_state
 from modelhub.core.load_log import log_begin, log_end, log_exit
+from modelhub.core.memory_count import MemoryCount
 from modelhub.demos import sweep
 from modelhub.devices import check_device
 from modelhub.errors import ModelhubError
@@ -66,6 +66,7 @@ class Lifecycle:
         self._settings = settings
         self._catalogue = catalogue
         self._launcher = launcher
+        self._memory = MemoryCount(launcher)
         self._adapter = adapter
         self._journal = journal
         self._spawn = spawn
@@ -141,7 +142,7 @@ class Lifecycle:
         """
         load = self.loaded(model_id, also=State.UNLOADING)
         model_id = load.model_id
-        before = server_bytes(self._launcher)
+        before = self._memory.total(leaving=load.worker)
         with self._lock:
             if load.state == State.READY:
                 load.state, load.unloaded_by, load.memory_before = State.UNLOADING, by, before
@@ -268,6 +269,7 @@ class Lifecycle:
         self._end(load, facts, failure)
         if load.state == State.READY and load.worker is not None:
             self._release(load)
+            self._spawn(self._memory.read_later, load.worker)
             load.worker.serve()
             self._leave(load)
         elif load.worker is not None:
@@ -356,7 +358,7 @@ class Lifecycle:
         worker.close()
         load.reserved_bytes = 0
         error = None if load.unloaded_by is not None else worker.exit_error(load.model_id)
-        receipt = unload_receipt(load.memory_before, server_bytes(self._launcher), load.unloaded_by)
+        receipt = unload_receipt(load.memory_before, self._memory.total(), load.unloaded_by)
         if self.is_closing:
             return
         with self._lock:
