@@ -29,6 +29,7 @@ class Settings:
     server: str
     max_concurrent_loads: int
     stall_seconds: float
+    keep_loads: int
     device: str
     dtype: str
     fanout: bool
@@ -85,6 +86,7 @@ def read_settings(
         server=setting("SERVER", f"http://{connectable(host)}:{port}", _url),
         max_concurrent_loads=setting("MAX_CONCURRENT_LOADS", 1, _whole(1, 64)),
         stall_seconds=setting("STALL_SECONDS", 10.0, _seconds),
+        keep_loads=setting("KEEP_LOADS", 1_000_000, _whole(100, 100_000_000)),
         device=setting("DEVICE", "auto", _device),
         dtype=setting("DTYPE", "auto", _one_of(DTYPES)),
         fanout=setting("FANOUT", "on", _on_or_off),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
 _UNLIMITED = 1 << 60
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _RSS = ("RssAnon", "RssFile", "RssShmem")
 
 
@@ -31,6 +36,40 @@ def process_memory(pid: int) -> ProcessMemory:
         return ProcessMemory(psutil.Process(pid).memory_info().rss, 0)
     except psutil.Error:
         return ProcessMemory(0, 0)
+
+
+def private_bytes(pids: Iterable[int], timeout_s: float = 5.0) -> dict[int, int]:
+    """How much each process has that no other shares; one that has exited is left out.
+
+    The kernel walks all pages of a process to say so. Another process waits for that: this one, and its other
+    threads, go on meanwhile. Where it cannot be said, it is the resident size.
+    """
+    paths = {f"/proc/{pid}/smaps_rollup": pid for pid in pids}
+    command = ["grep", "-H", "^Private_", *paths]
+    lines: list[str] = []
+    if paths:
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+            lines = done.stdout.splitlines()
+    found: dict[int, int] = {}
+    for line in lines:
+        path, _, rest = line.partition(":")
+        found[paths[path]] = found.get(paths[path], 0) + int(rest.split()[1]) * 1024
+    if not found:
+        found = {pid: size for pid in paths.values() if (size := resident_bytes(pid))}
+    return found
+
+
+def resident_bytes(pid: int) -> int:
+    """The resident memory of a process, with all that it shares; 0 if it has exited. It is immediate."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+    except (OSError, IndexError, ValueError):
+        pass
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
 
 
 def resident() -> ProcessMemory:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import mmap
 import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -83,3 +86,28 @@ def test_resident_memory_grows_with_mapped_files(tmp_path: Path) -> None:
         after = memory.resident()
         assert 45_000_000 < after.mapped - before.mapped < 60_000_000
         assert after.total - before.total > 45_000_000
+
+
+def test_what_only_one_process_has_is_told_from_what_it_shares(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(bytes(50_000_000))
+    holder = (
+        "import mmap, sys; file = open(sys.argv[1], 'rb');"
+        "mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ); sum(mapped[:: mmap.PAGESIZE]);"
+        "own = bytes(20_000_000).replace(bytes(1), b'x'); print('ready', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", holder, str(path)]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as one, subprocess.Popen(command, **pipes) as other:
+        for process in (one, other):
+            assert process.stdout is not None
+            process.stdout.readline()
+        found = memory.private_bytes([one.pid, other.pid, 2**22 + 1])
+        assert set(found) == {one.pid, other.pid}
+        assert all(20_000_000 < private < 50_000_000 for private in found.values())
+        assert memory.resident_bytes(one.pid) > 70_000_000
+        other.communicate()
+        assert memory.private_bytes([one.pid])[one.pid] > 70_000_000
+        one.communicate()
+    assert memory.private_bytes([one.pid]) == {}
+    assert memory.resident_bytes(one.pid) == 0

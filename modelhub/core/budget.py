@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -10,7 +9,6 @@ from modelhub import memory, units
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Receipt
 from modelhub.states import State
-from modelhub.workers.launcher import Launcher
 
 
 class MemoryUse(NamedTuple):
@@ -59,14 +57,8 @@ def free_for_load(reserved_bytes: int = 0) -> int:
     return max(0, memory.free_bytes() - reserved_bytes)
 
 
-def server_bytes(launcher: Launcher) -> int | None:
-    """What all processes of the server hold together; None while the zygote does not say."""
-    workers = launcher.memory_bytes()
-    return None if workers is None else workers + memory.process_memory(os.getpid()).total
-
-
 def unload_receipt(before: int | None, after: int | None, by: str | None) -> Receipt:
-    """What an unload freed, from ``server_bytes`` before and after it."""
+    """What an unload freed, from ``MemoryCount.total`` before and after it."""
     freed = None if before is None or after is None else max(0, before - after)
     return {"memory_before": before, "memory_after": after, "freed": freed, "by": by}
 

@@ -9,56 +9,20 @@ import os
 import sqlite3
 import threading
 import time
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
+from modelhub.core.journal_queries import Place, count_of, keys_of, old_timelines_cleared, oldest_deleted
+from modelhub.core.journal_schema import migrate
 from modelhub.core.statistics import ModelStatistics, Result, compute_statistics
 from modelhub.errors import ModelhubError
 from modelhub.payloads import ErrorPayload, LoadRow, Timeline
-from modelhub.states import ACTIVE, STATES_OF_OUTCOME, Outcome, State
+from modelhub.states import ACTIVE, Outcome, State
 
 log = logging.getLogger(__name__)
 
-_MIGRATIONS = (  # the n-th makes version n of a file that has version n - 1; PRAGMA user_version keeps it
-    """
-    CREATE TABLE IF NOT EXISTS loads (
-        load_id TEXT PRIMARY KEY,
-        model_id TEXT NOT NULL,
-        state TEXT NOT NULL,
-        by TEXT NOT NULL,
-        requested_at REAL NOT NULL,
-        started_at REAL,
-        ended_at REAL,
-        seconds REAL,
-        bytes INTEGER,
-        device TEXT,
-        dtype TEXT,
-        error TEXT,
-        steps TEXT
-    );
-    CREATE INDEX IF NOT EXISTS loads_by_model ON loads (model_id, requested_at);
-    """,
-    """
-    ALTER TABLE loads ADD COLUMN ended_by TEXT;
-    ALTER TABLE loads ADD COLUMN source TEXT;
-    ALTER TABLE loads ADD COLUMN revision TEXT;
-    ALTER TABLE loads ADD COLUMN architecture TEXT;
-    ALTER TABLE loads ADD COLUMN parameters INTEGER;
-    ALTER TABLE loads ADD COLUMN memory INTEGER;
-    ALTER TABLE loads ADD COLUMN timeline TEXT;
-    CREATE INDEX loads_by_time ON loads (requested_at);
-    CREATE INDEX loads_by_state ON loads (state, requested_at);
-    """,
-    """
-    ALTER TABLE loads ADD COLUMN requested_device TEXT;
-    ALTER TABLE loads ADD COLUMN requested_dtype TEXT;
-    """,
-    """
-    ALTER TABLE loads ADD COLUMN is_dismissed INTEGER NOT NULL DEFAULT 0;
-    """,
-)
-# All but the timeline, which is long and needed for one load at a time.
 _COLUMNS = (
     *("load_id", "model_id", "state", "by", "ended_by", "requested_at", "started_at", "ended_at", "seconds"),
     *("bytes", "memory", "device", "dtype", "source", "revision", "architecture", "parameters"),
@@ -67,21 +31,25 @@ _COLUMNS = (
 _COLUMNS_OF_A_NEW_LOAD = (
     *("load_id", "model_id", "state", "by", "requested_at", "requested_device", "requested_dtype"),
 )
-_JSON_COLUMNS = ("error", "steps", "timeline")
-_NEWEST_FIRST = "ORDER BY requested_at DESC, rowid DESC LIMIT ? OFFSET ?"
+_JSON_COLUMNS = ("error", "steps")
+_NEWEST_FIRST = "ORDER BY requested_at DESC, rowid DESC"
 _BUSY_TIMEOUT_S = 0.2
 STATISTICS_OF_NEWEST = 2_000
+KEPT_TIMELINES = 10_000  # about 2 kB each
+_TRIMMED_AT_ONCE = 20  # a few milliseconds
+_CHECKPOINT_PAGES = 200  # written at once into the file: a few milliseconds
 
 
 class Journal:
     """The loads of one data folder, which a lock file reserves for one server at a time.
 
     Reads and writes are short, from any thread. A write that fails (a full disk) is a logged warning: it
-    never breaks a load. Raises ModelhubError ``already_running`` or ``newer_journal``, OSError and
-    sqlite3.Error where the folder cannot be used.
+    never breaks a load. ``keep_loads`` is how many loads ``trim`` leaves. Raises ModelhubError
+    ``already_running`` or ``newer_journal``, OSError and sqlite3.Error where the folder cannot be used.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, keep_loads: int = 1_000_000) -> None:
+        self._keep_loads = keep_loads
         data_dir.mkdir(parents=True, exist_ok=True)
         self._lock_fd = _take_lock(data_dir / "modelhub.lock")
         self._lock = threading.Lock()
@@ -92,10 +60,12 @@ class Journal:
             check_same_thread=False,
         )
         self._database.row_factory = sqlite3.Row
+        self._database.execute("PRAGMA auto_vacuum=INCREMENTAL")  # has no effect on a file that exists
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=NORMAL")
+        self._database.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         try:
-            _migrate(self._database)
+            migrate(self._database)
         except BaseException:
             self.close()
             raise
@@ -107,13 +77,20 @@ class Journal:
         self._write(f"INSERT INTO loads ({columns}) VALUES ({places})", row)  # noqa: S608
 
     def update(self, load_id: str, values: Mapping[str, object]) -> None:
-        """Set columns of a load; ``error``, ``steps`` and ``timeline`` are kept as JSON."""
+        """Set columns of a load; ``error`` and ``steps`` are kept as JSON."""
         stored = [
             json.dumps(value) if name in _JSON_COLUMNS and value is not None else value
             for name, value in values.items()
         ]
         columns = ", ".join(f"{name} = ?" for name in values)
         self._write(f"UPDATE loads SET {columns} WHERE load_id = ?", (*stored, load_id))  # noqa: S608
+
+    def keep_timeline(self, load_id: str, timeline: Timeline) -> None:
+        """Keep the timeline of a load until KEPT_TIMELINES others were kept after it."""
+        packed = zlib.compress(json.dumps(timeline, separators=(",", ":")).encode())
+        self._write("INSERT OR REPLACE INTO timelines VALUES (?, ?)", (load_id, packed))
+        oldest = "(SELECT max(rowid) FROM timelines) - ?"
+        self._write(f"DELETE FROM timelines WHERE rowid <= {oldest}", (KEPT_TIMELINES,))  # noqa: S608
 
     def interrupt(self) -> int:
         """Mark what a server that has ended left unfinished; return how many loads that were."""
@@ -126,13 +103,31 @@ class Journal:
 
     def interrupted(self) -> dict[str, ErrorPayload]:
         """The models whose newest load was interrupted and not dismissed, with the error of that load."""
-        newest = "rowid IN (SELECT max(rowid) FROM loads GROUP BY model_id)"
-        rows = self._read(f"WHERE {newest} AND state = ? AND NOT is_dismissed", (State.INTERRUPTED.value,))
-        return {row["model_id"]: row["error"] for row in rows if row["error"] is not None}
+        candidates = self._fetch("SELECT model_id FROM counts WHERE state = ?", (State.INTERRUPTED.value,))
+        found: dict[str, ErrorPayload] = {}
+        for (model_id,) in candidates:
+            keys, values = keys_of(model_id, None, limit=1)
+            for row in self._read(f"WHERE rowid IN ({keys}) AND NOT is_dismissed", values):
+                if row["state"] == State.INTERRUPTED and row["error"] is not None:
+                    found[model_id] = row["error"]
+        return found
 
     def dismiss(self, model_id: str) -> None:
         """Leave the loads of a model so far out of ``interrupted``; the history keeps them."""
-        self._write("UPDATE loads SET is_dismissed = 1 WHERE model_id = ?", (model_id,))
+        newest, values = keys_of(model_id, None, limit=1)
+        self._write(f"UPDATE loads SET is_dismissed = 1 WHERE rowid IN ({newest})", values)  # noqa: S608
+
+    def trim(self) -> bool:
+        """Delete a few of the oldest loads beyond ``keep_loads``; returns whether it has deleted anything.
+
+        Call it until it has not, with pauses. A load that runs, or whose model is in memory, stays.
+        """
+        excess = min(self.count() - self._keep_loads, _TRIMMED_AT_ONCE)
+        deleted = self._write(*oldest_deleted(excess)) if excess > 0 else 0
+        cleared = self._write(*old_timelines_cleared(KEPT_TIMELINES, _TRIMMED_AT_ONCE))
+        if deleted + cleared > 0:
+            self._write("PRAGMA incremental_vacuum(100)", ())
+        return deleted + cleared > 0
 
     def load(self, load_id: str) -> LoadRow | None:
         """One load, or None."""
@@ -140,34 +135,62 @@ class Journal:
         return rows[0] if rows else None
 
     def loads(
-        self, model_id: str | None = None, outcome: Outcome | None = None, limit: int = 50, offset: int = 0
+        self,
+        model_id: str | None = None,
+        outcome: Outcome | None = None,
+        limit: int = 50,
+        offset: int = 0,
+        before: str | None = None,
+        after: str | None = None,
     ) -> list[LoadRow]:
-        """The newest loads first, of one model or of all, with one outcome or with any."""
-        where, values = _filter(model_id, outcome)
-        return self._read(f"{where} {_NEWEST_FIRST}", (*values, limit, offset))
+        """The newest loads first, of one model or of all, with one outcome or with any.
+
+        ``before`` is the id of a load: of those older than it the newest; ``after``: of those newer than it
+        the oldest. Both cost the same wherever in the journal that is. Raises ``unknown_load``.
+        """
+        cursor = before or after
+        if cursor is not None:
+            keys = keys_of(model_id, outcome, limit, offset, self._place(cursor), cursor == before)
+        else:
+            # Skipped entries are read: from the end that is nearer.
+            total = self.count(model_id, outcome) if offset else 0
+            limit = min(limit, max(0, total - offset)) if offset else limit
+            is_near = 2 * offset <= total
+            skipped = offset if is_near else total - offset - limit
+            keys = keys_of(model_id, outcome, limit, skipped, None, is_near)
+        return self._read(f"WHERE rowid IN ({keys[0]}) {_NEWEST_FIRST}", keys[1])
 
     def count(self, model_id: str | None = None, outcome: Outcome | None = None) -> int:
         """How many loads ``loads`` would list without a limit."""
-        where, values = _filter(model_id, outcome)
-        return int(self._fetch(f"SELECT count(*) FROM loads {where}", values)[0][0])  # noqa: S608
+        return int(self._fetch(*count_of(model_id, outcome))[0][0])
 
     def timeline(self, load_id: str) -> Timeline | None:
         """The timeline of a load; None where none is kept."""
+        rows = self._fetch("SELECT timeline FROM timelines WHERE load_id = ?", (load_id,))
+        if rows:
+            timeline: Timeline = json.loads(zlib.decompress(rows[0][0]))
+            return timeline
         rows = self._fetch("SELECT timeline FROM loads WHERE load_id = ?", (load_id,))
         return json.loads(rows[0][0]) if rows and rows[0][0] is not None else None
 
     def statistics(self, model_id: str | None = None) -> list[ModelStatistics]:
         """The statistics of each model over its share of the newest STATISTICS_OF_NEWEST loads."""
-        where, values = _filter(model_id, None)
-        select = f"SELECT model_id, state, seconds, bytes FROM loads {where} {_NEWEST_FIRST}"  # noqa: S608
-        rows = self._fetch(select, (*values, STATISTICS_OF_NEWEST, 0))
-        return compute_statistics(Result(*row) for row in rows)
+        keys, values = keys_of(model_id, None, STATISTICS_OF_NEWEST)
+        columns = "model_id, state, seconds, bytes"
+        select = f"SELECT {columns} FROM loads WHERE rowid IN ({keys}) {_NEWEST_FIRST}"  # noqa: S608
+        return compute_statistics(Result(*row) for row in self._fetch(select, values))
 
     def close(self) -> None:
         """Close the database and release the lock."""
         with self._lock:
             self._database.close()
         os.close(self._lock_fd)
+
+    def _place(self, load_id: str) -> Place:
+        rows = self._fetch("SELECT requested_at, rowid FROM loads WHERE load_id = ?", (load_id,))
+        if not rows:
+            raise ModelhubError("unknown_load", id=load_id)
+        return Place(*rows[0])
 
     def _read(self, clauses: str, values: tuple[object, ...]) -> list[LoadRow]:
         select = f"SELECT {', '.join(_COLUMNS)} FROM loads {clauses}"  # noqa: S608
@@ -177,35 +200,16 @@ class Journal:
         with self._lock:
             return self._database.execute(statement, values).fetchall()
 
-    def _write(self, statement: str, values: tuple[object, ...] | Mapping[str, object]) -> None:
+    def _write(self, statement: str, values: tuple[object, ...] | Mapping[str, object]) -> int:
+        """Run a statement; returns how many rows it has changed, 0 where it could not be run."""
         try:
             with self._lock:
-                self._database.execute(statement, values)
+                cursor = self._database.execute(statement, values)
+                cursor.fetchall()
+                return max(0, cursor.rowcount)
         except sqlite3.Error as error:
             log.warning("The journal of loads could not be written: %s", error)
-
-
-def _migrate(database: sqlite3.Connection) -> None:
-    """Bring the file up to date in one transaction: it has all of the new columns or none."""
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    if version > len(_MIGRATIONS):
-        raise ModelhubError("newer_journal")
-    if version < len(_MIGRATIONS):
-        steps = "".join(_MIGRATIONS[version:])
-        database.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {len(_MIGRATIONS)}; COMMIT;")
-
-
-def _filter(model_id: str | None, outcome: Outcome | None) -> tuple[str, tuple[object, ...]]:
-    clauses: list[str] = []
-    values: list[str] = []
-    if model_id is not None:
-        clauses.append("model_id = ?")
-        values.append(model_id)
-    if outcome is not None:
-        states = STATES_OF_OUTCOME[outcome]
-        clauses.append(f"state IN ({', '.join('?' * len(states))})")
-        values += states
-    return ("WHERE " + " AND ".join(clauses) if clauses else ""), tuple(values)
+            return 0
 
 
 def new_row(load_id: str, model_id: str, by: str, device: str = "auto", dtype: str = "auto") -> LoadRow:

@@ -21,7 +21,6 @@ from modelhub.core.budget import (
     check_fits,
     compute_budget,
     free_for_load,
-    server_bytes,
     unload_receipt,
 )
 from modelhub.core.catalogue import Catalogue
@@ -29,6 +28,7 @@ from modelhub.core.follow import announce, follow, load_spec
 from modelhub.core.journal import Journal
 from modelhub.core.load import Load, LoadQueue, can_join, end_values, has_ended, load_resource, wrong_state
 from modelhub.core.load_log import log_begin, log_end, log_exit
+from modelhub.core.memory_count import MemoryCount
 from modelhub.demos import sweep
 from modelhub.devices import check_device
 from modelhub.errors import ModelhubError
@@ -66,6 +66,7 @@ class Lifecycle:
         self._settings = settings
         self._catalogue = catalogue
         self._launcher = launcher
+        self._memory = MemoryCount(launcher)
         self._adapter = adapter
         self._journal = journal
         self._spawn = spawn
@@ -141,7 +142,7 @@ class Lifecycle:
         """
         load = self.loaded(model_id, also=State.UNLOADING)
         model_id = load.model_id
-        before = server_bytes(self._launcher)
+        before = self._memory.total(leaving=load.worker)
         with self._lock:
             if load.state == State.READY:
                 load.state, load.unloaded_by, load.memory_before = State.UNLOADING, by, before
@@ -185,8 +186,8 @@ class Lifecycle:
                 if timeline is not None:
                     snapshot = self._adapter.snapshot(load.model_id)
                     progress = {"seconds": snapshot["elapsed"], "steps": snapshot["steps"]}
-                    values = {**progress, "ended_at": time.time(), "timeline": timeline}
-                    self._journal().update(load.load_id, values)
+                    self._journal().update(load.load_id, {**progress, "ended_at": time.time()})
+                    self._journal().keep_timeline(load.load_id, timeline)
 
     def wait_ended(self, timeout_s: float) -> None:
         """After ``close``: wait until the end of each load was emitted, at most so long in all."""
@@ -268,6 +269,7 @@ class Lifecycle:
         self._end(load, facts, failure)
         if load.state == State.READY and load.worker is not None:
             self._release(load)
+            self._spawn(self._memory.read_later, load.worker)
             load.worker.serve()
             self._leave(load)
         elif load.worker is not None:
@@ -279,14 +281,12 @@ class Lifecycle:
 
     def _wait_for_slot(self, load: Load) -> bool:
         """Wait in the queue; False when the load was cancelled there."""
-        announced = None
         while not load.may_run and load.cancelled_by is None:
-            position = self._queue.position(load)
-            if position is not None and position != announced:
-                announced = position
-                self._adapter.queued(load.model_id, load.load_id, position)
+            position, due_s = self._queue.position(load), None
+            if position is not None:
+                due_s = self._adapter.queued(load.model_id, load.load_id, position)
                 load.announced.set()
-            load.wakeup.wait()
+            load.wakeup.wait(due_s)
             load.wakeup.clear()
         return load.cancelled_by is None
 
@@ -325,7 +325,8 @@ class Lifecycle:
 
         def record(payload: Snapshot, timeline: Timeline | None) -> None:
             self._record(load, {**end_values(payload), "ended_by": load.cancelled_by})
-            self._journal().update(load.load_id, {"timeline": timeline})
+            if timeline is not None:
+                self._journal().keep_timeline(load.load_id, timeline)
             log_end(load, payload)
 
         if load.state == State.CANCELLED:
@@ -357,7 +358,7 @@ class Lifecycle:
         worker.close()
         load.reserved_bytes = 0
         error = None if load.unloaded_by is not None else worker.exit_error(load.model_id)
-        receipt = unload_receipt(load.memory_before, server_bytes(self._launcher), load.unloaded_by)
+        receipt = unload_receipt(load.memory_before, self._memory.total(), load.unloaded_by)
         if self.is_closing:
             return
         with self._lock:

@@ -34,6 +34,8 @@ from modelhub.states import OCCUPYING, Outcome, State
 from modelhub.workers.launcher import Launcher
 
 _LOOK_S = 2.0  # how often the models folder is looked at
+_TRIM_PAUSE_S = 0.05  # between two deletions of a few loads
+_TRIM_EVERY_S = 3600.0
 _LAST_EVENTS_S = 2.0  # how long a server that ends waits for the last events of its loads
 
 
@@ -92,7 +94,7 @@ class Registry:
             if self._journal is not None:
                 return
             try:
-                self._journal = Journal(self.settings.data_dir)
+                self._journal = Journal(self.settings.data_dir, self.settings.keep_loads)
             except (OSError, sqlite3.Error) as error:
                 folder = repr(str(self.settings.data_dir))
                 raise ModelhubError(
@@ -109,6 +111,7 @@ class Registry:
             self.adapter.restore_interrupted(model_id, reason)
         self.launcher.start()
         self._spawn(self._watch_folders)
+        self._spawn(self._trim_journal)
         for model_id in self.settings.preload:
             self.lifecycle.start(model_id, by="preload")
 
@@ -145,6 +148,12 @@ class Registry:
                 self.catalogue.refresh()
                 self.announce_change()
 
+    def _trim_journal(self) -> None:
+        """Delete the loads that are beyond ``keep_loads``, a few at a time; for a thread of its own."""
+        while not self._closing.is_set():
+            has_more = self.journal.trim()
+            self._closing.wait(_TRIM_PAUSE_S if has_more else _TRIM_EVERY_S)
+
     def models(self) -> list[ModelResource]:
         """Every model that is on this machine or was requested, by id."""
         known = {*self.catalogue.entries(), *self.adapter.known()}
@@ -165,10 +174,15 @@ class Registry:
         return load_resource(row, self.snapshot(row["model_id"]))
 
     def loads(
-        self, model_id: str | None = None, outcome: Outcome | None = None, limit: int = 50, offset: int = 0
+        self,
+        model_id: str | None = None,
+        outcome: Outcome | None = None,
+        limit: int = 50,
+        offset: int = 0,
+        before: str | None = None,
     ) -> list[LoadResource]:
-        """The newest loads first, of one model or of all, with one outcome or with any."""
-        rows = self.journal.loads(model_id, outcome, limit, offset)
+        """The newest loads first, see ``Journal.loads``."""
+        rows = self.journal.loads(model_id, outcome, limit, offset, before)
         return [load_resource(row, self.snapshot(row["model_id"])) for row in rows]
 
     def timeline(self, load: LoadResource) -> Timeline | None:

@@ -18,6 +18,7 @@ from modelhub.errors import ModelhubError
 from modelhub.payloads import ErrorPayload, Facts, ProgressState, Receipt, Snapshot, Timeline
 from modelhub.progress.log import ModelLog, absent
 from modelhub.progress.pace import Fetch
+from modelhub.progress.place import Place
 from modelhub.progress.schemas import check_checkpoint, check_event
 from modelhub.progress.trace import Trace
 from modelhub.progress.tracker import Tracker
@@ -47,6 +48,7 @@ class _OpenLoad:
 
     def __init__(self, load_id: str) -> None:
         self.load_id = load_id
+        self.place = Place()  # in the queue
         self.tracker: Tracker | None = None  # None while it is queued
 
 
@@ -80,13 +82,15 @@ class ProgressAdapter:
         return [name for name, model_log in list(self._logs.items()) if _says_something(model_log.snapshot)]
 
     def snapshot(self, model_id: str) -> Snapshot:
-        """The model's latest full state, with elapsed time and the like as they are now."""
+        """The model's latest full state, with position, elapsed time and the like as they are now."""
         model_log = self._logs.get(model_id)
         if model_log is None:
             return absent(model_id, self.epoch)
         load = self._open.get(model_id)
-        if load is None or load.tracker is None:
+        if load is None:
             return model_log.snapshot
+        if load.tracker is None:
+            return {**model_log.snapshot, "queue_position": load.place.position}
         return {**model_log.snapshot, **load.tracker.state(self._clock())}
 
     def timeline(self, load_id: str, model_id: str) -> Timeline | None:
@@ -115,11 +119,21 @@ class ProgressAdapter:
         model_log = self.log_of(model_id)
         model_log.snapshot = {**model_log.snapshot, "state": State.INTERRUPTED, "error": error}
 
-    def queued(self, model_id: str, load_id: str, position: int) -> None:
-        """A load waits; ``position`` 1 is the next to run."""
-        self._open[model_id] = _OpenLoad(load_id)
-        changes = {"queue_position": position}
+    def queued(self, model_id: str, load_id: str, position: int) -> float | None:
+        """A load waits; ``position`` 1 is the next to run.
+
+        Not each position is an event, see ``Place``. Returns after how many seconds to call again where this
+        one was held back, else None.
+        """
+        load = self._open.get(model_id)
+        if load is None or load.load_id != load_id:
+            load = self._open[model_id] = _OpenLoad(load_id)
+        due_s = load.place.move(position, self._clock())
+        if due_s != 0:
+            return due_s
+        changes = {"queue_position": load.place.emit(self._clock())}
         self._publish(EventName.QUEUED, model_id, load_id, State.QUEUED, changes)
+        return None
 
     def started(
         self,

@@ -74,8 +74,11 @@ def list_loads(query: dict[str, Any]) -> dict[str, Any]:
     """The loads of all models, or of one, with any outcome or with one, the newest first."""
     model_id = query.get("model")
     outcome = Outcome(query["outcome"]) if "outcome" in query else None
-    loads = registry.loads(model_id, outcome, query["limit"], query["offset"])
-    return {"loads": loads, "total": registry.journal.count(model_id, outcome)}
+    limit = query["limit"]
+    found = registry.loads(model_id, outcome, limit + 1, query["offset"], query.get("before"))
+    after_last = found[limit - 1]["load_id"] if len(found) > limit else None
+    total = registry.journal.count(model_id, outcome)
+    return {"loads": found[:limit], "total": total, "next": after_last}
 
 
 @blueprint.get("/api/loads/<load_id>")

@@ -215,10 +215,14 @@ class LoadDetail(LoadSchema):
 
 
 class LoadList(Schema):
-    """Loads, the newest first, and how many there are in all."""
+    """Loads, the newest first, and how many there are in all.
+
+    ``next`` is the ``before`` with which the list goes on; null where there is nothing older.
+    """
 
     items_ = List(Nested(LoadSchema), data_key="loads", attribute="loads")
     total = Integer()
+    next = String(allow_none=True)
 
 
 class LoadQuery(Schema):
@@ -228,6 +232,7 @@ class LoadQuery(Schema):
     outcome = String(validate=validate.OneOf([outcome.value for outcome in Outcome]))
     limit = Integer(load_default=50, validate=validate.Range(1, 1000))
     offset = Integer(load_default=0, validate=validate.Range(0, 2**31))
+    before = String(metadata={"description": "The id of a load: only older ones, however far back."})
 
 
 class StatisticsQuery(Schema):

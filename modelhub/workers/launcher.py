@@ -52,7 +52,6 @@ class Launcher:
         self._control: Channel | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._workers: dict[str, Worker] = {}
-        self._memory: dict[int, tuple[threading.Event, list[int]]] = {}
         self._numbers = count(1)
         self._started_at = 0.0
         self._closed = False
@@ -137,21 +136,9 @@ class Launcher:
             with contextlib.suppress(OSError):
                 control.send({"op": "kill", "worker": worker_id})
 
-    def memory_bytes(self, timeout_s: float = 5.0) -> int | None:
-        """The bytes of the zygote and all workers together (PSS); None if the zygote is late to reply."""
-        control = self._control
-        if control is None or not self.warm.is_set():
-            return None
-        number, event, box = next(self._numbers), threading.Event(), list[int]()
-        self._memory[number] = (event, box)
-        try:
-            control.send({"op": "memory", "request": number})
-            event.wait(timeout_s)
-        except OSError:
-            pass
-        finally:
-            self._memory.pop(number, None)
-        return box[0] if box else None
+    def worker_pids(self) -> list[int]:
+        """The processes of all workers that were forked and have not exited."""
+        return [worker.pid for worker in list(self._workers.values()) if worker.pid is not None]
 
     def status(self) -> WorkersStatus:
         """How far the zygote is; the seconds are those that it took to warm up, or has taken so far."""
@@ -227,10 +214,6 @@ class Launcher:
             worker = self._workers.pop(message["worker"], None)
             if worker is not None:
                 worker.mark_exited(message["status"], message.get("why", ""))
-        elif kind == "memory" and message["request"] in self._memory:
-            event, box = self._memory[message["request"]]
-            box.append(message["bytes"])
-            event.set()
 
 
 def _environment() -> dict[str, str]:

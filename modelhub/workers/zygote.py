@@ -19,7 +19,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from modelhub.memory import process_memory
 from modelhub.workers import spare
 from modelhub.workers.channel import Channel, Message
 from modelhub.workers.lifeline import die_with_parent, name_process, thread_count
@@ -93,16 +92,6 @@ class Zygote:
                 self._spare_due = time.monotonic() + request["after_s"]
         elif request["op"] == "kill":
             self._kill(request["worker"])
-        elif request["op"] == "memory":
-            self._send({"type": "memory", "request": request["request"], "bytes": self._memory_bytes()})
-
-    def _memory_bytes(self) -> int:
-        """The bytes of this process, the workers, and the part of the spare that it shares with them."""
-        total = sum(process_memory(pid).total for pid in (os.getpid(), *self._workers))
-        if self._spare is not None:
-            spare_memory = process_memory(self._spare.pid)
-            total += spare_memory.total - spare_memory.private
-        return total
 
     def _fork(self, worker: str, descriptor: int, fresh: bool) -> None:
         """Have the spare serve the channel at ``descriptor``, or else a new process."""

@@ -6,12 +6,15 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from modelhub.core import journal as journal_module
 from modelhub.core.journal import Journal, new_row
+from modelhub.core.journal_schema import MIGRATIONS
 from modelhub.errors import ModelhubError
-from modelhub.states import STATES_OF_OUTCOME
+from modelhub.states import STATES_OF_OUTCOME, Outcome
 from tests.support.server import ROOT
 
 
@@ -105,9 +108,10 @@ def test_a_journal_of_the_first_version_keeps_its_rows(tmp_path: Path) -> None:
 
     journal = Journal(tmp_path)
     journal.add(new_row("new", "org/a", "rest"))
-    journal.update("new", {"state": "ready", "source": "folder", "timeline": {"began": [0.0]}})
+    journal.update("new", {"state": "ready", "source": "folder"})
+    journal.keep_timeline("new", {"began": [0.0], "series": [], "stalls": []})
     assert [row["source"] for row in journal.loads()] == ["folder", None]
-    assert journal.timeline("new") == {"began": [0.0]}
+    assert journal.timeline("new") == {"began": [0.0], "series": [], "stalls": []}
     journal.close()
 
 
@@ -126,7 +130,7 @@ def test_a_journal_of_a_newer_modelhub_is_left_alone(tmp_path: Path) -> None:
 def test_a_list_of_loads_has_no_timelines(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.add(new_row("one", "org/a", "rest"))
-    journal.update("one", {"timeline": {"began": [], "series": [], "stalls": []}})
+    journal.keep_timeline("one", {"began": [], "series": [], "stalls": []})
     assert "timeline" not in journal.loads()[0]
     assert journal.timeline("one") == {"began": [], "series": [], "stalls": []}
     assert journal.timeline("two") is None
@@ -163,4 +167,143 @@ def test_statistics_are_of_the_newest_loads_of_each_model(tmp_path: Path) -> Non
     ]
     (only,) = journal.statistics("org/a")
     assert (only.seconds_median, only.rate_median) == (2.0, 400.0)
+    journal.close()
+
+
+def _filled(folder: Path, count: int, keep_loads: int = 1_000_000) -> Journal:
+    """Loads of two models, every third failed, every fourth of the second model."""
+    journal = Journal(folder, keep_loads)
+    for number in range(count):
+        journal.add(new_row(f"{number:04}", "org/b" if number % 4 == 0 else "org/a", "rest"))
+        journal.update(f"{number:04}", {"state": "failed" if number % 3 == 0 else "unloaded"})
+    return journal
+
+
+def _ids(journal: Journal, *arguments: Any, **keywords: Any) -> list[str]:
+    return [row["load_id"] for row in journal.loads(*arguments, **keywords)]
+
+
+@pytest.mark.parametrize("model_id", [None, "org/a", "org/b", "org/none"])
+@pytest.mark.parametrize("outcome", [None, Outcome.FAILED, Outcome.COMPLETED, Outcome.RUNNING])
+def test_pages_by_number_and_by_cursor_are_parts_of_the_whole_list(
+    tmp_path: Path, model_id: str | None, outcome: Outcome | None
+) -> None:
+    journal = _filled(tmp_path, 60)
+    whole = _ids(journal, model_id, outcome, 1000)
+    assert len(whole) == journal.count(model_id, outcome)
+    assert whole == sorted(whole, reverse=True)
+    for start in range(0, len(whole) + 3, 3):
+        assert _ids(journal, model_id, outcome, 7, offset=start) == whole[start : start + 7]
+    for cursor in (f"{number:04}" for number in range(0, 60, 7)):
+        older, newer = [one for one in whole if one < cursor], [one for one in whole if one > cursor]
+        assert _ids(journal, model_id, outcome, 5, before=cursor) == older[:5]
+        assert _ids(journal, model_id, outcome, 5, after=cursor) == newer[-5:]
+    with pytest.raises(ModelhubError) as caught:
+        journal.loads(before="unknown")
+    assert caught.value.code == "unknown_load"
+    journal.close()
+
+
+def test_loads_of_the_same_moment_are_listed_once(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for number in range(9):
+        journal.add({**new_row(str(number), "org/a", "rest"), "requested_at": 5.0})
+    assert _ids(journal, limit=3, before="6") == ["5", "4", "3"]
+    assert _ids(journal, "org/a", limit=3, after="2") == ["5", "4", "3"]
+    journal.close()
+
+
+def _plan(journal: Journal, *arguments: Any, **keywords: Any) -> str:
+    """How SQLite would run what ``loads`` runs."""
+    statements: list[str] = []
+    journal._database.set_trace_callback(statements.append)
+    journal.loads(*arguments, **keywords)
+    journal._database.set_trace_callback(None)
+    rows = journal._database.execute(f"EXPLAIN QUERY PLAN {statements[-1]}").fetchall()
+    return "\n".join(row["detail"] for row in rows)
+
+
+def test_pages_are_read_from_indexes_in_order(tmp_path: Path) -> None:
+    journal = _filled(tmp_path, 40)
+    for model_id in (None, "org/a"):
+        for outcome in (None, Outcome.FAILED, Outcome.COMPLETED):
+            for where in ({"offset": 9}, {"before": "0020"}, {"after": "0020"}):
+                plan = _plan(journal, model_id, outcome, 5, **where)
+                # Of the rows themselves only those of the page are read and sorted.
+                assert plan.count("B-TREE") == 1, plan
+                assert "SCAN loads\n" not in plan
+                assert plan.count("COVERING INDEX") >= 1, plan
+    journal.close()
+
+
+def test_the_oldest_loads_are_deleted_a_few_at_a_time_but_for_those_in_memory(tmp_path: Path) -> None:
+    journal = _filled(tmp_path, 100, keep_loads=40)
+    journal.keep_timeline("0001", {"began": [], "series": [], "stalls": []})
+    journal.update("0002", {"state": "ready"})
+    journal.update("0005", {"state": "loading"})
+    rounds = 0
+    while journal.trim():
+        rounds += 1
+    assert rounds >= 3
+    assert journal.count() == 40
+    assert _ids(journal, limit=100) == [*(f"{n:04}" for n in range(99, 61, -1)), "0005", "0002"]
+    assert journal.count("org/a", Outcome.FAILED) == len(journal.loads("org/a", Outcome.FAILED, 100))
+    assert journal.timeline("0001") is None
+    journal.close()
+
+
+def test_the_newest_timelines_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "KEPT_TIMELINES", 10)
+    journal = _filled(tmp_path, 30)
+    for number in range(30):
+        journal.keep_timeline(f"{number:04}", {"began": [float(number)], "series": [], "stalls": []})
+    kept = [number for number in range(30) if journal.timeline(f"{number:04}") is not None]
+    assert kept == list(range(20, 30))
+    newest = journal.timeline("0029")
+    assert newest is not None
+    assert newest["began"] == [29.0]
+    journal.close()
+
+
+def _old_journal(folder: Path) -> None:
+    """A file of version 4, with timelines in the table of the loads."""
+    database = sqlite3.connect(folder / "history.sqlite3")
+    database.executescript("".join(MIGRATIONS[:4]) + "PRAGMA user_version = 4;")
+    for number in range(30):
+        values = (f"{number:04}", "org/a", "failed" if number % 3 else "ready", "rest", float(number))
+        database.execute(
+            "INSERT INTO loads (load_id, model_id, state, by, requested_at, timeline)"
+            " VALUES (?, ?, ?, ?, ?, '{\"began\": [1.5]}')",
+            values,
+        )
+    database.commit()
+    database.close()
+
+
+def test_a_journal_with_timelines_among_its_loads_is_counted_and_cleared_bit_by_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "KEPT_TIMELINES", 5)
+    _old_journal(tmp_path)
+    journal = Journal(tmp_path)
+    assert (journal.count(), journal.count("org/a", Outcome.FAILED)) == (30, 20)
+    assert journal.timeline("0029") == journal.timeline("0003") == {"began": [1.5]}
+    while journal.trim():
+        pass
+    assert journal.timeline("0029") == {"began": [1.5]}
+    assert journal.timeline("0003") is None
+    assert journal.count() == 30, "the loads themselves stay"
+    journal.close()
+
+
+def test_only_a_newest_load_that_was_interrupted_and_not_dismissed_is_restored(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for number, (model_id, state) in enumerate(
+        [("org/a", "interrupted"), ("org/b", "interrupted"), ("org/a", "unloaded"), ("org/c", "interrupted")]
+    ):
+        journal.add(new_row(str(number), model_id, "rest"))
+        journal.update(str(number), {"state": state, "error": {"code": "interrupted"}})
+    assert set(journal.interrupted()) == {"org/b", "org/c"}
+    journal.dismiss("org/c")
+    assert set(journal.interrupted()) == {"org/b"}
     journal.close()

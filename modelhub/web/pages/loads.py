@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Blueprint, Flask, render_template, request
 
 from modelhub.core.journal import STATISTICS_OF_NEWEST
 from modelhub.errors import ModelhubError
+from modelhub.payloads import LoadRow
 from modelhub.states import Outcome
 from modelhub.web.current import registry
 from modelhub.web.pages import load_wording, timeline_chart
 from modelhub.web.security import never_cached
 
 PAGE_SIZE = 50
+LISTED_MODELS = 50
 blueprint = Blueprint("loads", __name__)
 blueprint.after_request(never_cached)
 
@@ -44,21 +46,53 @@ def history() -> str:
     model_id, outcome = request.args.get("model") or None, _outcome()
     statistics = journal.statistics()
     total = journal.count(model_id, outcome)
-    pages = max(1, -(-total // PAGE_SIZE))
-    page = min(max(request.args.get("page", 1, type=int), 1), pages)
+    page = _page(model_id, outcome, total)
     chosen: dict[str, Any] = {"model": model_id, "outcome": outcome}
+    listed = [one for one in statistics if model_id in (None, one.model_id)]
     return render_template(
         "history.html",
-        loads=journal.loads(model_id, outcome, PAGE_SIZE, (page - 1) * PAGE_SIZE),
+        loads=page.loads,
         total=total,
-        first=(page - 1) * PAGE_SIZE + 1,
-        page=page,
-        pages=pages,
-        statistics=[one for one in statistics if model_id in (None, one.model_id)],
+        newer=page.newer,
+        older=page.older,
+        statistics=listed[:LISTED_MODELS],
+        more_models=len(listed[LISTED_MODELS:]),
         of_newest=STATISTICS_OF_NEWEST,
         models=sorted({*(one.model_id for one in statistics), *filter(None, [model_id])}, key=str.lower),
         chosen=chosen,
         wording=load_wording,
+    )
+
+
+class Page(NamedTuple):
+    """A page of loads, and where the links to its neighbours lead: the id of a load, None for no link."""
+
+    loads: list[LoadRow]
+    newer: str | None
+    older: str | None
+
+
+def _page(model_id: str | None, outcome: Outcome | None, total: int) -> Page:
+    """The page that the request names: before or after a load, or by number."""
+    journal = registry.journal
+    before, after = request.args.get("before"), request.args.get("after")
+    if after is not None:
+        found = journal.loads(model_id, outcome, PAGE_SIZE + 1, after=after)
+        if len(found) > PAGE_SIZE:
+            loads = found[1:]
+            return Page(loads, loads[0]["load_id"], loads[-1]["load_id"])
+    if before is not None:
+        found, skipped = journal.loads(model_id, outcome, PAGE_SIZE + 1, before=before), 1
+    else:
+        last = max(0, -(-total // PAGE_SIZE) - 1)
+        number = 1 if after is not None else request.args.get("page", 1, type=int)
+        skipped = PAGE_SIZE * min(max(number - 1, 0), last)
+        found = journal.loads(model_id, outcome, PAGE_SIZE + 1, skipped)
+    loads = found[:PAGE_SIZE]
+    return Page(
+        loads,
+        loads[0]["load_id"] if loads and skipped else None,
+        loads[-1]["load_id"] if len(found) > PAGE_SIZE else None,
     )
 
 

@@ -15,7 +15,7 @@ blueprint = Blueprint("reference", __name__)
 blueprint.after_request(never_cached)
 
 EVENTS = {
-    EventName.QUEUED: "A load waits for its turn; again each time its position changes.",
+    EventName.QUEUED: "A load waits for its turn; again as its position changes.",
     EventName.STARTED: "A load begins.",
     EventName.PROGRESS: "A step begins or has come further; about once a second also without news.",
     EventName.COMPLETED: "The model is loaded and a forward pass has been run. Ends the load.",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from html import unescape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from modelhub.core.journal import Journal, new_row
+from modelhub.web.current import registry_of
 from tests.support.ids import BERT, DEMO, LLAMA, SPEECH, VIT
 from tests.support.server import Server, wait_until
 from tests.support.types import StartServer
@@ -212,18 +215,74 @@ def test_the_history_has_pages(client: FlaskClient, tmp_path: Path) -> None:
     journal.close()
     first = client.get("/history").text
     assert [load_id for load_id, _ in rows(first)] == [f"{n:03}" for n in range(119, 69, -1)]
-    assert "1 to 50 of 120" in first
+    assert "<span>50 of 120</span>" in first
     assert ">Newer</a>" not in first
     last = client.get("/history?page=3").text
     assert [load_id for load_id, _ in rows(last)] == [f"{n:03}" for n in range(19, -1, -1)]
-    assert "101 to 120 of 120" in last
+    assert "<span>20 of 120</span>" in last
     assert ">Older</a>" not in last
     assert client.get("/history?page=99").text == last
     assert client.get("/history?page=-1&x=y").text == client.get("/history?page=nonsense").text == first
     filtered = client.get("/history?outcome=completed").text
-    assert "1 to 50 of 80" in filtered
-    assert 'href="/history?page=2&amp;outcome=completed" rel="next"' in filtered
+    assert "<span>50 of 80</span>" in filtered
     assert '80 of 120</span> <span class="share">67%' in filtered
+
+
+def link(html: str, rel: str) -> str:
+    """Where the link to a neighbouring page leads."""
+    (address,) = re.findall(rf'href="([^"]+)" rel="{rel}"', html)
+    return unescape(address)
+
+
+@pytest.mark.parametrize(("query", "step"), [("", 1), ("?outcome=completed", 2), (f"?model={LLAMA}", 1)])
+def test_the_links_of_the_history_lead_through_all_pages_and_back(
+    client: FlaskClient, tmp_path: Path, query: str, step: int
+) -> None:
+    journal = Journal(tmp_path / "data")
+    for number in range(240):
+        journal.add(new_row(f"{number:03}", LLAMA, "cli"))
+        journal.update(f"{number:03}", {"state": "failed" if number % 2 else "unloaded"})
+    journal.close()
+    expected = [f"{number:03}" for number in range(239, -1, -1) if not number % step]
+    pages = [client.get(f"/history{query}").text]
+    while 'rel="next"' in pages[-1]:
+        pages.append(client.get(link(pages[-1], "next")).text)
+    assert [load_id for page in pages for load_id, _ in rows(page)] == expected
+    for newer, older in pairwise(pages):
+        assert rows(client.get(link(older, "prev")).text) == rows(newer)
+    assert rows(client.get(link(pages[-1], "first")).text) == rows(pages[0])
+
+
+def test_loads_that_come_meanwhile_move_no_page(client: FlaskClient, tmp_path: Path) -> None:
+    journal = registry_of(client.application).journal
+    for number in range(120):
+        journal.add(new_row(f"{number:03}", LLAMA, "cli"))
+    second = link(client.get("/history").text, "next")
+    before = rows(client.get(second).text)
+    listed = client.get("/api/loads?limit=50").get_json()
+    for number in range(120, 130):
+        journal.add(new_row(f"{number:03}", LLAMA, "cli"))
+    assert rows(client.get(second).text) == before
+    more = client.get(f"/api/loads?limit=50&before={listed['next']}").get_json()
+    assert [load["load_id"] for load in more["loads"]] == [f"{n:03}" for n in range(69, 19, -1)]
+    assert more["total"] == 130
+    end = client.get(f"/api/loads?limit=50&before={more['next']}").get_json()
+    assert (len(end["loads"]), end["next"]) == (20, None)
+    assert client.get("/api/loads?before=0000").status_code == 404
+
+
+def test_the_history_lists_the_figures_of_the_models_that_were_loaded_last(
+    client: FlaskClient, tmp_path: Path
+) -> None:
+    journal = registry_of(client.application).journal
+    for number in range(60):
+        journal.add(new_row(f"{number:03}", f"org/m{number:02}", "cli"))
+    html = client.get("/history").text
+    figures = re.findall(r'scope="row"><a href="/models/([\w/-]+)"', html)
+    assert figures == [f"org/m{number:02}" for number in range(59, 9, -1)]
+    assert "These are the 50 models that were loaded last. Choose one of 10 others" in html
+    one = client.get("/history?model=org/m03").text
+    assert re.findall(r'scope="row"><a href="/models/([\w/-]+)"', one) == ["org/m03"]
 
 
 def test_an_empty_history_says_what_to_do(client: FlaskClient) -> None:
@@ -275,7 +334,7 @@ def test_statistics_and_timelines_are_in_the_openapi_document(client: FlaskClien
     document = client.get("/openapi.json").get_json()
     assert "/api/figures" in document["paths"]
     names = [one["name"] for one in document["paths"]["/api/loads"]["get"]["parameters"]]
-    assert {"model", "outcome", "limit", "offset"} <= set(names)
+    assert {"model", "outcome", "limit", "offset", "before"} <= set(names)
     assert {"Timeline", "Series", "Stall", "LoadDetail", "ModelStatistics"} <= set(
         document["components"]["schemas"]
     )
