@@ -21,13 +21,16 @@ _EVERY_S = 0.005
 class Audit:
     """The worst of all loads of a model, in bytes.
 
-    ``overclaimed`` were said to be in memory and were not, ``missing`` were not when the model was ready, and
+    ``overclaimed`` were said to be in memory and had not been (``worst`` is that event), ``missing`` had not
+    when the model was ready; ``taken_back`` were, until the kernel took them back in the middle of the load.
     ``private`` is the most memory, that of mapped files aside, which the worker had beyond an idle one.
     """
 
     events: int = 0
+    worst: str = ""
     overclaimed: int = 0
     missing: int = 0
+    taken_back: int = 0
     private: int = 0
 
     def load(self, ours: Ours, model_id: str, folder: Path, **body: Any) -> None:
@@ -36,9 +39,13 @@ class Audit:
         def look(payload: dict[str, Any]) -> None:
             self.events += 1
             if payload["unit"] == "bytes" and payload["step"] == 5 and payload["done"]:
-                self.overclaimed = max(self.overclaimed, payload["done"] - cache.resident(folder))
+                over = self._absent(folder, payload["done"])
+                if over > self.overclaimed:
+                    self.overclaimed = over
+                    self.worst = f"{payload['done']} of {payload['size']} bytes at {payload['elapsed']} s"
             if payload["state"] == "ready":
-                self.missing = max(self.missing, cache.missing(folder))
+                size = sum(path.stat().st_size for path in cache.weights(folder))
+                self.missing = max(self.missing, self._absent(folder, size))
 
         idle = _anonymous(ours.server.wait_spare().pid)
         with _sampled(ours) as peaks:
@@ -46,6 +53,12 @@ class Audit:
         workers = [process.pid for process in _workers(ours) if any(model_id in x for x in process.cmdline())]
         assert workers, "no process bears the model's name"
         self.private = max(self.private, *(peaks.get(pid, 0) - idle for pid in workers))
+
+    def _absent(self, folder: Path, claimed: int) -> int:
+        """How many of these bytes have never been in memory."""
+        taken_back = cache.taken_back(folder)
+        self.taken_back = max(self.taken_back, taken_back)
+        return max(0, claimed - cache.resident(folder) - taken_back)
 
 
 def _workers(ours: Ours) -> list[psutil.Process]:

@@ -47,10 +47,18 @@ class Contest:
 
     def cases(self, groups: set[str]) -> list[Case]:
         """The cases of these groups."""
-        every = [*self._first_loads(), *self._loads_again(), *self._held(), *self._kinds()]
+        makers: list[tuple[str, Callable[[], list[Case]]]] = [
+            ("2gb serve streamers fresh", partial(self._both, LARGE, "2gb serve streamers fresh", "load")),
+            ("2gb", self._raw_reads),
+            ("tokens", partial(self._both, TOKENS, "tokens", "tokenizer", "warm")),
+            ("tokens reload swap", self._loads_again),
+            ("2gb decode", self._held),
+            ("kinds", self._kinds),
+        ]
         if self._peers is not None:
-            every += self._other_programs(self._peers, groups)
-        return [case for case in every if case.groups & groups]
+            makers.append((" ".join(PEERS), partial(self._other_programs, self._peers, groups)))
+        made = [case for names, maker in makers if groups & set(names.split()) for case in maker()]
+        return [case for case in made if case.groups & groups]
 
     def _case(
         self, name: str, groups: str, fixture: Fixture, measure: Callable[[], float], cold: bool = False
@@ -69,18 +77,13 @@ class Contest:
                 made.append(self._case(name, group, fixture, measure, state == "cold"))
         return made
 
-    def _first_loads(self) -> list[Case]:
+    def _raw_reads(self) -> list[Case]:
         paths = cache.weights(self.folders[LARGE])
-        reads = [
-            self._case(
-                f"2 GB raw read, {mode}", "2gb", LARGE, partial(processes.raw_read, mode, paths), cold=True
-            )
-            for mode in ("direct", "populate")
+        modes = {mode: partial(processes.raw_read, mode, paths) for mode in ("direct", "populate")}
+        return [
+            self._case(f"2 GB raw read, {mode}", "2gb", LARGE, read, cold=True)
+            for mode, read in modes.items()
         ]
-        return [*self._both(LARGE, "2gb serve streamers fresh", "load"), *reads, *self._tokens()]
-
-    def _tokens(self) -> list[Case]:
-        return self._both(TOKENS, "tokens", "tokenizer", "warm")
 
     def _loads_again(self) -> list[Case]:
         def again(fixture: Fixture, groups: str) -> Case:
