@@ -14,6 +14,8 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import psutil
+
 from tests.benchmarks.load import audits, rounds, rows, table
 from tests.benchmarks.load.contest import GROUPS, PEERS, Contest
 
@@ -27,10 +29,12 @@ def main() -> None:
         Contest(options.data, Path(scratch), options.rest, options.peers) as contest,
     ):
         cases = contest.cases(groups)
+        busy = psutil.cpu_percent(interval=2)
         looked = audits.run(contest, groups, options.audits, options.rest)
         samples = rounds.run(cases, options.rounds)
         errors = contest.errors() if "decode" in groups else {}
     found = [*rows.of_samples(samples), *rows.of_audits(looked)]
+    print(f"The processors were {busy:.0f} % busy before the first case.")
     table.show(options.rounds, found, samples, looked, errors)
     if options.peers is None and groups & set(PEERS):
         print("left out without --peers: transformers serve, a fresh process, runai, fastsafetensors")

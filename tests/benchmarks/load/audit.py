@@ -50,7 +50,7 @@ class Audit:
         idle = _anonymous(ours.server.wait_spare().pid)
         with _sampled(ours) as peaks:
             ours.load(model_id, look, **body)
-        workers = [process.pid for process in _workers(ours) if any(model_id in x for x in process.cmdline())]
+        workers = [process.pid for process in _below(ours) if model_id in _title(process)]
         assert workers, "no process bears the model's name"
         self.private = max(self.private, *(peaks.get(pid, 0) - idle for pid in workers))
 
@@ -61,8 +61,15 @@ class Audit:
         return max(0, claimed - cache.resident(folder) - taken_back)
 
 
-def _workers(ours: Ours) -> list[psutil.Process]:
+def _below(ours: Ours) -> list[psutil.Process]:
     return psutil.Process(ours.server.pid).children(recursive=True)
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 @contextmanager
@@ -75,7 +82,7 @@ def _sampled(ours: Ours) -> Iterator[dict[int, int]]:
         number, pids = 0, []
         while not ended.wait(_EVERY_S):
             if number % 10 == 0:
-                pids = [process.pid for process in _workers(ours)]
+                pids = [process.pid for process in _below(ours)]
             for pid in pids:
                 peaks[pid] = max(peaks.get(pid, 0), _anonymous(pid))
             number += 1

@@ -94,5 +94,5 @@ class Ours:
             response = connection.getresponse()
             text = response.read().decode()
         if 400 <= response.status < 500:
-            raise Refused(text)
+            raise Refused(json.loads(text)["error"]["message"])
         assert response.status < 300, text
