@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -19,6 +20,7 @@ def run(contest: Contest, groups: set[str], times: int, rest_s: float) -> dict[s
     """Look at ``times`` loads of each kind; by the name of the kind."""
     found: dict[str, Audit] = {}
     for name, look in _looks(contest, groups, rest_s):
+        print(f"looking at {name}", file=sys.stderr)
         found[name] = Audit()
         for _ in range(times):
             try:

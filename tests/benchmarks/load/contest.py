@@ -28,20 +28,28 @@ class Contest:
     def __init__(self, data: Path, scratch: Path, rest_s: float, peers: Path | None) -> None:
         self.models = data / "models"
         self.models.mkdir(parents=True, exist_ok=True)
-        self._rest_s, self._peers = rest_s, peers
+        self._scratch, self._rest_s, self._peers = scratch, rest_s, peers
         self._stack = ExitStack()
         self.folders = {one: make(one, self.models) for one in (SMALL, LARGE, TOKENS, *KINDS)}
-        self.first = self._server(scratch / "first", KEEP_PREPARED_SECONDS=0)
-        self.again = self._server(scratch / "again")
 
     def __enter__(self) -> Contest:
         return self
 
+    @cached_property
+    def first(self) -> Ours:
+        """The server that keeps nothing."""
+        return self._server("first", KEEP_PREPARED_SECONDS=0)
+
+    @cached_property
+    def again(self) -> Ours:
+        """The server that may keep a model prepared."""
+        return self._server("again")
+
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _server(self, data: Path, **settings: int) -> Ours:
-        ours = Ours(data, self.models, **settings)
+    def _server(self, name: str, **settings: int) -> Ours:
+        ours = Ours(self._scratch / name, self.models, **settings)
         self._stack.callback(ours.server.stop)
         return ours
 
