@@ -12,7 +12,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks.load import drop_all
+from tests.support.resident import drop_all
 from tests.support.server import Server
 from tests.support.watcher import Watcher
 

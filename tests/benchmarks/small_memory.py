@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from modelhub import units
-from tests.benchmarks.load import drop_all
+from tests.support.resident import drop_all
 from tests.support.server import Server
 
 MODEL = "demo/random-0.5gb"

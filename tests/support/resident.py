@@ -28,3 +28,9 @@ def drop(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def drop_all(folder: Path) -> None:
+    """Evict all files of a folder from the page cache."""
+    for path in folder.iterdir():
+        drop(path)

@@ -1,4 +1,4 @@
-"""Environments of the peers that load.py measures against, made once in a folder and kept."""
+"""Environments of the peers that load measures against, made once in a folder and kept."""
 
 from __future__ import annotations
 

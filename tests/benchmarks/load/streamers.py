@@ -1,4 +1,4 @@
-"""Peers of load.py that copy: runs in an environment of its own, with one streamer's name as its argument.
+"""Peers that copy: runs in an environment of its own, with one streamer's name as its argument.
 
 Has everything imported and has loaded once, then prints for each line of input the seconds that a load
 took: the streamer's tensors given to from_pretrained as state_dict, tokenizer and one forward pass.
