@@ -30,6 +30,8 @@ class Settings:
     max_concurrent_loads: int
     stall_seconds: float
     keep_loads: int
+    keep_prepared_seconds: float
+    exact: bool
     device: str
     dtype: str
     fanout: bool
@@ -87,6 +89,8 @@ def read_settings(
         max_concurrent_loads=setting("MAX_CONCURRENT_LOADS", 1, _whole(1, 64)),
         stall_seconds=setting("STALL_SECONDS", 10.0, _seconds),
         keep_loads=setting("KEEP_LOADS", 1_000_000, _whole(100, 100_000_000)),
+        keep_prepared_seconds=setting("KEEP_PREPARED_SECONDS", 600.0, _seconds_or_none),
+        exact=setting("EXACT", "0", _on_or_off),
         device=setting("DEVICE", "auto", _device),
         dtype=setting("DTYPE", "auto", _one_of(DTYPES)),
         fanout=setting("FANOUT", "on", _on_or_off),
@@ -131,6 +135,10 @@ def _seconds(raw: Any) -> float:
     return seconds
 
 
+def _seconds_or_none(raw: Any) -> float:
+    return 0.0 if str(raw).strip() in ("0", "0.0", "off") else _seconds(raw)
+
+
 def _folder(raw: Any) -> Path:
     path = Path(os.path.expanduser(str(raw))).absolute()
     if path.exists() and not path.is_dir():
@@ -163,7 +171,7 @@ def _url(raw: Any) -> str:
 
 
 def _on_or_off(raw: Any) -> bool:
-    return _one_of(("on", "off"))(raw) == "on"
+    return _one_of(("on", "off", "1", "0"))(raw) in ("on", "1")
 
 
 def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:

@@ -25,6 +25,7 @@ def load_spec(settings: Settings, model_id: str, options: LoadOptions) -> LoadSp
         device=options.device or settings.device,
         dtype=options.dtype or settings.dtype,
         force=options.force,
+        exact=settings.exact,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from modelhub.checkpoints import LoadOptions
@@ -26,6 +26,7 @@ from modelhub.core.budget import (
 from modelhub.core.catalogue import Catalogue
 from modelhub.core.follow import announce, follow, load_spec
 from modelhub.core.journal import Journal
+from modelhub.core.keep_later import KeepLater
 from modelhub.core.load import Load, LoadQueue, can_join, end_values, has_ended, load_resource, wrong_state
 from modelhub.core.load_log import log_begin, log_end, log_exit
 from modelhub.core.memory_count import MemoryCount
@@ -67,6 +68,7 @@ class Lifecycle:
         self._catalogue = catalogue
         self._launcher = launcher
         self._memory = MemoryCount(launcher)
+        self._keep_later = KeepLater(launcher, settings.keep_prepared_seconds, self._is_loading)
         self._adapter = adapter
         self._journal = journal
         self._spawn = spawn
@@ -81,9 +83,11 @@ class Lifecycle:
         force: bool = False,
         device: str | None = None,
         dtype: str | None = None,
+        replaces: Sequence[str] = (),
     ) -> tuple[LoadResource, bool]:
         """Load a model, or join the load that runs or is done: (the load, whether it is a new one).
 
+        The models that it ``replaces`` are unloaded when its turn comes, those of them that are in memory.
         Without ``device`` or ``dtype`` that of the settings is meant, and any load can be joined. Returns
         once the load's first event was emitted: a client that asks next finds it queued or loading. Raises
         ``invalid_id``, ``no_device``, ``queue_full``, ``wrong_state`` while the model is being unloaded or
@@ -96,6 +100,7 @@ class Lifecycle:
         if device is not None:
             check_device(device)
         options = LoadOptions(force, device, dtype)
+        replaced = [self.known_id(text) for text in replaces]
         journal = self._journal()
         with self._lock:
             if self.is_closing:
@@ -104,6 +109,7 @@ class Lifecycle:
             is_new = load is None or not can_join(load, options)
             if load is None or is_new:
                 load = Load(load_spec(self._settings, model_id, options), by)
+                load.replaces = tuple(other for other in replaced if other != model_id)
                 self._queue.join(load)
                 self._loads[model_id] = load
                 journal.add(load.row)
@@ -140,17 +146,18 @@ class Lifecycle:
         Returns the model's state with the receipt: memory before, after and freed, in bytes. Raises
         ``wrong_state`` for a model that is not in memory.
         """
-        load = self.loaded(model_id, also=State.UNLOADING)
-        model_id = load.model_id
+        return self._unload(self.loaded(model_id, also=State.UNLOADING), by)
+
+    def _unload(self, load: Load, by: str) -> Snapshot:
         before = self._memory.total(leaving=load.worker)
         with self._lock:
             if load.state == State.READY:
                 load.state, load.unloaded_by, load.memory_before = State.UNLOADING, by, before
-                self._adapter.unloading(model_id)
+                self._adapter.unloading(load.model_id)
         if load.worker is not None:
             load.worker.kill()
         load.process_exited.wait(_PATIENCE_S)
-        return load.receipt or self._adapter.snapshot(model_id)
+        return load.receipt or self._adapter.snapshot(load.model_id)
 
     def check_idle(self, model_id: str) -> None:
         """Raise ``in_use`` for a ready model that predicts, or that has only just become ready.
@@ -179,6 +186,7 @@ class Lifecycle:
 
     def close(self) -> None:
         """Refuse new loads, and record how far the running ones came: they end as interrupted."""
+        self._keep_later.close()
         with self._lock:
             self.is_closing = True
             for load in self._loads.values():
@@ -245,6 +253,9 @@ class Lifecycle:
             raise wrong_state(model_id, state, "It is not in memory.", "Load it first.")
         return load
 
+    def _is_loading(self) -> bool:
+        return any(load.state == State.LOADING for load in list(self._loads.values()))
+
     def _find(self, load_id: str) -> Load | None:
         """A load of this run that is the latest of its model."""
         return next((load for load in list(self._loads.values()) if load.load_id == load_id), None)
@@ -300,21 +311,38 @@ class Lifecycle:
         load.announced.set()
         with self._lock:
             load.worker = self._launcher.worker(load.spec)
+        leaving = self._replace(load)
         return follow(
             self._adapter,
             load.worker,
             load.spec,
-            lambda need_bytes: self._admit(load, need_bytes),
+            lambda need_bytes: self._admit(load, need_bytes, leaving),
             lambda: load.cancelled_by is not None,
         )
 
-    def _admit(self, load: Load, need_bytes: int) -> None:
+    def _replace(self, load: Load) -> list[Load]:
+        """Have the models that a load replaces leave memory; they leave while it begins."""
+        found = (self._loads.get(model_id) for model_id in load.replaces)
+        leaving = [other for other in found if other is not None and other.state == State.READY]
+        for other in leaving:
+            self._spawn(self._unload, other, load.row["by"])
+        return leaving
+
+    def _admit(self, load: Load, need_bytes: int, leaving: Sequence[Load]) -> None:
         """Reserve memory for a load; raises ``no_memory`` with the numbers."""
+        for other in leaving:
+            other.process_exited.wait(_PATIENCE_S)
         with self._lock:
             others = sum(other.reserved_bytes for other in self._loads.values() if other is not load)
             if not load.spec.force:
+                self._make_room(need_bytes, others)
                 check_fits(load.model_id, need_bytes, free_for_load(others))
             load.reserved_bytes = need_bytes
+
+    def _make_room(self, need_bytes: int, reserved_bytes: int) -> None:
+        """Let go of what is only kept for a quicker load, where a load does not fit otherwise."""
+        if need_bytes > free_for_load(reserved_bytes):
+            self._launcher.kept.let_go()
 
     def _end(self, load: Load, facts: Facts | None, failure: ModelhubError | None) -> None:
         """Decide how the load ended, record it and emit it."""
@@ -369,6 +397,8 @@ class Lifecycle:
             log_exit(load, payload)
 
         load.receipt = self._adapter.unloaded(load.model_id, load.load_id, receipt, error, record)
+        if error is None:
+            self._spawn(self._keep_later.keep, load.spec)
 
     def _release(self, load: Load) -> None:
         with self._lock:

@@ -44,6 +44,7 @@ class Load:
     unloaded_by: str | None = None
     memory_before: int | None = None
     receipt: Snapshot | None = None
+    replaces: tuple[str, ...] = ()  # the models to unload when its turn comes
     ready_at: float | None = None  # on the monotonic clock
 
     def __post_init__(self, by: str) -> None:

@@ -51,7 +51,7 @@ class Registry:
         self.settings = settings
         self._spawn = spawn
         self.catalogue = Catalogue(settings.models_dir, demo_dir=settings.demo_dir)
-        self.launcher = Launcher(self.catalogue.model_types)
+        self.launcher = Launcher(self.catalogue.model_types, on_kept=self.announce_change)
         self.adapter = ProgressAdapter(emit, settings.stall_seconds)
         self._previewer = Previewer(self.catalogue, self.launcher)
         self.lifecycle = Lifecycle(
@@ -224,6 +224,7 @@ class Registry:
         freed = deletion.delete(entry, roots[entry.source], lambda: self.lifecycle.unused(entry.model_id))
         self.catalogue.refresh()
         self._previewer.forget(model_id)
+        self.launcher.kept.let_go(entry.model_id)
         self.announce_change()
         return {"id": entry.model_id, "source": entry.source, "freed_bytes": freed}
 

@@ -70,8 +70,7 @@ class FirstRun:
         model = self._assembled.model
 
         def wait(names: list[str]) -> None:
-            cancel.check()
-            self._reading.wait_for(self._reading.cut.holding(names), cancel)
+            self._reading.wait_for_tensors(names, cancel)
 
         if not self._assembled.mapped:
             self._reading.wait(cancel)

@@ -8,6 +8,7 @@ anything unexpected, from_pretrained is used instead.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,31 +17,36 @@ from transformers.modeling_utils import LoadStateDictConfig, LoadStateDictInfo
 
 from modelhub.loader.background import Cancel
 from modelhub.loader.files.headers import FLOATS
-from modelhub.loader.files.inspection import Files
+from modelhub.loader.files.inspection import Files, WeightFile
 from modelhub.loader.mapping import DTYPES, map_tensors
 from modelhub.loader.reading.pieces import forward_order
-from modelhub.loader.reading.reading import Reading
 from modelhub.loader.strategy import Plan
 
 log = logging.getLogger(__name__)
 
 
-def assemble_mapped(plan: Plan, files: Files, reading: Reading, cancel: Cancel) -> Any | None:
+def assemble_mapped(
+    plan: Plan,
+    files: Files,
+    weights: Sequence[WeightFile],
+    wait: Callable[[list[str]], None],
+    cancel: Cancel,
+) -> Any | None:
     """The model with its tensors mapped from the files; None if from_pretrained is needed.
 
     Their bytes may still be on their way into memory. A tensor of another floating-point dtype than the
-    plan's is converted, which waits for it. Changes the skeleton of ``plan``, which is the model returned.
-    Raises Cancelled, and what ``reading`` raises.
+    plan's is converted; ``wait`` is called with its name before. Changes the skeleton of ``plan``, which is
+    the model returned. Raises Cancelled, and what ``wait`` raises.
     """
     model = plan.skeleton
     try:
-        if not _fits(plan, reading):
+        if not _fits(plan, weights):
             return None
         state: dict[str, torch.Tensor] = {}
-        for weight in reading.weights:
+        for weight in weights:
             cancel.check()
             state |= map_tensors(files, weight)
-        _convert(state, plan.dtype, reading, cancel)
+        _convert(state, plan.dtype, wait)
         _place(model, state)
         _finish(model, plan, files)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -49,7 +55,7 @@ def assemble_mapped(plan: Plan, files: Files, reading: Reading, cancel: Cancel) 
     return model
 
 
-def _fits(plan: Plan, reading: Reading) -> bool:
+def _fits(plan: Plan, weights: Sequence[WeightFile]) -> bool:
     """Whether files and model have the same tensors, in the same shapes, and dtypes that can be converted."""
     model, config = plan.skeleton, plan.config
     special = [
@@ -62,7 +68,7 @@ def _fits(plan: Plan, reading: Reading) -> bool:
     ):
         return False
     places = model.state_dict()
-    tensors = {tensor.name: tensor for weight in reading.weights for tensor in weight.tensors}
+    tensors = {tensor.name: tensor for weight in weights for tensor in weight.tensors}
     if set(tensors) != set(places) - set(model.all_tied_weights_keys):
         return False
     for name, tensor in tensors.items():
@@ -74,11 +80,17 @@ def _fits(plan: Plan, reading: Reading) -> bool:
     return True
 
 
-def _convert(state: dict[str, torch.Tensor], dtype: torch.dtype, reading: Reading, cancel: Cancel) -> None:
+def converts(plan: Plan, weights: Sequence[WeightFile]) -> bool:
+    """Whether a tensor has another floating-point dtype than the plan's."""
+    found = {tensor.dtype for weight in weights for tensor in weight.tensors if tensor.dtype in FLOATS}
+    return any(DTYPES[name] != plan.dtype for name in found)
+
+
+def _convert(state: dict[str, torch.Tensor], dtype: torch.dtype, wait: Callable[[list[str]], None]) -> None:
     """Convert what has another floating-point dtype, in the order in which it is read."""
     wrong = [name for name, tensor in state.items() if tensor.is_floating_point() and tensor.dtype != dtype]
     for name in sorted(wrong, key=forward_order):
-        reading.wait_for(reading.cut.holding([name]), cancel)
+        wait([name])
         state[name] = state[name].to(dtype)
 
 

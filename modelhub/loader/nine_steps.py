@@ -16,6 +16,7 @@ from modelhub.loader.files.origins import Origin
 from modelhub.loader.files.weight_files import read_weight_files, weight_names
 from modelhub.loader.finishing import LoadedModel
 from modelhub.loader.first_run import FirstRun
+from modelhub.loader.prepared import Prepared
 from modelhub.loader.processors import left_out, load_processor
 from modelhub.loader.reading.readahead import ReadAhead
 from modelhub.loader.strategy import make_plan
@@ -27,13 +28,17 @@ def _admit_everything(need_bytes: int) -> None:
 
 
 def load(
-    spec: LoadSpec, admit: Callable[[int], None] = _admit_everything, link: socket.socket | None = None
+    spec: LoadSpec,
+    admit: Callable[[int], None] = _admit_everything,
+    link: socket.socket | None = None,
+    prepared: Prepared | None = None,
 ) -> Generator[Checkpoint, None, LoadedModel]:
     """Load a model; yields each of the nine checkpoints as its step begins, and again as it progresses.
 
-    ``admit(need_bytes)`` is called once, before the model is built, and refuses the load by raising.
-    ``link`` is a socket to a process that may be reading the weights already, see ``reading.shared``.
-    Closing the generator cancels the load. Raises ModelhubError; ``explain`` converts any other exception.
+    ``admit(need_bytes)`` is called once, before the weights take memory, and refuses the load by raising.
+    ``link`` is a socket to a process that may be reading the weights already, see ``reading.shared``;
+    ``prepared`` is what was kept from an earlier load, and is used if no file has changed. Closing the
+    generator cancels the load. Raises ModelhubError; ``explain`` converts any other exception.
 
     Example::
 
@@ -41,24 +46,27 @@ def load(
             print(step, message)
     """
     yield checkpoint(1)
-    origin = source.find(spec)
-    with closing(origin), ReadAhead(link) as ahead:
-        return (yield from _nine_steps(spec, origin, ahead, admit))
+    with ReadAhead(link) as ahead, closing(source.find(spec)) as origin:
+        return (yield from _nine_steps(spec, origin, ahead, admit, prepared))
 
 
 def _nine_steps(
-    spec: LoadSpec, origin: Origin, ahead: ReadAhead, admit: Callable[[int], None]
+    spec: LoadSpec,
+    origin: Origin,
+    ahead: ReadAhead,
+    admit: Callable[[int], None],
+    prepared: Prepared | None,
 ) -> Generator[Checkpoint, None, LoadedModel]:
     memory_before = memory.resident().total
     files = yield from origin.fetch_config()
+    kept = prepared if prepared is not None and prepared.fits(spec, files) else None
     if origin.complete:
-        ahead.start(files)
-    config = read_config(files)
+        ahead.start(files, kept.weights if kept else None)
+    config = kept.config if kept else read_config(files)
 
     yield checkpoint(2)
     files = yield from origin.fetch_processor()
-    names = check_folder(files)
-    processor = load_processor(files, names, config)
+    processor = kept.processor if kept else load_processor(files, check_folder(files), config)
     if lacking := left_out(processor):
         yield checkpoint(2, detail=lacking)
 
@@ -67,13 +75,15 @@ def _nine_steps(
 
     yield checkpoint(4)
     weights = ahead.weights or read_weight_files(files, weight_names(files, check_folder(files)))
-    plan = make_plan(spec, files, config, weights)
+    plan = kept.plan if kept else make_plan(spec, files, config, weights)
     admit(plan.need_bytes)
 
     yield checkpoint(5)
     reading = ahead.reading(files, weights)
     with closing(FirstRun(spec, plan, reading, processor)) as first_run:
-        assembled = yield from load_weights(plan, files, reading, first_run.start)
+        assembled = yield from load_weights(
+            plan, files, reading, first_run.start, kept.assembled if kept else None
+        )
 
         yield checkpoint(6)
         yield from finishing.verify(files, assembled)

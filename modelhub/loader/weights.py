@@ -62,12 +62,17 @@ def _counting(counter: _TensorCounter) -> Iterator[None]:
 
 
 def load_weights(
-    plan: Plan, files: Files, reading: Reading, then: Callable[[Assembled], None]
+    plan: Plan,
+    files: Files,
+    reading: Reading,
+    then: Callable[[Assembled], None],
+    prepared: Assembled | None = None,
 ) -> Generator[Checkpoint, None, Assembled]:
     """Assemble the model while its files are read; yields the bytes in memory, with the tensors as detail.
 
-    ``then`` is called as soon as the model is assembled. Returns when every byte is in memory. Raises
-    ``corrupt`` for a file that has shrunk; errors of transformers are raised unchanged.
+    ``then`` is called as soon as the model is assembled, at once where it is ``prepared``. Returns when
+    every byte is in memory. Raises ``corrupt`` for a file that has shrunk; errors of transformers are raised
+    unchanged.
     """
     tensors: list[_TensorCounter] = []
 
@@ -75,7 +80,7 @@ def load_weights(
         counter = _TensorCounter(cancel)
         tensors.append(counter)
         with _counting(counter):
-            assembled = assemble(plan, files, reading, cancel)
+            assembled = prepared or assemble(plan, files, reading, cancel)
         if assembled.mapped:
             counter.count = counter.total = sum(len(weight.tensors) for weight in reading.weights)
         then(assembled)
@@ -100,7 +105,11 @@ def _detail(reading: Reading, done: int, tensors: Sequence[_TensorCounter]) -> s
 
 def assemble(plan: Plan, files: Files, reading: Reading, cancel: background.Cancel) -> Assembled:
     """Build the model, by the fast path if possible. Never runs code from the model's repository."""
-    model = assemble_mapped(plan, files, reading, cancel)
+
+    def wait(names: list[str]) -> None:
+        reading.wait_for_tensors(names, cancel)
+
+    model = assemble_mapped(plan, files, reading.weights, wait, cancel)
     return _from_pretrained(plan, files) if model is None else Assembled(model, mapped=True)
 
 

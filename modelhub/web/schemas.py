@@ -25,6 +25,12 @@ class LoadRequest(Schema):
 
     model = String(required=True, metadata=_MODEL_ID)
     force = Boolean(load_default=False, metadata={"description": "Load also where memory seems too small."})
+    replaces = List(
+        String(metadata=_MODEL_ID),
+        load_default=list,
+        validate=validate.Length(max=16),
+        metadata={"description": "Models to unload for it when its turn comes, those that are in memory."},
+    )
     device = String(
         allow_none=True,
         validate=validate.Regexp(DEVICE_PATTERN, error="Must be auto, cpu, cuda, mps, or a GPU as cuda:1."),

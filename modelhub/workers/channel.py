@@ -15,8 +15,8 @@ _READ_BYTES = 256 * 1024
 _MAX_DESCRIPTORS = 16
 
 # A JSON object, whose other fields depend on "op" (a request) or "type" (what comes back):
-#   server to zygote: fork, spare, kill, memory
-#   zygote to server: warming, warm, forked, spare, exited, memory
+#   server to zygote: fork, spare, keep, kill
+#   zygote to server: warming, warm, kept, forked, spare, exited
 #   server to worker: load, admission, predict; or preview
 #   server to reader: read
 #   worker to server: checkpoint, need, loaded, error, result; or preview, error

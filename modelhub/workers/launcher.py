@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import socket
@@ -18,8 +17,10 @@ from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
 from modelhub.payloads import WorkersStatus
 from modelhub.workers.channel import Channel, Message
+from modelhub.workers.kept_models import KeptModels
 from modelhub.workers.read_ahead import ReadAheadProcess
 from modelhub.workers.worker import Worker
+from modelhub.workers.zygote_link import ZygoteLink
 
 log = logging.getLogger(__name__)
 _EXIT_TIMEOUT_S = 5.0
@@ -41,20 +42,29 @@ class Launcher:
     threading, socket and select of the standard library.
     """
 
-    def __init__(self, model_types: Callable[[], Iterable[str]] = tuple) -> None:
+    def __init__(
+        self,
+        model_types: Callable[[], Iterable[str]] = tuple,
+        on_kept: Callable[[], None] = lambda: None,
+    ) -> None:
         self._model_types = model_types
         self.warm = threading.Event()
         self.warm_seconds: float | None = None
         self.zygote_pid: int | None = None
-        self.spare_pid: int | None = None  # of the process that waits for the next load
+        self.kept = KeptModels(on_kept)
         self._lock = threading.Lock()
         self._read_ahead = ReadAheadProcess(_environment())
-        self._control: Channel | None = None
+        self._zygote: ZygoteLink | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._workers: dict[str, Worker] = {}
         self._numbers = count(1)
         self._started_at = 0.0
         self._closed = False
+
+    @property
+    def spare_pid(self) -> int | None:
+        """The process that waits for the next load, if there is one."""
+        zygote = self._zygote
+        return None if zygote is None else zygote.spare_pid
 
     def start(self) -> None:
         """Start the zygote if it does not run; returns at once, without waiting until it is warm.
@@ -62,7 +72,7 @@ class Launcher:
         Raises ModelhubError ``worker_unavailable`` if it cannot be started.
         """
         with self._lock:
-            if self._control is not None:
+            if self._zygote is not None:
                 return
             if self._closed:
                 raise ModelhubError("shutting_down")
@@ -90,30 +100,28 @@ class Launcher:
                 raise ModelhubError("worker_unavailable", why=error.strerror) from None
             finally:
                 theirs.close()
-            self._control = Channel(ours)
+            self._zygote = ZygoteLink(ours, self._handle)
             self.zygote_pid = self._process.pid
             self._started_at = time.monotonic()
-            threading.Thread(target=self._listen, args=(self._control, self._process), daemon=True).start()
+            threading.Thread(target=self._listen, args=(self._zygote, self._process), daemon=True).start()
 
     def worker(self, spec: LoadSpec | None = None, fresh: bool = False) -> Worker:
         """A worker process: the spare, or a new process if there is none or ``fresh`` is set.
 
-        The weights of ``spec``, which the worker will load, are read from now on. Returns at once, also while
-        the zygote is still warming up. Raises ModelhubError.
+        If the model of ``spec`` is kept, the worker has what is prepared of it. The weights are read from now
+        on. Returns at once, also while the zygote is still warming up. Raises ModelhubError.
         """
         self.start()
         link = None if spec is None else self._read_ahead.read(spec)
+        parent = (self.kept.find(spec) if spec is not None else None) or self._zygote
         ours, theirs = socket.socketpair()
         worker_id = f"w{next(self._numbers)}"
         worker = Worker(worker_id, Channel(ours), lambda: self.kill(worker_id), link)
-        self._workers[worker.id] = worker
         try:
-            control = self._control
-            if control is None:
+            if parent is None:
                 raise OSError("The zygote has exited.")
-            control.send_with_fd({"op": "fork", "worker": worker.id, "fresh": fresh}, theirs.fileno())
+            parent.fork(worker, theirs.fileno(), fresh)
         except OSError:
-            self._workers.pop(worker.id, None)
             worker.close()
             raise ModelhubError(
                 "worker_unavailable", why="the parent process of the workers has exited"
@@ -124,25 +132,31 @@ class Launcher:
 
     def prepare_spare(self) -> None:
         """Have the zygote fork a spare for the next load, unless a worker is requested within a second."""
-        control = self._control
-        if control is not None:
-            with contextlib.suppress(OSError):
-                control.send({"op": "spare", "after_s": _SPARE_AFTER_S})
+        if (zygote := self._zygote) is not None:
+            zygote.prepare_spare(_SPARE_AFTER_S)
+
+    def keep(self, spec: LoadSpec, seconds: float) -> None:
+        """Keep a model that was unloaded prepared for its next load, for so long."""
+        if (zygote := self._zygote) is not None:
+            self.kept.keep(spec, zygote, seconds)
 
     def kill(self, worker_id: str) -> None:
-        """Have the zygote kill one worker; does nothing if it has exited already."""
-        control = self._control
-        if worker_id in self._workers and control is not None:
-            with contextlib.suppress(OSError):
-                control.send({"op": "kill", "worker": worker_id})
+        """Kill one worker; does nothing if it has exited already."""
+        for link in self._links():
+            link.kill(worker_id)
 
     def worker_pids(self) -> list[int]:
-        """The processes of all workers that were forked and have not exited."""
-        return [worker.pid for worker in list(self._workers.values()) if worker.pid is not None]
+        """The processes of all workers that were forked and have not exited, and of the kept models."""
+        workers = [worker for link in self._links() for worker in list(link.workers.values())]
+        return [*(worker.pid for worker in workers if worker.pid is not None), *self.kept.pids()]
+
+    def _links(self) -> list[ZygoteLink]:
+        zygote = self._zygote
+        return [*([] if zygote is None else [zygote]), *self.kept.links()]
 
     def status(self) -> WorkersStatus:
         """How far the zygote is; the seconds are those that it took to warm up, or has taken so far."""
-        if self._control is None:
+        if self._zygote is None:
             return {"state": "cold", "seconds": None, "spare": None}
         if self.warm.is_set():
             return {"state": "warm", "seconds": self.warm_seconds, "spare": self.spare_pid}
@@ -153,7 +167,7 @@ class Launcher:
         """Estimated seconds until a worker can start: 0 once the zygote is warm."""
         if self.warm.is_set():
             return 0.0
-        passed = time.monotonic() - self._started_at if self._control is not None else 0.0
+        passed = time.monotonic() - self._started_at if self._zygote is not None else 0.0
         return max(_WARM_UP_S - passed, 1.0)
 
     def close(self) -> None:
@@ -161,9 +175,9 @@ class Launcher:
         self._read_ahead.close()
         with self._lock:
             self._closed = True
-            control, process = self._control, self._process
-        if control is not None:
-            control.shut_down()
+            zygote, process = self._zygote, self._process
+        if zygote is not None:
+            zygote.channel.shut_down()
         if process is not None:
             try:
                 process.wait(_EXIT_TIMEOUT_S)
@@ -179,41 +193,23 @@ class Launcher:
     ) -> None:
         self.close()
 
-    def _listen(self, control: Channel, process: subprocess.Popen[bytes]) -> None:
-        try:
-            while True:
-                message = control.receive()
-                if message is not None:
-                    self._handle(message)
-        except (EOFError, OSError, ValueError):
-            pass
+    def _listen(self, zygote: ZygoteLink, process: subprocess.Popen[bytes]) -> None:
+        zygote.listen()
         if not self._closed:
             log.error("The zygote exited unexpectedly; the next load starts a new one.")
         process.kill()
         process.wait()
         with self._lock:
-            self._control, self._process, self.zygote_pid, self.spare_pid = None, None, None, None
+            self._zygote = self._process = self.zygote_pid = None
             self.warm.clear()
-            orphans, self._workers = self._workers, {}
-        control.close()
-        for worker in orphans.values():
-            worker.mark_exited(None, "the parent process of the workers was killed")
+        zygote.close("the parent process of the workers was killed")
 
     def _handle(self, message: Message) -> None:
-        kind = message["type"]
-        if kind == "warm":
+        if message["type"] == "warm":
             self.warm_seconds = round(message["seconds"], 3)
             self.warm.set()
-            if not self._workers:
+            if (zygote := self._zygote) is not None and not zygote.workers:
                 self.prepare_spare()
-        elif kind == "forked" and message["worker"] in self._workers:
-            self._workers[message["worker"]].pid = message["pid"]
-        elif kind == "spare":
-            self.spare_pid = message["pid"]
-        elif kind == "exited":
-            worker = self._workers.pop(message["worker"], None)
-            if worker is not None:
-                worker.mark_exited(message["status"], message.get("why", ""))
 
 
 def _environment() -> dict[str, str]:

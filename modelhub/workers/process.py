@@ -20,6 +20,7 @@ from modelhub.loader.explain import explain
 from modelhub.loader.files.preview import preview
 from modelhub.loader.finishing import LoadedModel
 from modelhub.loader.preparation import prepare_process
+from modelhub.loader.prepared import Prepared
 from modelhub.payloads import Prediction
 from modelhub.workers.channel import Channel, Message
 from modelhub.workers.lifeline import name_process, prefer_as_oom_victim
@@ -27,8 +28,11 @@ from modelhub.workers.lifeline import name_process, prefer_as_oom_victim
 log = logging.getLogger(__name__)
 
 
-def main(sock: socket.socket) -> None:
-    """Serve one channel: ``load``, then ``predict`` requests, until it ends; or one ``preview``."""
+def main(sock: socket.socket, prepared: Prepared | None = None) -> None:
+    """Serve one channel: ``load``, then ``predict`` requests, until it ends; or one ``preview``.
+
+    ``prepared`` is what the process has inherited of the model.
+    """
     name_process("modelhub-worker", "modelhub: worker")
     prefer_as_oom_victim()
     prepare_process()
@@ -43,7 +47,7 @@ def main(sock: socket.socket) -> None:
     if is_preview:
         _preview(channel, spec)
         return
-    loaded = _load(channel, requests, spec)
+    loaded = _load(channel, requests, spec, prepared)
     if loaded is not None:
         predictor = Predictor(loaded)
         while True:
@@ -61,7 +65,9 @@ def _read(channel: Channel, requests: queue.SimpleQueue[Message]) -> None:
             requests.put(message)
 
 
-def _load(channel: Channel, requests: queue.SimpleQueue[Message], spec: LoadSpec) -> LoadedModel | None:
+def _load(
+    channel: Channel, requests: queue.SimpleQueue[Message], spec: LoadSpec, prepared: Prepared | None
+) -> LoadedModel | None:
     def admit(need_bytes: int) -> None:
         channel.send({"type": "need", "bytes": need_bytes})
         refusal = requests.get()["error"]
@@ -71,7 +77,7 @@ def _load(channel: Channel, requests: queue.SimpleQueue[Message], spec: LoadSpec
     mapped_before = memory.resident().mapped
     descriptors = channel.descriptors
     link = socket.socket(fileno=descriptors.popleft()) if descriptors else None
-    checkpoints = nine_steps.load(spec, admit, link)
+    checkpoints = nine_steps.load(spec, admit, link, prepared)
     try:
         while True:
             try:

@@ -21,14 +21,16 @@ from typing import Any
 
 from modelhub.workers import spare
 from modelhub.workers.channel import Channel, Message
+from modelhub.workers.kept import CHECK_S, Keeping, keep
 from modelhub.workers.lifeline import die_with_parent, name_process, thread_count
 
 
 class Zygote:
     """Serves one control channel: see ``channel.Message`` for what it receives and sends."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, keeping: Keeping | None = None) -> None:
         self.channel = Channel(control)
+        self._keeping = keeping
         self._descriptors: deque[int] = deque()
         self._workers: dict[int, str] = {}  # pid -> worker id
         self._spare: spare.Spare | None = None
@@ -40,8 +42,6 @@ class Zygote:
     def run(self, model_types: Sequence[str] = ()) -> None:
         """Import what loads need and the code of ``model_types``; serve until the channel ends."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
         name_process("modelhub-zygote", "modelhub: zygote")
         started = time.monotonic()
         self._send({"type": "warming", "pid": os.getpid()})
@@ -52,19 +52,28 @@ class Zygote:
         gc.collect()
         gc.freeze()  # these objects are never collected, so that children keep sharing their pages
         self._send({"type": "warm", "seconds": time.monotonic() - started, "threads": thread_count()})
+        self.serve()
+
+    def serve(self) -> None:
+        """Serve until the channel ends, or what is kept has to be let go."""
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
         try:
-            while True:
+            while self._keeping is None or not self._keeping.is_over(bool(self._workers)):
                 self._serve_once()
         except EOFError:
-            self._kill_all()
+            pass
+        self._kill_all()
 
     def _serve_once(self) -> None:
         waiting: list[Any] = [self.channel.socket, self._wakeup_read]
         if self._spare is not None and not self._spare.is_ready:
             waiting.append(self._spare.control)
         until_due = None if self._spare_due is None else max(0.0, self._spare_due - time.monotonic())
-        readable, _, _ = select.select(waiting, [], [], until_due)
-        if not readable:
+        until_check = None if self._keeping is None else CHECK_S
+        timeouts = [seconds for seconds in (until_due, until_check) if seconds is not None]
+        readable, _, _ = select.select(waiting, [], [], min(timeouts, default=None))
+        if not readable and self._spare_due is not None and self._spare_due <= time.monotonic():
             self._fork_spare()
         if self._spare is not None and self._spare.control in readable:
             self._read_spare(self._spare)
@@ -90,6 +99,8 @@ class Zygote:
         elif request["op"] == "spare":
             if self._spare is None:
                 self._spare_due = time.monotonic() + request["after_s"]
+        elif request["op"] == "keep":
+            self._fork_kept(self._descriptors.popleft(), request["spec"], request["seconds"])
         elif request["op"] == "kill":
             self._kill(request["worker"])
 
@@ -101,7 +112,7 @@ class Zygote:
             pid = waiting_spare.pid
             self._forget_spare()
         elif threads in (1, None):
-            pid = self._start_child(lambda: _work(descriptor))
+            pid = self._start_child(lambda: self._work(descriptor))
         else:
             os.close(descriptor)
             why = f"zygote has {threads} threads"
@@ -121,11 +132,32 @@ class Zygote:
             ours.close()
             descriptor = spare.wait_for_work(theirs)
             if descriptor is not None:
-                _work(descriptor)
+                self._work(descriptor)
 
         pid = self._start_child(wait_for_work)
         theirs.close()
         self._spare = spare.Spare(pid, ours)
+
+    def _fork_kept(self, descriptor: int, spec: Message, seconds: float) -> None:
+        """Fork a process that prepares a model, and then serves the channel at ``descriptor``."""
+
+        def work() -> None:
+            keeping = keep(spec, seconds)
+            if keeping is not None:
+                zygote = Zygote(_blocking(descriptor), keeping)
+                zygote._send({"type": "kept", "pid": os.getpid()})
+                zygote.serve()
+
+        if thread_count() in (1, None):
+            self._start_child(work)
+        os.close(descriptor)
+
+    def _work(self, descriptor: int) -> None:
+        """In a child: serve the channel of a worker."""
+        from modelhub.workers import process
+
+        prepared = None if self._keeping is None else self._keeping.prepared
+        process.main(_blocking(descriptor), prepared)
 
     def _read_spare(self, waiting: spare.Spare) -> None:
         try:
@@ -208,12 +240,6 @@ def main() -> None:
     zygote = Zygote(_blocking(descriptor))
     with contextlib.suppress(EOFError):
         zygote.run(sys.argv[3:])
-
-
-def _work(descriptor: int) -> None:
-    from modelhub.workers import process
-
-    process.main(_blocking(descriptor))
 
 
 def _blocking(descriptor: int) -> socket.socket:

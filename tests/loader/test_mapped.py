@@ -84,6 +84,13 @@ def _plan(folder: Path, name: str, **more: Any) -> tuple[Any, Any, Any]:
     return strategy.make_plan(spec, files, configuration.read_config(files), weights), files, reader
 
 
+def _assemble(plan: Any, files: Any, reading: Reader) -> Any:
+    def wait(names: list[str]) -> None:
+        reading.wait_for_tensors(names, Cancel())
+
+    return mapped.assemble_mapped(plan, files, reading.weights, wait, Cancel())
+
+
 # In the dtype of the files, and converted.
 CASES = [*((name, "auto") for name in ARCHITECTURES), *((name, "float32") for name in ("LlamaForCausalLM",
     "Qwen2ForCausalLM", "OPTForCausalLM")), ("BertForMaskedLM", "bfloat16"), ("GPT2LMHeadModel", "float16"),
@@ -94,7 +101,7 @@ CASES = [*((name, "auto") for name in ARCHITECTURES), *((name, "float32") for na
 def test_the_model_is_that_of_from_pretrained_bit_for_bit(tmp_path: Path, name: str, dtype: str) -> None:
     path = _make(tmp_path, name)
     plan, files, reading = _plan(tmp_path, name, dtype=dtype)
-    short = mapped.assemble_mapped(plan, files, reading, Cancel())
+    short = _assemble(plan, files, reading)
     assert short is not None
     long = getattr(transformers, name).from_pretrained(
         path, dtype=plan.dtype, attn_implementation=plan.attention
@@ -118,7 +125,7 @@ def test_the_model_is_that_of_from_pretrained_bit_for_bit(tmp_path: Path, name: 
 
 def test_tied_weights_are_one_tensor(tmp_path: Path) -> None:
     _make(tmp_path, "Qwen2ForCausalLM")
-    model = mapped.assemble_mapped(*_plan(tmp_path, "Qwen2ForCausalLM"), Cancel())
+    model = _assemble(*_plan(tmp_path, "Qwen2ForCausalLM"))
     assert model is not None
     assert model.lm_head.weight is model.model.embed_tokens.weight
 
@@ -146,16 +153,16 @@ def test_tensors_that_do_not_match_are_left_to_from_pretrained(tmp_path: Path, c
     tensors = {name: tensor.clone() for name, tensor in tensors.items()}
     change(tensors)
     save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
-    assert mapped.assemble_mapped(*_plan(tmp_path, "LlamaForCausalLM"), Cancel()) is None
+    assert _assemble(*_plan(tmp_path, "LlamaForCausalLM")) is None
 
 
 def test_a_quantised_model_is_left_to_from_pretrained(tmp_path: Path) -> None:
     _make(tmp_path, "LlamaForCausalLM")
     plan, files, reading = _plan(tmp_path, "LlamaForCausalLM")
     plan.config.quantization_config = {"quant_method": "fp8"}
-    assert mapped.assemble_mapped(plan, files, reading, Cancel()) is None
+    assert _assemble(plan, files, reading) is None
 
 
 def test_a_model_with_a_conversion_is_left_to_from_pretrained(tmp_path: Path) -> None:
     models.make_vit(tmp_path / "org" / "vit")
-    assert mapped.assemble_mapped(*_plan(tmp_path, "vit"), Cancel()) is None
+    assert _assemble(*_plan(tmp_path, "vit")) is None

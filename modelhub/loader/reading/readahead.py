@@ -28,10 +28,13 @@ class ReadAhead:
         self._reading: Reading | None = None
         self.weights: tuple[WeightFile, ...] = ()  # inspected already; empty if nothing is read ahead
 
-    def start(self, files: Files) -> None:
-        """Start to read the weights of ``files``; if they cannot be used, a later step raises the error."""
+    def start(self, files: Files, weights: tuple[WeightFile, ...] | None = None) -> None:
+        """Start to read the weights of ``files``; if they cannot be used, a later step raises the error.
+
+        ``weights`` are those files where they were inspected already.
+        """
         try:
-            weights = read_weight_files(files, weight_names(files, check_folder(files)))
+            weights = weights or read_weight_files(files, weight_names(files, check_folder(files)))
         except ModelhubError as error:
             log.debug("Nothing is read ahead: %s", error)
             return

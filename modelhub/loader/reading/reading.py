@@ -61,6 +61,11 @@ class Reading:
                 self.check()
                 cancel.wait(_POLL_S)
 
+    def wait_for_tensors(self, names: Iterable[str], cancel: Cancel) -> None:
+        """Wait until the bytes of these tensors are in memory; raises as ``wait_for``."""
+        cancel.check()
+        self.wait_for(self.cut.holding(names), cancel)
+
     def wait(self, cancel: Cancel) -> None:
         """Wait until everything up to the limit is in memory; raises as ``wait_for``."""
         self.wait_for(range(len(self.cut.pieces)), cancel)

@@ -67,7 +67,7 @@ def _preview(model_id: str) -> str:
 
 def _start(model_id: str) -> LoadResource:
     """Start a load with the options of the form; one that is empty is that of the settings."""
-    chosen = {name: request.form.get(name) or None for name in ("device", "dtype")}
+    chosen: dict[str, Any] = {name: request.form.get(name) or None for name in ("device", "dtype")}
     wrong = LoadRequest().validate({"model": model_id, **chosen})
     if wrong:
         raise ModelhubError("invalid_request", why=error_handlers.in_words(wrong))

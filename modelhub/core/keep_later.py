@@ -1,0 +1,37 @@
+"""Keeps a model prepared once it was unloaded and no load is running, which would need the processor."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from modelhub.checkpoints import LoadSpec
+from modelhub.workers.launcher import Launcher
+
+_AFTER_S = 0.2
+_AGAIN_S = 0.2
+
+
+class KeepLater:
+    """``keep`` is for a thread of its own. Nothing is kept where ``seconds`` is 0."""
+
+    def __init__(self, launcher: Launcher, seconds: float, is_busy: Callable[[], bool]) -> None:
+        self._launcher = launcher
+        self._seconds = seconds
+        self._is_busy = is_busy
+        self._closing = threading.Event()
+
+    def keep(self, spec: LoadSpec) -> None:
+        """Wait until no load runs, then have the model prepared."""
+        if not self._seconds:
+            return
+        wait_s = _AFTER_S
+        while not self._closing.wait(wait_s):
+            if not self._is_busy():
+                self._launcher.keep(spec, self._seconds)
+                return
+            wait_s = _AGAIN_S
+
+    def close(self) -> None:
+        """Keep nothing any more."""
+        self._closing.set()

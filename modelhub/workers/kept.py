@@ -1,0 +1,66 @@
+"""A kept model: a process that has prepared one model, and forks the workers that load it again.
+
+It is forked from the zygote. It has the configuration, the tokenizer, the model without its bytes, and the
+mapped files: all that a load needs beside reading and running. Like the zygote it has one thread and never
+computes. It is a process of its own, since a model's files must not be able to block the zygote.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+from modelhub import memory
+from modelhub.checkpoints import LoadSpec
+from modelhub.workers.lifeline import name_process, prefer_as_oom_victim, thread_count
+
+if TYPE_CHECKING:
+    from modelhub.loader.prepared import Prepared
+
+log = logging.getLogger(__name__)
+_PREPARE_TIMEOUT_S = 60
+_MIN_FREE_SHARE = 0.1  # of all memory: with less free, what is kept is let go
+CHECK_S = 2.0
+
+
+class Keeping:
+    """When a kept model is let go: after ``seconds`` without a worker, or when memory runs short."""
+
+    def __init__(self, prepared: Prepared, seconds: float) -> None:
+        self.prepared = prepared
+        self._seconds = seconds
+        self._used_at = time.monotonic()
+
+    def is_over(self, has_workers: bool) -> bool:
+        """Whether to end the process; call it every ``CHECK_S`` seconds."""
+        if has_workers:
+            self._used_at = time.monotonic()
+            return False
+        is_short = memory.free_bytes() < _MIN_FREE_SHARE * memory.total_bytes()
+        return is_short or time.monotonic() - self._used_at > self._seconds
+
+
+def keep(spec: dict[str, Any], seconds: float) -> Keeping | None:
+    """In the new process: prepare the model; None if there is nothing to keep, or it cannot be forked."""
+    import torch
+
+    from modelhub.loader.prepared import prepare
+
+    name_process("modelhub-kept", f"modelhub: prepared {spec['model_id']}")
+    prefer_as_oom_victim()
+    signal.alarm(_PREPARE_TIMEOUT_S)  # ends the process
+    torch.set_num_threads(1)
+    try:
+        prepared = prepare(LoadSpec(**spec))
+    except Exception as error:
+        log.info("Nothing is kept of %s: %s", spec["model_id"], error)
+        return None
+    signal.alarm(0)
+    if prepared is None or thread_count() not in (1, None):
+        return None
+    gc.collect()
+    gc.freeze()
+    return Keeping(prepared, seconds)
