@@ -26,7 +26,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     from modelhub.config import read_settings
     from modelhub.core.registry import Registry
     from modelhub.web import api, current, error_handlers, fanout, security, sse
-    from modelhub.web.pages import forms, live, loads, models, reference
+    from modelhub.web.pages import forms, live, loads, models, parts, reference
     from modelhub.web.sockets import Sockets
 
     config = dict(config or {})
@@ -48,7 +48,10 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     def with_charts(page: live.PageSnapshot) -> live.ModelPageSnapshot:
         return live.add_charts(page, registry.adapter.trace(page["id"]))
 
-    sockets = Sockets(socketio, live.page_snapshot, with_charts)
+    def page_parts(ids: list[str]) -> Mapping[str, Any]:
+        return parts.page_parts(registry, ids)
+
+    sockets = Sockets(socketio, live.page_snapshot, with_charts, page_parts)
     registry = Registry(settings, socketio.start_background_task, sockets.emit)
     app.before_request(registry.start)
     current.init_app(app, registry)

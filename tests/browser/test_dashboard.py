@@ -33,12 +33,15 @@ def test_rows_are_filtered_as_one_types(server: Server, open_page: OpenPage) -> 
     search.fill("Tiny/")
     expect(page.locator("#found")).to_have_text(re.compile(r"^5 of \d+ models$"))
     expect(page).to_have_url(re.compile(r"\?q=Tiny%2F$"))
-    server.load("published/minilm")  # news of a hidden row leaves it hidden
-    expect(page.locator('[data-model="published/minilm"]')).to_have_attribute("data-state", "ready")
-    expect(page.locator('[data-model="published/minilm"]')).to_be_hidden()
+    expect(page.locator(".row")).to_have_count(5)
+    server.load("published/minilm")  # news of what was not searched for brings no row
+    server.load("tiny/vit")
+    expect(page.locator('[data-model="tiny/vit"]')).to_have_attribute("data-state", "ready")
+    expect(page.locator('[data-model="published/minilm"]')).to_have_count(0)
     search.fill("")
     expect(page.locator("#found")).to_be_empty()
     expect(page.locator(".row[hidden]")).to_have_count(0)
+    expect(page.locator('[data-model="published/minilm"]')).to_have_attribute("data-state", "ready")
 
 
 def test_an_id_is_previewed_before_it_is_loaded(
