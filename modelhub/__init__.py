@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flask import Flask
 
+    from modelhub.payloads import Snapshot
+    from modelhub.states import EventName
+
 __version__ = "0.1.0"
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -52,7 +55,12 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         return parts.page_parts(registry, ids)
 
     sockets = Sockets(socketio, live.page_snapshot, with_charts, page_parts)
-    registry = Registry(settings, socketio.start_background_task, sockets.emit)
+
+    def emit(name: EventName, payload: Snapshot, rooms: list[str]) -> None:
+        sse.streams_of(app).send(name, payload)
+        sockets.emit(name, payload, rooms)
+
+    registry = Registry(settings, socketio.start_background_task, emit)
     app.before_request(registry.start)
     current.init_app(app, registry)
     for module in (security, error_handlers, api, sse, models, forms, loads, reference, sockets):

@@ -71,8 +71,8 @@ class Catalogue:
     def find(self, model_id: str) -> Entry | None:
         """The model, if it is on this machine. One with a revision is looked up by its repo."""
         found = find_in(self.entries(), model_id)
-        if found is None and self._begun > self._ended:
-            # Not yet, or it is new: the scan may take its time, one folder is soon looked at.
+        if found is None:
+            # It may be new, and a scan may take its time: one folder is soon looked at.
             here: dict[str, Entry] = {}
             _merge(here, self._scanner.look(model_id.partition("@")[0], self._folders()))
             found = find_in(here, model_id)

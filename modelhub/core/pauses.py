@@ -12,7 +12,7 @@ class Pauses:
     """Call it after each access to the disk: it lets other threads run every few milliseconds.
 
     In the server one thread runs at a time, until it waits. Work that lasts longer than half a second takes
-    half of the time from then on.
+    two thirds of the time from then on.
     """
 
     def __init__(self) -> None:
@@ -24,5 +24,5 @@ class Pauses:
         worked = now - self._resumed
         if worked < _SLICE_S:
             return
-        time.sleep(0 if now - self._began < _QUICK_S else worked)
+        time.sleep(0 if now - self._began < _QUICK_S else worked / 2)
         self._resumed = time.monotonic()
