@@ -239,16 +239,16 @@ def _signature(files: Files) -> _Signature:
 
 def folders_in(top: Path, pause: Pauses) -> list[Path]:
     """The folders in a folder, sorted; none where it cannot be read."""
-    found: list[Path] = []
+    names: list[str] = []
     try:
         with os.scandir(top) as entries:
             for entry in entries:
                 try:
                     if entry.is_dir() and not entry.name.startswith("."):
-                        found.append(top / entry.name)
+                        names.append(entry.name)
                 except OSError:
                     continue  # a link that leads nowhere
                 pause()
     except OSError:
         return []
-    return sorted(found)
+    return [top / name for name in sorted(names)]
