@@ -29,7 +29,7 @@ function addRows(page) {
   }
 }
 
-// The list is another: fetch this page of it.
+// The list is another: fetch this page.
 async function refetch() {
   const url = location.href;
   const page = await fetchPage();
@@ -101,7 +101,7 @@ function moveToRank(row) {
   list.insertBefore(row, next);
 }
 
-// Models that are no longer there: their rows go, once nobody points at the list.
+// Models that are no longer there: their rows go once nobody points at the list.
 function removeRows(ids) {
   for (const row of list.children) {
     if (ids.has(row.dataset.model) || !forget(row.dataset.model)) continue;
@@ -125,27 +125,24 @@ document.addEventListener("visibilitychange", () => {
   writeTitle();
 });
 
-// A model that has no row yet: fetch the row. What is absent stays on its own page.
-let fetching = 0;
-const waiting = new Map();
+// A model without a row: fill a blank one in. What is absent stays on its page.
 function addModel(snapshot) {
   const { id, state } = snapshot;
   if (state === "absent" || !matches(id) || new URLSearchParams(location.search).get("page") > 1) return;
-  waiting.set(id, snapshot);
-  fetching ||= setTimeout(async () => {
-    const ids = [...waiting.keys()].slice(0, 20);
-    const page = await fetchPage(`/?${new URLSearchParams(ids.map((one) => ["only", one]))}`);
-    fetching = 0;
-    if (page) addRows(page);
-    for (const one of ids) {
-      show(waiting.get(one), true);
-      waiting.delete(one);
+  const row = document.getElementById("row").content.firstElementChild.cloneNode(true);
+  const at = id.lastIndexOf("/") + 1;
+  for (const element of [row, ...row.querySelectorAll("*")]) {
+    for (const part of [...element.attributes, ...element.childNodes]) {
+      part.nodeValue = part.nodeValue?.replaceAll("ROW-ORG/", id.slice(0, at)).replaceAll("ROW-NAME", id.slice(at));
     }
-    for (const one of waiting.values()) addModel(one);
-  }, spread());
+  }
+  rowOf(id)?.remove(); // it was gone
+  list.append(row);
+  add(row, { ...snapshot, seq: -1, state: "" });
+  show(snapshot, true);
 }
 
-// What is shown is filtered at once; the server finds the rest.
+// The server finds what is not shown.
 let searchTimer = 0;
 search.addEventListener("input", () => {
   for (const row of list.children) row.hidden = !matches(row.dataset.model);

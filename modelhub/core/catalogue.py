@@ -95,9 +95,12 @@ class Catalogue:
                 log.exception("The folders of models could not be scanned")
                 found = before
             with self._changed:
-                self.last, self._ended, self._ended_at = found, self._begun, time.monotonic()
+                is_other = found != before
+                # The same object while nothing changes: what was made of it can be kept.
+                self.last = found if is_other else before
+                self._ended, self._ended_at = self._begun, time.monotonic()
                 is_late = self._ended_at - self._began_at > _PATIENCE_S
-                is_new = found != before or not self.is_complete
+                is_new = is_other or not self.is_complete
                 self.version += is_new
                 self.is_complete = True
                 if is_again := self._wanted > self._ended:

@@ -28,13 +28,19 @@ class Listing:
         self._catalogue = catalogue
         self._adapter = adapter
         self._budget = budget
+        self._listed: list[Listed] = []  # those on this machine, as if none was ever loaded
+        self._listed_of: dict[str, Entry] | None = None
 
     def all(self) -> list[Listed]:
         """Every model, by id."""
         entries = self._catalogue.entries()
+        if entries is not self._listed_of:
+            listed = [_listed(name, State.ABSENT, entry) for name, entry in entries.items()]
+            self._listed, self._listed_of = sorted(listed, key=_by_id), entries
         states = {name: self._adapter.snapshot(name)["state"] for name in self._adapter.known()}
-        names = sorted({*entries, *states}, key=str.lower)
-        return [_listed(name, states.get(name, State.ABSENT), entries.get(name)) for name in names]
+        touched = [_listed(name, state, entries.get(name)) for name, state in states.items()]
+        others = (one for one in self._listed if one.model_id not in states) if states else self._listed
+        return sorted([*others, *touched], key=_by_id)
 
     def has(self, model_id: str) -> bool:
         """Whether the list has the model."""
@@ -66,6 +72,10 @@ def matching(models: Iterable[Listed], search: str) -> list[Listed]:
     """Those whose id contains ``search``, in upper or lower case."""
     text = search.lower()
     return [one for one in models if text in one.model_id.lower()]
+
+
+def _by_id(one: Listed) -> str:
+    return one.model_id.lower()
 
 
 def _listed(model_id: str, state: State, entry: Entry | None) -> Listed:

@@ -54,13 +54,6 @@ def list_page(registry: Registry, search: str, number: int) -> ListPage:
     )
 
 
-def only(registry: Registry, ids: list[str]) -> ListPage:
-    """The models of these ids, as far as there are such, as a page: for a page that has no rows of them."""
-    models = registry.listing.resources(filter(registry.listing.has, dict.fromkeys(ids)))
-    count, is_complete = len(models), registry.catalogue.is_complete
-    return ListPage(models, "", 1, 1, 1, count, count, registry.list_version, is_complete)
-
-
 def has_own(page: ListPage) -> bool:
     """Whether there may be models besides the demos."""
     return page.total > len(page.models) or any(not model["random_weights"] for model in page.models)

@@ -26,9 +26,11 @@ from modelhub.web.pages import (
     prediction_form,
     progress_chart,
 )
+from modelhub.web.pages.model_rows import Rows
 from modelhub.web.security import never_cached
 
 blueprint = Blueprint("models", __name__)
+rows = Rows()
 blueprint.after_request(never_cached)
 
 
@@ -69,20 +71,18 @@ def init_app(app: Flask) -> None:
 
 @blueprint.get("/")
 def index() -> str:
-    """A page of the models, those that need attention first; ``?q=`` finds those whose id contains it.
-
-    ``?only=``, as often as needed, is for the page's script: the rows of these models.
-    """
-    ids = request.args.getlist("only")
+    """A page of the models, those that need attention first; ``?q=`` finds those whose id contains it."""
     search = request.args.get("q", "").strip()
-    number = request.args.get("page", 1, type=int)
-    page = model_list.only(registry, ids) if ids else model_list.list_page(registry, search, number)
+    page = model_list.list_page(registry, search, request.args.get("page", 1, type=int))
+    budget = registry.budget()
     return render_template(
         "dashboard.html",
         page=page,
+        rows=rows.render(page.models, budget.free),
+        blank_row=rows.blank(),
         data=model_list.page_data(page),
         has_own=model_list.has_own(page),
-        budget=registry.budget(),
+        budget=budget,
         models_dir=registry.settings.models_dir.absolute(),
     )
 

@@ -26,7 +26,7 @@ def many(tmp_path: Path) -> Path:
 
 
 def rows(html: str) -> list[str]:
-    return re.findall(r'<li class="row" data-model="([^"]+)"', html)
+    return re.findall(r'<li class="row" data-model="([^"]+)"', html.partition("<template")[0])
 
 
 def pager(html: str) -> str | None:
@@ -84,11 +84,23 @@ def test_what_loads_or_waits_is_on_the_first_page_however_many(app: Flask, clien
     assert len(second) == PAGE_SIZE
 
 
-@pytest.mark.usefixtures("many")
-def test_the_rows_of_some_models_are_to_be_had_alone(app: Flask, client: FlaskClient) -> None:
-    registry_of(app).adapter.queued("new/one", "load1", 1)
-    html = client.get("/?only=new/one&only=org39/model-0119&only=no/such").text
-    assert rows(html) == ["new/one", "org39/model-0119"]
+def test_rows_that_are_kept_have_the_token_of_their_reader(app: Flask) -> None:
+    tokens = []
+    for client in (app.test_client(), app.test_client()):
+        found = set(re.findall(r'name="csrf_token" value="([^"]+)"', client.get("/").text))
+        assert len(found) == 1, "that of the rows is that of the page"
+        tokens += found
+        data = {"csrf_token": tokens[-1], "model": "demo/random-0.1gb", "preview": "1"}
+        assert client.post("/loads", data=data).status_code == 303
+    assert tokens[0] != tokens[1]
+
+
+def test_a_row_that_is_kept_is_another_once_its_files_are(client: FlaskClient, tmp_path: Path) -> None:
+    folder = make_many(tmp_path / "models", 1)
+    assert "1 kB · models folder" in client.get("/").text
+    (folder / "org00" / "model-0000" / "model.safetensors").write_bytes(b"x" * 7000)
+    registry_of(client.application).catalogue.refresh()
+    assert "7 kB · models folder" in client.get("/").text
 
 
 @pytest.mark.usefixtures("many")
