@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flask import Flask
 
+    from modelhub.payloads import Snapshot
+    from modelhub.states import EventName
+
 __version__ = "0.1.0"
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -26,7 +29,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     from modelhub.config import read_settings
     from modelhub.core.registry import Registry
     from modelhub.web import api, current, error_handlers, fanout, security, sse
-    from modelhub.web.pages import forms, live, loads, models, reference
+    from modelhub.web.pages import forms, live, loads, models, parts, reference
     from modelhub.web.sockets import Sockets
 
     config = dict(config or {})
@@ -48,8 +51,16 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     def with_charts(page: live.PageSnapshot) -> live.ModelPageSnapshot:
         return live.add_charts(page, registry.adapter.trace(page["id"]))
 
-    sockets = Sockets(socketio, live.page_snapshot, with_charts)
-    registry = Registry(settings, socketio.start_background_task, sockets.emit)
+    def page_parts(ids: list[str]) -> Mapping[str, Any]:
+        return parts.page_parts(registry, ids)
+
+    sockets = Sockets(socketio, live.page_snapshot, with_charts, page_parts)
+
+    def emit(name: EventName, payload: Snapshot, rooms: list[str]) -> None:
+        sse.streams_of(app).send(name, payload)
+        sockets.emit(name, payload, rooms)
+
+    registry = Registry(settings, socketio.start_background_task, emit)
     app.before_request(registry.start)
     current.init_app(app, registry)
     for module in (security, error_handlers, api, sse, models, forms, loads, reference, sockets):

@@ -19,7 +19,7 @@ import logging
 import signal
 import socket
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import eventlet.wsgi
 from flask import Flask
@@ -28,8 +28,20 @@ from modelhub import create_app
 from modelhub.errors import ModelhubError
 from modelhub.port_owner import port_owner
 from modelhub.web.current import registry_of
+from modelhub.web.streams import CHUNKS_TO
 
 MAX_CONNECTIONS = 10_000
+
+
+class Protocol(eventlet.wsgi.HttpProtocol):
+    """Requests say which socket their response goes to, where that is one in chunks."""
+
+    def get_environ(self) -> dict[str, Any]:
+        """The environment of the current request."""
+        environ: dict[str, Any] = super().get_environ()
+        if self.request_version == "HTTP/1.1":
+            environ[CHUNKS_TO] = self.connection
+        return environ
 
 
 def create() -> Flask:
@@ -62,7 +74,12 @@ def serve(app: Flask) -> None:
     logging.getLogger("modelhub").info("Listening at http://%s:%s", address, port)
     try:
         # Small chunks are sent at once (server-sent events); each watcher holds a connection of its own.
-        options = {"log_output": False, "minimum_chunk_size": 1, "max_size": MAX_CONNECTIONS}
+        options = {
+            "log_output": False,
+            "minimum_chunk_size": 1,
+            "max_size": MAX_CONNECTIONS,
+            "protocol": Protocol,
+        }
         # In a green thread of its own, since it would wait for every open tab before it ends.
         server = eventlet.spawn(eventlet.wsgi.server, listener, app, **options)
         server.link(lambda _: signal.raise_signal(signal.SIGTERM))

@@ -90,3 +90,6 @@ class EventName(str, Enum):  # noqa: UP042
     SERVER_STOPPING = "server_stopping"
 
     __str__ = str.__str__
+
+
+PAGE_PARTS = "page_parts"  # an event for modelhub's own pages alone, not for other clients

@@ -48,6 +48,7 @@ _ATTENTION = (
     *(State.LOADING, State.UNLOADING, State.QUEUED, State.FAILED, State.INTERRUPTED, State.CANCELLED),
     *(State.READY, State.ABSENT),
 )
+_RANKS = {state: place for place, state in enumerate(_ATTENTION)}
 
 
 class Description(TypedDict):
@@ -76,9 +77,9 @@ class MemoryPart(NamedTuple):
     words: str
 
 
-def rank(snapshot: Snapshot) -> int:
-    """Its place in a list by what needs attention: the smaller, the sooner."""
-    return _ATTENTION.index(snapshot["state"])
+def rank(state: State) -> int:
+    """The place of a model in a list by what needs attention: the smaller, the sooner."""
+    return _RANKS[state]
 
 
 def describe(snapshot: Snapshot) -> Description:
@@ -185,8 +186,13 @@ def need(need_bytes: int | None, free_bytes: int) -> str:
     """``"needs 1.2 GB, fits"``, or ``"needs 141 GB, 9.4 GB free: does not fit"``; empty where not known."""
     if need_bytes is None:
         return ""
-    fits = "fits" if need_bytes <= free_bytes else f"{units.size(free_bytes)} free: does not fit"
+    fits = "fits" if need_bytes <= free_bytes else lack(free_bytes)
     return f"needs {units.size(need_bytes)}, {fits}"
+
+
+def lack(free_bytes: int) -> str:
+    """What is said of a model that needs more than what is free: ``"9.4 GB free: does not fit"``."""
+    return f"{units.size(free_bytes)} free: does not fit"
 
 
 def memory_parts(budget: Budget) -> list[MemoryPart]:

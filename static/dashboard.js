@@ -1,27 +1,49 @@
 // The dashboard.
 
 import {
-  LOADING, NO_RESPONSE, add, data, fetchPage, follow, forget, read, refresh, show, snapshots, write,
+  LOADING, NO_RESPONSE, add, data, fetchPage, follow, forget, read, show, snapshots, write,
 } from "./live.js";
 
-const MAX_PREVIEWS = 5; // of several ids, so many are looked up
 const list = document.getElementById("models");
+const search = document.getElementById("q");
+let { version } = data; // of the list
+let watchers = 1;
+const spread = () => 10 * Math.random() * watchers;
+const rowOf = (id, top = list) => top.querySelector(`[data-model="${CSS.escape(id)}"]`);
+const matches = (id) => id.toLowerCase().includes(search.value.trim().toLowerCase());
 
-// Add a row for every model of `page` that has none here.
-function addRows(page, { snapshots: all }) {
-  const known = new Set(snapshots().map(({ id }) => id));
-  const rows = new Map([...page.querySelectorAll("#models > li")].map((row) => [row.dataset.model, row]));
-  for (const snapshot of all.filter(({ id }) => !known.has(id))) {
-    const row = rows.get(snapshot.id);
-    add(row, snapshot);
-    if (page === document) continue;
-    list.querySelector(`[data-gone][data-model="${CSS.escape(snapshot.id)}"]`)?.remove(); // it is back
-    moveToRank(document.adoptNode(row));
+// Take over the rows of a page that was fetched: those that are not here, or are newer there.
+function addRows(page) {
+  for (const snapshot of read(page).snapshots) {
+    const { id, epoch, seq } = snapshot;
+    const row = rowOf(id, page);
+    const shown = rowOf(id);
+    const before = snapshots().find((one) => one.id === id);
+    if (before?.epoch === epoch && before.seq >= seq) {
+      for (const part of [".about", ".need"]) shown.querySelector(part).replaceWith(row.querySelector(part));
+    } else {
+      add(row, snapshot);
+      shown?.replaceWith(row);
+      moveToRank(row);
+    }
   }
 }
 
-// Rows do not move while the pointer or the focus is in the list: a click would hit another row's button. They are
-// put in order once it has left.
+// The list is another: fetch this page.
+async function refetch() {
+  const url = location.href;
+  const page = await fetchPage();
+  if (!page || url !== location.href) return;
+  addRows(page);
+  const fetched = read(page);
+  ({ version } = fetched);
+  removeRows(new Set(fetched.snapshots.map(({ id }) => id)));
+  for (const row of list.children) row.hidden = false;
+  for (const id of ["found", "pager"]) document.getElementById(id).replaceWith(page.getElementById(id));
+  writeTitle();
+}
+
+// Rows stay while the pointer or the focus is in the list, or a click would hit another row's button.
 const TOUCH_MS = 2000; // a finger leaves after each tap
 let touchedAt = -Infinity;
 const isPointed = () => list.matches(":hover") || performance.now() - touchedAt < TOUCH_MS;
@@ -79,7 +101,7 @@ function moveToRank(row) {
   list.insertBefore(row, next);
 }
 
-// Models that are no longer there: their rows go, once nobody points at the list.
+// Models that are no longer there: their rows go once nobody points at the list.
 function removeRows(ids) {
   for (const row of list.children) {
     if (ids.has(row.dataset.model) || !forget(row.dataset.model)) continue;
@@ -103,38 +125,65 @@ document.addEventListener("visibilitychange", () => {
   writeTitle();
 });
 
-// Show a snapshot of a model that has no row yet: fetch the page, which has one.
-let fetching = null;
-const waiting = new Map();
+// A model without a row: fill a blank one in. What is absent stays on its page.
 function addModel(snapshot) {
-  waiting.set(snapshot.id, snapshot);
-  fetching ??= fetchPage().then((page) => {
-    fetching = null;
-    if (!page) return;
-    addRows(page, read(page));
-    for (const one of waiting.values()) show(one, true);
-    waiting.clear();
-    filter();
-    writeTitle();
-  });
-}
-
-const search = document.getElementById("q");
-function filter() {
-  const text = search.value.trim().toLowerCase();
-  let count = 0;
-  for (const row of list.children) {
-    row.hidden = !row.dataset.model.toLowerCase().includes(text);
-    count += !row.hidden;
+  const { id, state } = snapshot;
+  if (state === "absent" || !matches(id) || new URLSearchParams(location.search).get("page") > 1) return;
+  const row = document.getElementById("row").content.firstElementChild.cloneNode(true);
+  const at = id.lastIndexOf("/") + 1;
+  for (const element of [row, ...row.querySelectorAll("*")]) {
+    for (const part of [...element.attributes, ...element.childNodes]) {
+      part.nodeValue = part.nodeValue?.replaceAll("ROW-ORG/", id.slice(0, at)).replaceAll("ROW-NAME", id.slice(at));
+    }
   }
-  write(document.getElementById("found"), text && `${count} of ${list.children.length} models`);
+  rowOf(id)?.remove(); // it was gone
+  list.append(row);
+  add(row, { ...snapshot, seq: -1, state: "" });
+  show(snapshot, true);
 }
 
+// The server finds what is not shown.
+let searchTimer = 0;
 search.addEventListener("input", () => {
-  filter();
+  for (const row of list.children) row.hidden = !matches(row.dataset.model);
   const text = search.value.trim();
   history.replaceState(null, "", text ? `?q=${encodeURIComponent(text)}` : "/");
+  clearTimeout(searchTimer);
+  searchTimer = setTimeout(refetch, 200);
 });
+
+function draw(parent, name, items) {
+  parent.replaceChildren(...items.map(({ text = "", ...attributes }) => {
+    const element = document.createElementNS(parent.namespaceURI, name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    element.textContent = text;
+    return element;
+  }));
+}
+
+// The memory, and what of it each model needs.
+function showParts({ memory, free, lack, rows, watchers: count }) {
+  watchers = count;
+  let end = 0;
+  draw(document.querySelector(".strip"), "rect", memory.map(([kind, share]) => {
+    end += 100 * share;
+    return { class: kind, x: `${end - 100 * share}%`, width: `${100 * share}%`, height: 10 };
+  }));
+  draw(document.querySelector(".legend"), "li", memory.map(([kind, , text]) => ({ class: kind, text })));
+  for (const row of list.children) {
+    const need = row.querySelector(".need");
+    const own = rows[row.dataset.model];
+    if (own) {
+      write(row.querySelector(".about"), own.about);
+      write(need, own.need);
+      need.dataset.size = own.size_bytes ?? "";
+    }
+    const { size } = need.dataset;
+    if (!size) continue;
+    need.dataset.fits = size > free ? "no" : "";
+    write(need, `${need.textContent.split(",")[0]}, ${size > free ? lack : "fits"}`);
+  }
+}
 
 const input = document.getElementById("load-id");
 const previews = document.getElementById("previews");
@@ -157,7 +206,7 @@ function showPreviews() {
   write(previews, ids.length ? "Looking for it…" : "");
   if (!ids.length) return;
   previewTimer = setTimeout(async () => {
-    const lines = await Promise.all(ids.slice(0, MAX_PREVIEWS).map(previewOf));
+    const lines = await Promise.all(ids.slice(0, 5).map(previewOf));
     const more = ids.length - lines.length;
     if (more > 0) lines.push(`and ${more} more`);
     if (input.value === text) write(previews, lines.join("\n"));
@@ -176,23 +225,23 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
-let wasSubscribed = false;
-addRows(document, data);
-filter();
+for (const snapshot of data.snapshots) add(rowOf(snapshot.id), snapshot);
 follow({
   request: { words: true },
-  subscribed({ models }) {
+  subscribed({ version: newest, models, parts }) {
+    showParts(parts);
     for (const { snapshot } of models) if (show(snapshot, true) === "unknown") addModel(snapshot);
-    removeRows(new Set(models.map(({ id }) => id)));
-    if (wasSubscribed) refresh(); // sizes, and what fits
-    wasSubscribed = true;
+    const ids = new Set(models.map(({ id }) => id));
+    const isOther = ({ id, state, load_id: load }) => !ids.has(id) && (state !== "absent" || load);
+    if (newest !== version || snapshots().some(isOther)) setTimeout(refetch, spread());
     writeTitle();
   },
   unknown: addModel,
-  shown({ id, state, step }, isNewState, before) {
+  parts: showParts,
+  spread,
+  shown({ id, state }, isNewState) {
     if (isNewState && state === "ready" && document.hidden) readyUnseen = id;
-    if (isNewState || (step === 5 && before.step < 5)) refresh(); // by step 5, memory is reserved for it
-    if (isNewState) moveToRank(document.querySelector(`[data-model="${CSS.escape(id)}"]`));
+    if (isNewState) moveToRank(rowOf(id));
     writeTitle();
   },
 });

@@ -232,34 +232,17 @@ function ask({ message, hint }, button) {
   });
 }
 
-// This page as the server would render it now; null when the server does not respond.
-export async function fetchPage() {
-  const text = await fetch(location.href).then((response) => response.text()).catch(() => null);
+// A page as the server renders it now; null without a response.
+export async function fetchPage(url = location.href) {
+  const text = await fetch(url).then((response) => response.text()).catch(() => null);
   return text && new DOMParser().parseFromString(text, "text/html");
-}
-
-// Replace the parts of the page that only the server can render.
-let refreshTimer = 0;
-export function refresh(after = () => {}) {
-  clearTimeout(refreshTimer);
-  refreshTimer = setTimeout(async () => {
-    const own = refreshTimer;
-    const page = await fetchPage();
-    if (own !== refreshTimer) return; // newer parts are on their way
-    for (const part of page?.querySelectorAll("[data-refresh]") || []) {
-      const shown = document.getElementById(part.id);
-      // What came while the page was fetched is not in it.
-      if (part.dataset.refresh === "grows" && part.children.length < shown?.children.length) continue;
-      shown?.replaceWith(document.adoptNode(part));
-    }
-    if (page) after(page);
-  }, 150);
 }
 
 // Subscribe with `request` and show what comes. `subscribed` gets the snapshot that subscribe returns; `unknown` is
 // called with a snapshot of a model that has no place on the page, `shown` with every snapshot that was shown,
-// whether its state is new, and the snapshot before it.
-export async function follow({ request, subscribed, unknown = () => {}, shown }) {
+// whether its state is new, and the snapshot before it. `parts` gets
+// what else dashboards show; `spread` is how long (ms) to wait with what all of them ask.
+export async function follow({ request, subscribed, unknown = () => {}, shown, parts = () => {}, spread = () => 0 }) {
   onSnapshot = shown;
   document.addEventListener("submit", send);
   document.addEventListener("keydown", (event) => {
@@ -303,7 +286,8 @@ export async function follow({ request, subscribed, unknown = () => {}, shown })
   socket.on("connect", subscribe);
   socket.on("connect_error", lost);
   socket.on("disconnect", lost);
-  socket.on("models_changed", subscribe);
+  socket.on("models_changed", () => setTimeout(subscribe, spread()));
+  socket.on("page_parts", parts);
   socket.on("server_stopping", ({ message }) => mark("ending", message));
   socket.onAny((name, snapshot) => {
     const verdict = snapshot.words && show(snapshot);

@@ -1,6 +1,6 @@
 // The page of one model.
 
-import { NO_RESPONSE, add, data, follow, refresh, show, write } from "./live.js";
+import { NO_RESPONSE, add, data, fetchPage, follow, show, write } from "./live.js";
 import { localTimes } from "./times.js";
 
 const [first] = data.snapshots;
@@ -72,6 +72,24 @@ function restorePrompt() {
   for (const [index, field] of fields().entries()) if (kept[index] !== undefined) field.value = kept[index];
 }
 
+// Replace the parts of the page that only the server can render.
+let refreshTimer = 0;
+function refresh() {
+  clearTimeout(refreshTimer);
+  refreshTimer = setTimeout(async () => {
+    const own = refreshTimer;
+    const page = await fetchPage();
+    if (own !== refreshTimer) return; // newer parts are on their way
+    for (const part of page?.querySelectorAll("[data-refresh]") || []) {
+      const shown = document.getElementById(part.id);
+      // What came while the page was fetched is not in it.
+      if (part.dataset.refresh === "grows" && part.children.length < shown?.children.length) continue;
+      shown?.replaceWith(document.adoptNode(part));
+    }
+    if (page) afterRefresh();
+  }, 150);
+}
+
 function afterRefresh() {
   localTimes();
   restorePrompt();
@@ -93,6 +111,6 @@ follow({
     drawSparkline(charts);
     appendToLog(snapshot, before.load_id !== snapshot.load_id);
     if (snapshot.state === "failed") document.getElementById("log-section").open = true;
-    if (isNewState) refresh(afterRefresh);
+    if (isNewState) refresh();
   },
 });

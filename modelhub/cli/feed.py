@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from modelhub.cli.server import SocketClient
+from modelhub.cli.server import Server, SocketClient
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Snapshot
 from modelhub.states import EventName
@@ -74,6 +74,7 @@ class Feed:
     """
 
     def __init__(self, url: str, everything: bool = False, patience_s: float = PATIENCE_S) -> None:
+        self._server = Server(url)
         self._sockets = SocketClient(url)
         self._everything = everything
         self._patience_s = patience_s
@@ -168,6 +169,11 @@ class Feed:
         snapshot = self._sockets.subscribe(model_id)
         models = [snapshot]
         if model_id is None:
+            # It has those that were loaded. The list, fetched after it, is at least as new.
+            try:
+                snapshot = {**snapshot, "models": self._server.models()}
+            except ModelhubError as error:
+                raise ConnectionError(error.message) from None
             self._sequences.clear()
             models = [model["snapshot"] for model in snapshot["models"]]
         for model in models:

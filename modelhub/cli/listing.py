@@ -25,7 +25,7 @@ def show(server: Server, as_json: bool) -> None:
     """Print every model with its state; raises ``server_unreachable``."""
     models = server.models()
     if as_json:
-        click.echo(json.dumps({"models": models}, ensure_ascii=False))
+        click.echo(json.dumps({"models": models, "total": len(models)}, ensure_ascii=False))
     else:
         tables.show(tables.models(models))
 
@@ -98,7 +98,7 @@ class Screen:
 
     def draw(self) -> RenderableType:
         """All of it, within the terminal's height."""
-        models = sorted(self._models.values(), key=lambda model: wording.rank(model["snapshot"]))
+        models = sorted(self._models.values(), key=lambda model: wording.rank(model["state"]))
         console = Console()
         fewest, most = 0, min(len(models), console.height)
         while fewest < most:

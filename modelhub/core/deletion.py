@@ -6,6 +6,7 @@ of this process would stand still.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -17,11 +18,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from modelhub import units
-from modelhub.core.scan import CACHE_PREFIX, PARTIAL_SUFFIX, Entry
+from modelhub.core.pauses import Pauses
+from modelhub.core.scan import CACHE_PREFIX, PARTIAL_SUFFIX, Entry, folders_in
 from modelhub.errors import ModelhubError
 
 log = logging.getLogger(__name__)
 _PREFIX = ".deleting-"
+_PREFIXES = (_PREFIX, CACHE_PREFIX + _PREFIX)
 # huggingface_hub's own deletion also drops the files that several repositories share once none needs them.
 _DELETE_REPO = """
 import sys
@@ -67,9 +70,12 @@ def sweep(*roots: Path) -> None:
 
 
 def _leftovers(roots: tuple[Path, ...]) -> Iterator[Path]:
+    pause = Pauses()
     for root in roots:
-        for pattern in (f"{_PREFIX}*", f"*/{_PREFIX}*", f"{CACHE_PREFIX}{_PREFIX}*"):
-            yield from root.glob(pattern)
+        for folder in (root, *folders_in(root, pause)):
+            pause()
+            with contextlib.suppress(OSError):  # it cannot be read, or is no longer there
+                yield from [folder / name for name in os.listdir(folder) if name.startswith(_PREFIXES)]
 
 
 def _remove(path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modelhub import formats
+from modelhub.core.pauses import Pauses
 from modelhub.errors import ModelhubError
 
 _SMALL_BYTES = 10**6
@@ -18,37 +19,43 @@ _POINTED_TO = (formats.CONFIG, formats.WEIGHTS, "tokenizer.json", "tokenizer.mod
 _PACKAGES = {"bitsandbytes": "bitsandbytes"}
 
 
-def find(model_id: str, folder: Path, files: dict[str, os.stat_result]) -> ModelhubError | None:
+def find(
+    model_id: str, folder: Path, files: dict[str, os.stat_result], pause: Pauses
+) -> ModelhubError | None:
     """The error that a load would end with, as far as it can be known; None if there may be none.
 
     ``files`` are the regular files of the folder by name.
     """
     error = formats.cannot_load(model_id, files)
     if error is not None and error.code == "adapter":
-        base = _read_json(folder / formats.ADAPTER, _SMALL_BYTES).get("base_model_name_or_path")
+        base = _read_json(folder / formats.ADAPTER, _SMALL_BYTES, pause).get("base_model_name_or_path")
         return formats.adapter(model_id, base)
-    return error or _pointer(model_id, folder, files) or _missing(model_id, folder, files)
+    return error or _pointer(model_id, folder, files, pause) or _missing(model_id, folder, files, pause)
 
 
-def _pointer(model_id: str, folder: Path, files: dict[str, os.stat_result]) -> ModelhubError | None:
+def _pointer(
+    model_id: str, folder: Path, files: dict[str, os.stat_result], pause: Pauses
+) -> ModelhubError | None:
     ends = () if formats.WEIGHTS in files else (".safetensors",)
     small = [name for name, status in files.items() if status.st_size <= formats.MAX_POINTER_BYTES]
     for name in sorted(name for name in small if name in _POINTED_TO or name.endswith(ends)):
-        if formats.is_pointer(_read(folder / name, formats.MAX_POINTER_BYTES)):
+        if formats.is_pointer(_read(folder / name, formats.MAX_POINTER_BYTES, pause)):
             return ModelhubError("lfs_pointer", id=model_id, file=name)
     return None
 
 
-def _missing(model_id: str, folder: Path, files: dict[str, os.stat_result]) -> ModelhubError | None:
+def _missing(
+    model_id: str, folder: Path, files: dict[str, os.stat_result], pause: Pauses
+) -> ModelhubError | None:
     """A weight file or a package that is missing."""
     if formats.WEIGHTS not in files:
-        weight_map = _read_json(folder / formats.INDEX, _INDEX_BYTES).get("weight_map")
+        weight_map = _read_json(folder / formats.INDEX, _INDEX_BYTES, pause).get("weight_map")
         shards = weight_map.values() if isinstance(weight_map, dict) else ()
         for name in sorted({name for name in shards if isinstance(name, str)}):
             if name not in files and "/" not in name:
                 todo = "Copy the file into the model's folder."
                 return ModelhubError("missing_shard", id=model_id, file=name, todo=todo)
-    settings = _read_json(folder / formats.CONFIG, _SMALL_BYTES).get("quantization_config")
+    settings = _read_json(folder / formats.CONFIG, _SMALL_BYTES, pause).get("quantization_config")
     method = settings.get("quant_method") if isinstance(settings, dict) else None
     package = _PACKAGES.get(method) if isinstance(method, str) else None
     if package is not None and find_spec(package) is None:
@@ -57,17 +64,18 @@ def _missing(model_id: str, folder: Path, files: dict[str, os.stat_result]) -> M
     return None
 
 
-def _read_json(path: Path, limit: int) -> dict[str, Any]:
+def _read_json(path: Path, limit: int, pause: Pauses) -> dict[str, Any]:
     """The JSON object in a file; empty for anything else, which the load itself explains."""
     try:
-        value = json.loads(_read(path, limit))
+        value = json.loads(_read(path, limit, pause))
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
 
-def _read(path: Path, limit: int) -> bytes:
+def _read(path: Path, limit: int, pause: Pauses) -> bytes:
     """At most ``limit`` bytes of a regular file; nothing where it cannot be read."""
+    pause()
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:

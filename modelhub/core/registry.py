@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from modelhub.core.folder_watch import signature
 from modelhub.core.follow import load_spec
 from modelhub.core.journal import Journal
 from modelhub.core.lifecycle import Lifecycle
+from modelhub.core.listing import Listing
 from modelhub.core.load import load_resource, wrong_state
 from modelhub.core.preview import Previewer
 from modelhub.demos import sweep
@@ -30,10 +32,11 @@ from modelhub.payloads import (
     Timeline,
 )
 from modelhub.progress.adapter import Emit, ProgressAdapter
-from modelhub.states import OCCUPYING, Outcome, State
+from modelhub.states import Outcome, State
 from modelhub.workers.launcher import Launcher
 
-_LOOK_S = 2.0  # how often the models folder is looked at
+_LOOK_S = 2.0  # how often the folders of models are looked at
+_REST = 4.0  # times as long as the look took, where that is longer
 _TRIM_PAUSE_S = 0.05  # between two deletions of a few loads
 _TRIM_EVERY_S = 3600.0
 _LAST_EVENTS_S = 2.0  # how long a server that ends waits for the last events of its loads
@@ -66,7 +69,9 @@ class Registry:
         self.on_start: list[Callable[[], None]] = []  # called once the data folder is this server's
         self.on_change: list[Callable[[], None]] = []  # called when the list of models has changed
         self.on_close: list[Callable[[], None]] = []  # called when the server is about to end
-        self._spawn = spawn
+        self.listing = Listing(self.catalogue, self.adapter, self.budget)
+        self.catalogue.on_late.append(self.announce_change)
+        self._changes = 0  # of the list of models, that were announced
         self._starting = threading.Lock()
         self._closing = threading.Event()
         self._journal: Journal | None = None
@@ -134,15 +139,19 @@ class Registry:
 
     def announce_change(self) -> None:
         """The list of models is another: pages read it again."""
+        self._changes += 1
         for hook in self.on_change:
             hook()
 
     def _watch_folders(self) -> None:
         """Announce the folders that come and go; for a thread of its own."""
         folders = self.catalogue.models_dir, self.catalogue.cache_dir
-        before = signature(*folders)
-        while not self._closing.wait(_LOOK_S):
+        before, took_s = signature(*folders), 0.0
+        # A slow disk is left alone for most of the time.
+        while not self._closing.wait(max(_LOOK_S, _REST * took_s)):
+            began = time.monotonic()
             now = signature(*folders)
+            took_s = time.monotonic() - began
             if now != before:
                 before = now
                 self.catalogue.refresh()
@@ -156,13 +165,16 @@ class Registry:
 
     def models(self) -> list[ModelResource]:
         """Every model that is on this machine or was requested, by id."""
-        known = {*self.catalogue.entries(), *self.adapter.known()}
-        budget = self.budget()
-        return [self._model_resource(model_id, budget) for model_id in sorted(known, key=str.lower)]
+        return self.listing.resources(one.model_id for one in self.listing.all())
 
     def model(self, model_id: str) -> ModelResource:
         """One model; raises ``unknown_model``."""
-        return self._model_resource(self.lifecycle.known_id(model_id), self.budget())
+        return self.listing.resource(self.lifecycle.known_id(model_id))
+
+    @property
+    def list_version(self) -> str:
+        """Another text whenever the list of models, or what a page says of absent ones, is another."""
+        return f"{self.epoch}.{self._changes}.{self.catalogue.version}"
 
     def snapshot(self, model_id: str) -> Snapshot:
         """The full state of a model: the payload of its latest event, as of now."""
@@ -222,7 +234,7 @@ class Registry:
         if entry.source == "folder" and not own:
             raise ModelhubError("own_folder", id=model_id)
         freed = deletion.delete(entry, roots[entry.source], lambda: self.lifecycle.unused(entry.model_id))
-        self.catalogue.refresh()
+        self.catalogue.forget(entry.model_id)
         self._previewer.forget(model_id)
         self.launcher.kept.let_go(entry.model_id)
         self.announce_change()
@@ -253,21 +265,3 @@ class Registry:
         if not ok:
             raise ModelhubError.from_json(body)
         return body
-
-    def _model_resource(self, model_id: str, budget: Budget) -> ModelResource:
-        entry = self.catalogue.find(model_id)
-        snapshot = self.snapshot(model_id)
-        is_loaded = snapshot["state"] in OCCUPYING
-        cannot_load = entry.cannot_load if entry else None
-        return {
-            "id": model_id,
-            "source": entry.source if entry else "hub",
-            "size_bytes": entry.size_bytes if entry else None,
-            "disk_bytes": entry.disk_bytes if entry else 0,
-            "partial_bytes": entry.partial_bytes if entry else None,
-            "cannot_load": None if is_loaded else cannot_load,
-            "fits": None if entry is None or is_loaded or cannot_load else budget.fits(entry.size_bytes),
-            "random_weights": entry is not None and entry.source == "demo",
-            "state": snapshot["state"],
-            "snapshot": snapshot,
-        }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Iterator
 from typing import Any
 
 from flask import Flask, Response
@@ -11,6 +14,7 @@ from flask_smorest import Api, Blueprint
 from modelhub import wording
 from modelhub.config import CLI_USER_AGENT
 from modelhub.core.journal import STATISTICS_OF_NEWEST
+from modelhub.core.listing import Listing, matching
 from modelhub.payloads import DeletedFiles, LoadResource, ModelResource, Snapshot
 from modelhub.progress.schemas import EventSchema
 from modelhub.states import Outcome
@@ -23,6 +27,7 @@ _DESCRIPTION = (
     "the server's address: see /docs/events. The body of every error is "
     '{"error": {"code", "message", "hint"}}.'
 )
+_AT_ONCE = 50  # models
 blueprint = Blueprint("api", __name__, description="Load, watch, use and unload models.")
 
 
@@ -106,10 +111,24 @@ def get_statistics(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.get("/api/models")
+@blueprint.arguments(schemas.ModelQuery, location="query")
 @blueprint.response(200, schemas.ModelList)
-def list_models() -> dict[str, list[ModelResource]]:
-    """The models that are on this machine, and those that were requested."""
-    return {"models": registry.models()}
+def list_models(query: dict[str, Any]) -> Response:
+    """The models that are on this machine and those that were requested, by id: all, or a part of them."""
+    found = matching(registry.listing.all(), query["q"])
+    end = query["offset"] + query["limit"] if "limit" in query else None
+    ids = [one.model_id for one in found[query["offset"] : end]]
+    return Response(_models_in_pieces(registry.listing, ids, len(found)), mimetype="application/json")
+
+
+def _models_in_pieces(listing: Listing, ids: list[str], total: int) -> Iterator[str]:
+    """A ``schemas.ModelList`` as JSON; between two pieces of a long one, other requests are served."""
+    yield '{"models": ['
+    for begin in range(0, len(ids), _AT_ONCE):
+        models = listing.resources(ids[begin : begin + _AT_ONCE])
+        yield (", " if begin else "") + ", ".join(map(json.dumps, models))
+        time.sleep(0)
+    yield f'], "total": {total}}}\n'
 
 
 @blueprint.get("/api/models/<path:model_id>")

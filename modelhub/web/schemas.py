@@ -70,9 +70,18 @@ class ModelSchema(Schema):
 
 
 class ModelList(Schema):
-    """Models by id."""
+    """Models by id, and how many there are in all."""
 
     models = List(Nested(ModelSchema))
+    total = Integer(metadata={"description": "Of all that match, also where a part was asked for."})
+
+
+class ModelQuery(Schema):
+    """Which models to list; without ``limit``, all of them."""
+
+    q = String(load_default="", metadata={"description": "A part of the id, in upper or lower case."})
+    limit = Integer(validate=validate.Range(1, 1000))
+    offset = Integer(load_default=0, validate=validate.Range(0, 2**31))
 
 
 class DeleteQuery(Schema):

@@ -13,24 +13,28 @@ from flask import Flask, request
 from flask_socketio import SocketIO, join_room, leave_room
 from werkzeug.exceptions import SecurityError
 
+from modelhub import wording
+from modelhub.core.registry import Registry
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Snapshot
 from modelhub.progress.adapter import DASHBOARD_ROOM, room_of
 from modelhub.states import EventName
 from modelhub.web.current import registry_of
+from modelhub.web.dashboards import Dashboards
 
 if TYPE_CHECKING:
     from modelhub.web.pages.live import ModelPageSnapshot, PageSnapshot
 
 log = logging.getLogger(__name__)
 _PAGES = "page:"
+_MOST = 100  # models in the acknowledgement for a dashboard
 
 
 class Sockets:
     """The rooms of one server.
 
     ``with_words`` adds to a snapshot what every page says of it, ``with_charts`` adds to that what the page
-    of the model draws.
+    of the model draws; ``parts`` is what dashboards show besides.
     """
 
     def __init__(
@@ -38,8 +42,10 @@ class Sockets:
         socketio: SocketIO,
         with_words: Callable[[Snapshot], PageSnapshot],
         with_charts: Callable[[PageSnapshot], ModelPageSnapshot],
+        parts: Callable[[list[str]], Mapping[str, Any]],
     ) -> None:
         self._socketio = socketio
+        self._dashboards = Dashboards(socketio, _PAGES + DASHBOARD_ROOM, parts)
         self._with_words = with_words
         self._with_charts = with_charts
 
@@ -50,6 +56,7 @@ class Sockets:
         for room in rooms:
             shown = page if room == DASHBOARD_ROOM else self._with_charts(page)
             self._socketio.emit(name.value, shown, to=_PAGES + room)
+        self._dashboards.take(payload)
 
     def announce_change(self, epoch: str) -> None:
         """Send to every client that the list of models has changed, and should be read again."""
@@ -66,6 +73,21 @@ class Sockets:
             self._socketio.emit(name.value, payload)
         except Exception as error:  # it must neither keep the server from ending nor end the caller's thread
             log.warning("%s could not be emitted: %s", name, error)
+
+    def _dashboard(self, registry: Registry) -> dict[str, Any]:
+        """What a page of the dashboard has to know to be up to date, or to know that it is not."""
+        touched = registry.listing.touched()
+        touched.sort(key=lambda model: wording.rank(model["state"]))
+        models = [
+            {"id": model["id"], "snapshot": self._with_words(model["snapshot"])} for model in touched[:_MOST]
+        ]
+        return {
+            "epoch": registry.epoch,
+            # That of no page where it is not all: the page fetches its models anew.
+            "version": registry.list_version if len(touched) <= _MOST else "",
+            "models": models,
+            "parts": self._dashboards.parts([]),
+        }
 
     def init_app(self, app: Flask) -> None:
         """Handle ``subscribe`` and ``unsubscribe``. A room exists only for a known model."""
@@ -90,10 +112,12 @@ class Sockets:
                     snapshot = registry.snapshot(model_id)
                     page = self._with_charts(self._with_words(snapshot)) if with_words else snapshot
                     return {"ok": True, "snapshot": page}
-                models: list[Mapping[str, Any]] = [*registry.models()]
                 if with_words:
-                    models = [{**model, "snapshot": self._with_words(model["snapshot"])} for model in models]
-                return {"ok": True, "snapshot": {"epoch": registry.epoch, "models": models}}
+                    return {"ok": True, "snapshot": self._dashboard(registry)}
+                return {
+                    "ok": True,
+                    "snapshot": {"epoch": registry.epoch, "models": registry.listing.touched()},
+                }
             except ModelhubError as error:
                 return {"ok": False, "error": error.to_dict()}
 

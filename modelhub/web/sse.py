@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-
-from flask import Blueprint, Flask, Response, request
+from flask import Blueprint, Flask, Response, current_app, request
 
 from modelhub.payloads import LoadResource
-from modelhub.progress.log import Event, ModelLog
 from modelhub.states import ACTIVE
 from modelhub.web.current import registry
+from modelhub.web.streams import Stream, Streams, of_load
 
-_KEEP_ALIVE_S = 5.0
+_EXTENSION = "modelhub_streams"
 blueprint = Blueprint("sse", __name__)
 _DESCRIBED = {
     "tags": ["api"],
@@ -46,42 +43,27 @@ def init_app(app: Flask) -> None:
     app.extensions["modelhub_api"].spec.path(rule=rule, operations={"get": _DESCRIBED})
 
 
+def streams_of(app: Flask) -> Streams:
+    """The streams that are being read from ``app``: send each event to them."""
+    streams: Streams = app.extensions.setdefault(_EXTENSION, Streams())
+    return streams
+
+
 @blueprint.get("/api/loads/<load_id>/events")
 def events(load_id: str) -> Response:
     """The events of a load, until its terminal event; continues after the Last-Event-ID header."""
     load = registry.load(load_id)
     model_log = registry.adapter.log_of(load["model_id"])
     after = _last_seen(registry.epoch, request.headers.get("Last-Event-ID", ""))
-    if not _is_active(load) and not _of_load(model_log.after(after, 0), load_id):
+    if not _is_active(load) and not of_load(model_log.after(after, 0), load_id):
         return Response(status=204)  # makes an EventSource stop reconnecting
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return Response(_stream(model_log, load_id, after), mimetype="text/event-stream", headers=headers)
-
-
-def _stream(model_log: ModelLog, load_id: str, after: int) -> Iterator[str]:
-    yield "retry: 1000\n\n"
-    while True:
-        news = model_log.after(after, _KEEP_ALIVE_S)
-        for event in _of_load(news, load_id):
-            yield _message(event)
-            if event.payload["state"] not in ACTIVE:
-                return
-        after = news[-1].seq if news else after
-        if not news:
-            yield ": waiting\n\n"
-
-
-def _of_load(events: list[Event], load_id: str) -> list[Event]:
-    return [event for event in events if event.payload["load_id"] == load_id]
+    stream = Stream(streams_of(current_app), model_log, load_id, after, request.environ)
+    return Response(stream.read(), mimetype="text/event-stream", headers=headers)
 
 
 def _is_active(load: LoadResource) -> bool:
     return load["snapshot"] is not None and load["snapshot"]["state"] in ACTIVE
-
-
-def _message(event: Event) -> str:
-    head = f"id: {event.payload['epoch']}:{event.seq}\nevent: {event.name}\n"
-    return f"{head}data: {json.dumps(event.payload)}\n\n"
 
 
 def _last_seen(epoch: str, header: str) -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import expect
 
+from modelhub.web.pages.model_list import PAGE_SIZE
 from tests.browser.test_load import wait_live
 from tests.support import models
 from tests.support.hub_server import HubServer
+from tests.support.many import make_many
 from tests.support.server import Server
 from tests.support.types import OpenPage, StartServer
 
@@ -33,12 +36,15 @@ def test_rows_are_filtered_as_one_types(server: Server, open_page: OpenPage) -> 
     search.fill("Tiny/")
     expect(page.locator("#found")).to_have_text(re.compile(r"^5 of \d+ models$"))
     expect(page).to_have_url(re.compile(r"\?q=Tiny%2F$"))
-    server.load("published/minilm")  # news of a hidden row leaves it hidden
-    expect(page.locator('[data-model="published/minilm"]')).to_have_attribute("data-state", "ready")
-    expect(page.locator('[data-model="published/minilm"]')).to_be_hidden()
+    expect(page.locator(".row")).to_have_count(5)
+    server.load("published/minilm")  # news of what was not searched for brings no row
+    server.load("tiny/vit")
+    expect(page.locator('[data-model="tiny/vit"]')).to_have_attribute("data-state", "ready")
+    expect(page.locator('[data-model="published/minilm"]')).to_have_count(0)
     search.fill("")
     expect(page.locator("#found")).to_be_empty()
     expect(page.locator(".row[hidden]")).to_have_count(0)
+    expect(page.locator('[data-model="published/minilm"]')).to_have_attribute("data-state", "ready")
 
 
 def test_an_id_is_previewed_before_it_is_loaded(
@@ -84,3 +90,54 @@ def test_the_row_shows_where_a_load_was_cancelled(server: Server, open_page: Ope
     expect(row.locator("[data-text=headline]")).to_have_text("Cancelled over the API")
     expect(row.locator("[data-text=headline]")).to_be_visible()
     frozen.wait(10)
+
+
+@pytest.fixture
+def many(start_server: StartServer, tmp_path: Path) -> Server:
+    """A server with more models than two pages have rows; one of them, the last by name, can be loaded."""
+    folder = make_many(tmp_path / "models", 2 * PAGE_SIZE + 5)
+    models.make_llama(folder / "zoo" / "last")
+    return start_server(MODELS_DIR=folder).wait_warm()
+
+
+def test_a_model_of_another_page_that_is_loaded_comes_to_the_first(many: Server, open_page: OpenPage) -> None:
+    page = wait_live(open_page("/", to=many))
+    expect(page.locator("#pager")).to_contain_text(f"1 to {PAGE_SIZE} of {2 * PAGE_SIZE + 9}")
+    expect(page.locator('[data-model="zoo/last"]')).to_have_count(0)
+    page.get_by_role("link", name="Next").click()
+    wait_live(page)
+    expect(page.locator(".row")).to_have_count(PAGE_SIZE)
+    page.get_by_role("link", name="Previous").click()
+    wait_live(page)
+    many.load("zoo/last")
+    row = page.locator('[data-model="zoo/last"]')
+    expect(row).to_have_attribute("data-state", "ready")
+    row.get_by_role("button", name="Unload").click()
+    page.get_by_role("dialog").get_by_role("button", name="Unload").click()
+    expect(row).to_have_attribute("data-state", "absent")
+
+
+def test_the_search_finds_what_is_on_another_page(many: Server, open_page: OpenPage) -> None:
+    page = wait_live(open_page("/", to=many))
+    search = page.get_by_label("Search the models by id")
+    search.press_sequentially("ZOO")
+    expect(page.locator(".row")).to_have_count(1)
+    expect(page.locator('[data-model="zoo/last"]')).to_be_visible()
+    expect(page.locator("#found")).to_have_text(f"1 of {2 * PAGE_SIZE + 9} models")
+    expect(page.locator("#pager")).to_be_hidden()
+    page.locator('[data-model="zoo/last"]').get_by_role("button", name="Load").click()
+    expect(page.locator('[data-model="zoo/last"]')).to_have_attribute("data-state", "ready")
+    search.fill("")
+    expect(page.locator(".row")).to_have_count(PAGE_SIZE)
+    expect(page.locator("#pager")).to_be_visible()
+
+
+def test_a_change_of_state_makes_no_page_fetch_itself(server: Server, open_page: OpenPage) -> None:
+    page = wait_live(open_page("/"))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))  # its icon is none of the server's pages
+    server.load("tiny/vit")
+    expect(page.locator(".legend .models")).to_have_text(re.compile(r"MB in 1 model$"))
+    server.unload_all()
+    expect(page.locator(".legend .models")).to_have_count(0)
+    assert [url for url in asked if url.startswith(server.url) and "/static/" not in url] == []

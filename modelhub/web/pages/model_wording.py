@@ -7,7 +7,7 @@ from typing import Any
 
 from modelhub import units
 from modelhub.checkpoints import TOTAL_STEPS
-from modelhub.payloads import Snapshot
+from modelhub.payloads import ModelResource, Snapshot
 from modelhub.progress.trace import lasting_detail
 from modelhub.states import State, StepStatus
 from modelhub.wording import (
@@ -55,7 +55,7 @@ def page_words(snapshot: Snapshot) -> PageWords:
         "actions": actions(snapshot),
         "ready": f"Ready {line(snapshot)}" if is_ready else "",
         "title": STATE_NAMES[State.READY] if is_ready else words["percent"],
-        "rank": rank(snapshot),
+        "rank": rank(snapshot["state"]),
         "announcement": _announcement(snapshot),
         "log_line": log_line(snapshot),
     }
@@ -131,6 +131,16 @@ def facts(snapshot: Snapshot) -> list[tuple[str, str]]:
         ("Unused tensors", snapshot.get("unused_tensors") or None),
     )
     return [(name, str(value)) for name, value in rows if value not in (None, "", "unknown")]
+
+
+def about(model: ModelResource) -> str:
+    """What a model's files are: ``"1.2 GB · models folder"``."""
+    if model["partial_bytes"]:
+        return f"{units.size(model['partial_bytes'])} of a download so far"
+    size = None if model["size_bytes"] is None else units.size(model["size_bytes"])
+    is_random = model["random_weights"]
+    where = "random weights, for testing only" if is_random else SOURCE_NAMES[model["source"]]
+    return " · ".join(filter(None, (size, where)))
 
 
 def last_time(seconds: float | None) -> str:

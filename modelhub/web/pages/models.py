@@ -21,13 +21,16 @@ from modelhub.web.current import registry
 from modelhub.web.pages import (
     live,
     load_wording,
+    model_list,
     model_wording,
     prediction_form,
     progress_chart,
 )
+from modelhub.web.pages.model_rows import Rows
 from modelhub.web.security import never_cached
 
 blueprint = Blueprint("models", __name__)
+rows = Rows()
 blueprint.after_request(never_cached)
 
 
@@ -40,6 +43,7 @@ def init_app(app: Flask) -> None:
         count=units.count,
         moment=load_wording.moment,
         words=model_wording.page_words,
+        about=model_wording.about,
         facts=model_wording.facts,
         last_time=model_wording.last_time,
         log_line=model_wording.log_line,
@@ -67,14 +71,18 @@ def init_app(app: Flask) -> None:
 
 @blueprint.get("/")
 def index() -> str:
-    """Every model, those that need attention first; ``?q=`` hides those whose id does not contain it."""
-    models = sorted(registry.models(), key=_place)
+    """A page of the models, those that need attention first; ``?q=`` finds those whose id contains it."""
     search = request.args.get("q", "").strip()
+    page = model_list.list_page(registry, search, request.args.get("page", 1, type=int))
+    budget = registry.budget()
     return render_template(
         "dashboard.html",
-        models=models,
-        budget=registry.budget(),
-        search=search,
+        page=page,
+        rows=rows.render(page.models, budget.free),
+        blank_row=rows.blank(),
+        data=model_list.page_data(page),
+        has_own=model_list.has_own(page),
+        budget=budget,
         models_dir=registry.settings.models_dir.absolute(),
     )
 
@@ -115,11 +123,6 @@ def model_page(model: ModelResource, **form: Any) -> str:
         task_title=prediction_form.title_of(snapshot.get("task")),
         **form,
     )
-
-
-def _place(model: ModelResource) -> tuple[int, bool]:
-    """What needs attention comes first, what cannot be loaded last."""
-    return wording.rank(model["snapshot"]), model["cannot_load"] is not None
 
 
 def _expected_shares(model: ModelResource) -> list[float]:

@@ -22,7 +22,7 @@ EVENTS = {
     EventName.FAILED: "The load failed, or the server is ending in the middle of it. Ends the load.",
     EventName.CANCELLED: "The load was cancelled. Ends the load.",
     EventName.UNLOADED: "The model has left memory, on request, or because its process ended.",
-    EventName.MODELS_CHANGED: "The list of models has changed without a load. Subscribe again.",
+    EventName.MODELS_CHANGED: "The list of models has changed without a load. Read it again.",
     EventName.SERVER_STOPPING: "The server is about to end.",
 }
 

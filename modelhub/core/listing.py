@@ -1,0 +1,100 @@
+"""The list of models: which there are, and each as a resource; a part of a long list is cheap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from modelhub.core.budget import Budget
+from modelhub.core.catalogue import Catalogue, find_in
+from modelhub.core.scan import Entry
+from modelhub.payloads import ModelResource, Snapshot
+from modelhub.progress.adapter import ProgressAdapter
+from modelhub.states import OCCUPYING, State
+
+
+class Listed(NamedTuple):
+    """A model in the list."""
+
+    model_id: str
+    state: State
+    cannot_load: bool
+
+
+class Listing:
+    """The models that are on this machine or were requested. ``budget()`` is the memory as of now."""
+
+    def __init__(self, catalogue: Catalogue, adapter: ProgressAdapter, budget: Callable[[], Budget]) -> None:
+        self._catalogue = catalogue
+        self._adapter = adapter
+        self._budget = budget
+        self._listed: list[Listed] = []  # those on this machine, as if none was ever loaded
+        self._listed_of: dict[str, Entry] | None = None
+
+    def all(self) -> list[Listed]:
+        """Every model, by id."""
+        entries = self._catalogue.entries()
+        if entries is not self._listed_of:
+            listed = [_listed(name, State.ABSENT, entry) for name, entry in entries.items()]
+            self._listed, self._listed_of = sorted(listed, key=_by_id), entries
+        states = {name: self._adapter.snapshot(name)["state"] for name in self._adapter.known()}
+        touched = [_listed(name, state, entries.get(name)) for name, state in states.items()]
+        others = (one for one in self._listed if one.model_id not in states) if states else self._listed
+        return sorted([*others, *touched], key=_by_id)
+
+    def has(self, model_id: str) -> bool:
+        """Whether the list has the model."""
+        return self._adapter.knows(model_id) or model_id in self._catalogue.entries()
+
+    def touched(self) -> list[ModelResource]:
+        """The models that are not just on this machine: in memory, loading, waiting, failed, unloaded...
+
+        Does not wait for a scan.
+        """
+        entries, budget = self._catalogue.last, self._budget()
+        return [
+            _resource(name, find_in(entries, name), self._adapter.snapshot(name), budget)
+            for name in sorted(self._adapter.known(), key=str.lower)
+        ]
+
+    def resources(self, ids: Iterable[str]) -> list[ModelResource]:
+        """The models of these ids, which are in the list."""
+        entries, budget = self._catalogue.entries(), self._budget()
+        return [_resource(name, find_in(entries, name), self._adapter.snapshot(name), budget) for name in ids]
+
+    def resource(self, model_id: str) -> ModelResource:
+        """One model, of which this machine need not have any file."""
+        entry = self._catalogue.find(model_id)
+        return _resource(model_id, entry, self._adapter.snapshot(model_id), self._budget())
+
+
+def matching(models: Iterable[Listed], search: str) -> list[Listed]:
+    """Those whose id contains ``search``, in upper or lower case."""
+    text = search.lower()
+    return [one for one in models if text in one.model_id.lower()]
+
+
+def _by_id(one: Listed) -> str:
+    return one.model_id.lower()
+
+
+def _listed(model_id: str, state: State, entry: Entry | None) -> Listed:
+    cannot_load = entry is not None and entry.cannot_load is not None and state not in OCCUPYING
+    return Listed(model_id, state, cannot_load)
+
+
+def _resource(model_id: str, entry: Entry | None, snapshot: Snapshot, budget: Budget) -> ModelResource:
+    is_loaded = snapshot["state"] in OCCUPYING
+    cannot_load = entry.cannot_load if entry else None
+    return {
+        "id": model_id,
+        "source": entry.source if entry else "hub",
+        "size_bytes": entry.size_bytes if entry else None,
+        "disk_bytes": entry.disk_bytes if entry else 0,
+        "partial_bytes": entry.partial_bytes if entry else None,
+        "cannot_load": None if is_loaded else cannot_load,
+        "fits": None if entry is None or is_loaded or cannot_load else budget.fits(entry.size_bytes),
+        "random_weights": entry is not None and entry.source == "demo",
+        "state": snapshot["state"],
+        "snapshot": snapshot,
+    }

@@ -1,0 +1,52 @@
+"""What open dashboards show beside the states of models: sent to all of them at once, soon after a change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask_socketio import SocketIO
+
+from modelhub.payloads import Snapshot
+from modelhub.states import PAGE_PARTS, State
+
+_SOON_S = 0.15  # memory is free once the end of a load has been dealt with; and changes come in groups
+_WEIGHTS_STEP = 5  # by then, memory is reserved for the load
+
+
+class Dashboards:
+    """The dashboards in ``room``. ``parts(ids)`` is what they show: memory, and the sizes of these models."""
+
+    def __init__(
+        self, socketio: SocketIO, room: str, parts: Callable[[list[str]], Mapping[str, Any]]
+    ) -> None:
+        self._socketio = socketio
+        self._room = room
+        self._parts = parts
+        self._seen: dict[str, tuple[State, str | None, bool]] = {}
+        self._changed: set[str] = set()
+
+    def watchers(self) -> int:
+        """How many are open."""
+        return sum(1 for _ in self._socketio.server.manager.get_participants("/", self._room))
+
+    def parts(self, ids: list[str]) -> dict[str, Any]:
+        """What is sent, as of now; ``watchers`` is how many will ask for more if one does."""
+        return {**self._parts(ids), "watchers": self.watchers()}
+
+    def take(self, snapshot: Snapshot) -> None:
+        """A model has a new snapshot: send the parts, if its state is another."""
+        step = snapshot["step"] or 0
+        now = (snapshot["state"], snapshot["load_id"], step >= _WEIGHTS_STEP)
+        if self._seen.get(snapshot["id"]) == now:
+            return
+        self._seen[snapshot["id"]] = now
+        self._changed.add(snapshot["id"])
+        if len(self._changed) == 1:
+            self._socketio.start_background_task(self._send)
+
+    def _send(self) -> None:
+        self._socketio.sleep(_SOON_S)
+        ids, self._changed = sorted(self._changed), set()
+        if self.watchers():
+            self._socketio.emit(PAGE_PARTS, self.parts(ids), to=self._room)

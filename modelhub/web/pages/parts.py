@@ -1,0 +1,45 @@
+"""What dashboards show beside the states of models: the memory, and what each model takes of it."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from modelhub import wording
+from modelhub.core.registry import Registry
+from modelhub.web.pages.model_wording import about
+
+
+class RowParts(TypedDict):
+    """What the row of a model says of its files."""
+
+    about: str
+    need: str
+    size_bytes: int | None  # of the weights
+
+
+class PageParts(TypedDict):
+    """``lack`` is what is said of a model that does not fit into the ``free`` bytes."""
+
+    memory: list[wording.MemoryPart]
+    free: int
+    lack: str
+    rows: dict[str, RowParts]
+
+
+def page_parts(registry: Registry, ids: list[str]) -> PageParts:
+    """The memory as of now, and what the rows of the models ``ids`` say."""
+    budget = registry.budget()
+    models = registry.listing.resources(filter(registry.listing.has, ids)) if ids else []
+    return {
+        "memory": wording.memory_parts(budget),
+        "free": budget.free,
+        "lack": wording.lack(budget.free),
+        "rows": {
+            model["id"]: {
+                "about": about(model),
+                "need": wording.need(model["size_bytes"], budget.free),
+                "size_bytes": model["size_bytes"],
+            }
+            for model in models
+        },
+    }
