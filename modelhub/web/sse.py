@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from flask import Blueprint, Flask, Response, request
 
 from modelhub.payloads import LoadResource
-from modelhub.progress.log import Event, ModelLog
+from modelhub.progress.log import ModelLog
+from modelhub.progress.packing import Event
 from modelhub.states import ACTIVE
 from modelhub.web.current import registry
 
