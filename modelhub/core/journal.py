@@ -14,7 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-from modelhub.core.journal_queries import Place, count_of, keys_of, old_timelines_cleared, oldest_deleted
+from modelhub.core.journal_queries import (
+    Place,
+    count_of,
+    keys_of,
+    old_timelines_cleared,
+    oldest_deleted,
+    skip,
+)
 from modelhub.core.journal_schema import migrate
 from modelhub.core.statistics import ModelStatistics, Result, compute_statistics
 from modelhub.errors import ModelhubError
@@ -157,7 +164,8 @@ class Journal:
             limit = min(limit, max(0, total - offset)) if offset else limit
             is_near = 2 * offset <= total
             skipped = offset if is_near else total - offset - limit
-            keys = keys_of(model_id, outcome, limit, skipped, None, is_near)
+            place, skipped = skip(self._fetch, model_id, outcome, skipped, is_near)
+            keys = keys_of(model_id, outcome, limit, skipped, place, is_near)
         return self._read(f"WHERE rowid IN ({keys[0]}) {_NEWEST_FIRST}", keys[1])
 
     def count(self, model_id: str | None = None, outcome: Outcome | None = None) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from modelhub.states import ACTIVE, LOAD_STATES, STATES_OF_OUTCOME, Outcome, State
 
@@ -48,9 +49,59 @@ def keys_of(
     return text, (*all_values, limit, offset)
 
 
-def count_of(model_id: str | None, outcome: Outcome | None) -> tuple[str, Values]:
+def skip(
+    fetch: Callable[[str, Values], Sequence[Any]],
+    model_id: str | None,
+    outcome: Outcome | None,
+    offset: int,
+    is_newest_first: bool,
+) -> tuple[Place | None, int]:
+    """A place from which fewer loads are to be skipped, and how many; (None, offset) where there is none.
+
+    Most loads of a filter are in one state. To count in its index alone is ten times as quick as to merge
+    the indexes of several states.
+    """
+    if not offset or (model_id is None and outcome is None):
+        return None, offset
+    states = LOAD_STATES if outcome is None else STATES_OF_OUTCOME[outcome]
+    counts = {state: int(fetch(*count_of(model_id, None, state))[0][0]) for state in states}
+    frequent = max(states, key=lambda state: counts[state])
+    number = offset - sum(counts.values()) + counts[frequent]
+    if number <= 0:
+        return None, offset
+    place = Place(*fetch(*_key_of_state(model_id, frequent, number, is_newest_first))[0])
+    others = [state for state in states if state != frequent]
+    before = (_count_before(model_id, state, place, is_newest_first) for state in others)
+    return place, offset - number - sum(fetch(*query)[0][0] for query in before)
+
+
+def _key_of_state(
+    model_id: str | None, state: State, number: int, is_newest_first: bool
+) -> tuple[str, Values]:
+    """SQL, and its values, for the place of the ``number``-th load of one state: it only counts entries."""
+    order = "DESC" if is_newest_first else "ASC"
+    where, values = _of_state(model_id, state)
+    ordered = f"ORDER BY requested_at {order}, rowid {order} LIMIT 1 OFFSET ?"
+    return f"SELECT requested_at, rowid FROM loads WHERE {where} {ordered}", (*values, number - 1)  # noqa: S608
+
+
+def _count_before(
+    model_id: str | None, state: State, place: Place, is_newest_first: bool
+) -> tuple[str, Values]:
+    """SQL, and its values, for how many loads of one state come before ``place`` in that order."""
+    where, values = _of_state(model_id, state)
+    beyond = f"(requested_at, rowid) {'>' if is_newest_first else '<'} (?, ?)"
+    return f"SELECT count(*) FROM loads WHERE {where} AND {beyond}", (*values, *place)  # noqa: S608
+
+
+def _of_state(model_id: str | None, state: State) -> tuple[str, Values]:
+    return ("state = ?", (state,)) if model_id is None else ("state = ? AND model_id = ?", (state, model_id))
+
+
+def count_of(model_id: str | None, outcome: Outcome | None, state: State | None = None) -> tuple[str, Values]:
     """SQL, and its values, for the number of loads, from the table in which triggers count them."""
     states = LOAD_STATES if outcome is None else STATES_OF_OUTCOME[outcome]
+    states = states if state is None else (state,)
     values: Values = states
     where = f"state IN ({_places(states)})"
     if model_id is not None:

@@ -111,6 +111,7 @@ class Lifecycle:
                 load = Load(load_spec(self._settings, model_id, options), by)
                 load.replaces = tuple(other for other in replaced if other != model_id)
                 self._queue.join(load)
+                self._forget_old()
                 self._loads[model_id] = load
                 journal.add(load.row)
                 self._on_new_load(model_id)
@@ -259,6 +260,12 @@ class Lifecycle:
     def _find(self, load_id: str) -> Load | None:
         """A load of this run that is the latest of its model."""
         return next((load for load in list(self._loads.values()) if load.load_id == load_id), None)
+
+    def _forget_old(self) -> None:
+        """Let go of the loads of models that the adapter has forgotten; the journal has them."""
+        for model_id, load in list(self._loads.items()):
+            if load.process_exited.is_set() and not self._adapter.knows(model_id):
+                del self._loads[model_id]
 
     def _resource(self, load: Load) -> LoadResource:
         return load_resource(load.row, self._adapter.snapshot(load.model_id))

@@ -17,12 +17,13 @@ from modelhub.checkpoints import Checkpoint
 from modelhub.errors import ModelhubError
 from modelhub.payloads import ErrorPayload, Facts, ProgressState, Receipt, Snapshot, Timeline
 from modelhub.progress.log import ModelLog, absent
+from modelhub.progress.logs import ModelLogs
 from modelhub.progress.pace import Fetch
 from modelhub.progress.place import Place
 from modelhub.progress.schemas import check_checkpoint, check_event
 from modelhub.progress.trace import Trace
 from modelhub.progress.tracker import Tracker
-from modelhub.states import EventName, State
+from modelhub.states import ACTIVE, EventName, State
 
 log = logging.getLogger(__name__)
 DASHBOARD_ROOM = "dashboard"
@@ -37,10 +38,6 @@ def _record_nothing(payload: Snapshot, timeline: Timeline | None) -> None:
 def room_of(model_id: str) -> str:
     """The name of the Socket.IO room of a model's events."""
     return f"model:{model_id}"
-
-
-def _says_something(snapshot: Snapshot) -> bool:
-    return snapshot["load_id"] is not None or snapshot["state"] != State.ABSENT
 
 
 class _OpenLoad:
@@ -67,25 +64,24 @@ class ProgressAdapter:
         self._emit = emit
         self._stall_s = stall_s
         self._clock = clock
-        self._logs: dict[str, ModelLog] = {}
         self._open: dict[str, _OpenLoad] = {}
+        self._logs = ModelLogs(self.epoch, self.is_open)
 
     # Reading
 
     def knows(self, model_id: str) -> bool:
         """Whether there is anything to say about this model."""
-        model_log = self._logs.get(model_id)
-        return model_log is not None and _says_something(model_log.snapshot)
+        return self._logs.knows(model_id)
 
     def known(self) -> list[str]:
         """The models that there is anything to say about."""
-        return [name for name, model_log in list(self._logs.items()) if _says_something(model_log.snapshot)]
+        return self._logs.known()
 
     def snapshot(self, model_id: str) -> Snapshot:
         """The model's latest full state, with position, elapsed time and the like as they are now."""
-        model_log = self._logs.get(model_id)
+        model_log = self._logs.find(model_id)
         if model_log is None:
-            return absent(model_id, self.epoch)
+            return self._logs.absent(model_id)
         load = self._open.get(model_id)
         if load is None:
             return model_log.snapshot
@@ -102,11 +98,12 @@ class ProgressAdapter:
 
     def log_of(self, model_id: str) -> ModelLog:
         """The model's log of events, made on first use."""
-        return self._logs.setdefault(model_id, ModelLog(model_id, self.epoch))
+        return self._logs.of(model_id)
 
     def trace(self, model_id: str) -> Trace:
         """The story of the model's latest load."""
-        return self._logs[model_id].trace if model_id in self._logs else Trace()
+        model_log = self._logs.find(model_id)
+        return Trace() if model_log is None else model_log.trace
 
     def is_open(self, model_id: str) -> bool:
         """Whether a load of the model has been announced and has not ended."""
@@ -217,8 +214,8 @@ class ProgressAdapter:
         """
         model_log = self.log_of(model_id)
         seq = model_log.snapshot["seq"] + 1
-        model_log.snapshot = {**absent(model_id, self.epoch), "seq": seq}
-        model_log.trace = Trace()
+        model_log.snapshot = absent(model_id, self.epoch, seq)
+        model_log.forget_trace()
 
     def unloading(self, model_id: str) -> None:
         """The model is about to leave memory: the state changes, without an event of its own."""
@@ -310,6 +307,8 @@ class ProgressAdapter:
             self._emit(name, payload, [room_of(model_id), DASHBOARD_ROOM])
         except Exception as error:
             log.warning("%s of %s could not be emitted: %s", name, model_id, error)
+        if state not in ACTIVE:
+            model_log.pack()
         return payload
 
     def _reject(self, what: str, error: Exception) -> None:

@@ -3,63 +3,94 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from typing import NamedTuple
 
 from modelhub.checkpoints import TOTAL_STEPS
 from modelhub.payloads import Snapshot
+from modelhub.progress.packing import Event, pack, unpack
 from modelhub.progress.trace import Trace
 from modelhub.states import EventName, State
 
 _KEPT_EVENTS = 256
-
-
-class Event(NamedTuple):
-    """An event as it was sent: its number, its name and its payload."""
-
-    seq: int
-    name: EventName
-    payload: Snapshot
+_UNPACKED_EVENTS = 3  # what clients that have read all but the end of a load still wait for
 
 
 class ModelLog:
-    """The events of one model in one run of the server, numbered without a gap.
+    """The events of one model in one run of the server, numbered without a gap from that of ``snapshot`` on.
 
-    The thread of the load appends; any number of threads wait in ``after``.
+    The thread of the load appends; any number of threads wait in ``after``. Once a load has ended, ``pack``
+    makes its events small; they are unpacked for who asks, and when the next event comes.
     """
 
-    def __init__(self, model_id: str, epoch: str) -> None:
-        self.snapshot: Snapshot = absent(model_id, epoch)
-        self.events: deque[Event] = deque(maxlen=_KEPT_EVENTS)
-        self.trace = Trace()  # of the latest load
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.used_at = time.monotonic()
+        self._events: deque[Event] = deque(maxlen=_KEPT_EVENTS)
+        self._trace = Trace()
+        self._packed: bytes | None = None  # all events and the trace, where only the newest are unpacked
         self._appended = threading.Condition()
+
+    @property
+    def events(self) -> list[Event]:
+        """The newest events."""
+        return list(self._events) if self._packed is None else unpack(self._packed)[0]
+
+    @property
+    def trace(self) -> Trace:
+        """The story of the latest load."""
+        return self._trace if self._packed is None else unpack(self._packed)[1]
 
     def append(self, name: EventName, payload: Snapshot) -> None:
         """Keep an event and wake the threads that wait for one."""
         with self._appended:
+            self._unpack()
             self.snapshot = payload
-            self.events.append(Event(payload["seq"], name, payload))
-            if payload["load_id"] != self.trace.load_id:
-                self.trace = Trace(payload["load_id"])
-            self.trace.add(payload)
+            self.used_at = time.monotonic()
+            self._events.append(Event(payload["seq"], name, payload))
+            if payload["load_id"] != self._trace.load_id:
+                self._trace = Trace(payload["load_id"])
+            self._trace.add(payload)
             self._appended.notify_all()
+
+    def pack(self) -> None:
+        """Make the events small; call it once a load has ended."""
+        with self._appended:
+            if self._packed is None:
+                self._packed = pack(self._events, self._trace)
+                self._events = deque(list(self._events)[-_UNPACKED_EVENTS:], maxlen=_KEPT_EVENTS)
+                self._trace = Trace()
+
+    def forget_trace(self) -> None:
+        """Leave out the story of the latest load."""
+        with self._appended:
+            self._unpack()
+            self._trace = Trace()
 
     def after(self, seq: int, timeout_s: float) -> list[Event]:
         """The kept events after ``seq``; waits up to ``timeout_s`` seconds for one."""
         with self._appended:
             if self.snapshot["seq"] <= seq:
                 self._appended.wait(timeout_s)
-            return [event for event in self.events if event.seq > seq]
+            is_complete = self._packed is None or (self._events and self._events[0].seq <= seq + 1)
+            events = self._events if is_complete else self.events
+            return [event for event in events if event.seq > seq]
+
+    def _unpack(self) -> None:
+        if self._packed is not None:
+            events, self._trace = unpack(self._packed)
+            self._events = deque(events, maxlen=_KEPT_EVENTS)
+            self._packed = None
 
 
-def absent(model_id: str, epoch: str) -> Snapshot:
+def absent(model_id: str, epoch: str, seq: int = 0) -> Snapshot:
     """The full state of a model that has never been loaded."""
     return {
         "id": model_id,
         "model_id": model_id,
         "load_id": None,
         "epoch": epoch,
-        "seq": 0,
+        "seq": seq,
         "state": State.ABSENT,
         "queue_position": None,
         "error": None,

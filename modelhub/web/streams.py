@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from modelhub.payloads import Snapshot
-from modelhub.progress.log import Event, ModelLog
+from modelhub.progress.log import ModelLog
+from modelhub.progress.packing import Event
 from modelhub.states import ACTIVE, EventName
 from modelhub.web.fanout import SocketWriter
 

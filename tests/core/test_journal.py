@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from modelhub import create_app
 from modelhub.core import journal as journal_module
 from modelhub.core.journal import Journal, new_row
 from modelhub.core.journal_schema import MIGRATIONS
 from modelhub.errors import ModelhubError
 from modelhub.states import STATES_OF_OUTCOME, Outcome
-from tests.support.server import ROOT
+from modelhub.web.current import registry_of
+from tests.support.server import ROOT, wait_until
 
 
 def test_a_load_is_a_row_with_its_steps(tmp_path: Path) -> None:
@@ -307,3 +309,14 @@ def test_only_a_newest_load_that_was_interrupted_and_not_dismissed_is_restored(t
     journal.dismiss("org/c")
     assert set(journal.interrupted()) == {"org/b"}
     journal.close()
+
+
+def test_a_server_deletes_what_is_beyond_its_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _filled(tmp_path, 150).close()
+    app = create_app({"MODELHUB_DATA_DIR": tmp_path, "MODELHUB_KEEP_LOADS": 100})
+    registry = registry_of(app)
+    monkeypatch.setattr(registry.launcher, "start", lambda: None)  # the zygote would import torch
+    registry.start()
+    wait_until(lambda: registry.journal.count() == 100)
+    assert registry.journal.loads(limit=200)[-1]["load_id"] == "0050"
+    registry.close()

@@ -12,9 +12,12 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from flask import Flask
 
 from modelhub.config import read_settings
 from modelhub.core.registry import Registry
+from modelhub.progress import logs
+from modelhub.web.current import registry_of
 from tests.support.forms import Visitor
 from tests.support.ids import BERT, LLAMA, SPEECH, VIT
 from tests.support.server import Server, wait_until
@@ -124,6 +127,23 @@ def test_a_client_that_asks_after_a_request_sees_its_load(models_dir: Path, tmp_
         assert registry.snapshot(LLAMA)["state"] == load["snapshot"]["state"] == "loading"
     finally:
         registry.close()
+
+
+def test_the_loads_of_models_that_were_forgotten_are_in_the_journal_only(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "KEPT_MODELS", 2)
+    registry = registry_of(app)
+    ids = []
+    for number in range(6):  # each fails, since there is no zygote here
+        load, _ = registry.lifecycle.start(f"org/m{number}", by="rest")
+        ids.append(load["load_id"])
+        started = registry.lifecycle._loads[f"org/m{number}"]
+        assert started.process_exited.wait(10)
+    assert len(registry.lifecycle._loads) <= 3
+    assert [registry.load(load_id)["state"] for load_id in ids] == ["failed"] * 6
+    assert registry.load(ids[0])["snapshot"] is None
+    assert registry.load(ids[-1])["snapshot"] is not None
 
 
 def test_the_others_wait_in_the_queue_with_their_positions(empty_server: Server, watch: Watch) -> None:

@@ -54,7 +54,7 @@ def test_lines_are_bounded_and_keep_the_beginning_and_the_end() -> None:
 
 
 def test_the_next_load_begins_a_new_trace() -> None:
-    log = ModelLog("a/b", "e")
+    log = ModelLog(absent("a/b", "e"))
     log.append("model_load_progress", event(seq=1))
     log.append("model_load_progress", event(seq=2, load_id="2", step=1, rate=None))
     assert log.trace.load_id == "2"

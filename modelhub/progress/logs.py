@@ -1,0 +1,68 @@
+"""The logs of all models in one run of the server, of bounded number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from modelhub.payloads import Snapshot
+from modelhub.progress.log import ModelLog, absent
+from modelhub.states import OCCUPYING, State
+
+KEPT_MODELS = 1000
+
+
+class ModelLogs:
+    """A log for each model that was asked for; of too many, the one without news for longest is forgotten.
+
+    ``is_open`` says whether a load of a model waits or runs: its log stays, as does one of a model in memory.
+    """
+
+    def __init__(self, epoch: str, is_open: Callable[[str], bool]) -> None:
+        self._epoch = epoch
+        self._is_open = is_open
+        self._logs: dict[str, ModelLog] = {}
+        self._first_seq = 0
+
+    def find(self, model_id: str) -> ModelLog | None:
+        """The log of a model, if there is one."""
+        return self._logs.get(model_id)
+
+    def of(self, model_id: str) -> ModelLog:
+        """The log of a model, made on first use."""
+        model_log = self._logs.get(model_id)
+        if model_log is None:
+            if len(self._logs) >= KEPT_MODELS:
+                self._forget_oldest()
+            model_log = self._logs.setdefault(model_id, ModelLog(self.absent(model_id)))
+        return model_log
+
+    def absent(self, model_id: str) -> Snapshot:
+        """The full state of a model without a log."""
+        return absent(model_id, self._epoch, self._first_seq)
+
+    def known(self) -> list[str]:
+        """The models that there is anything to say about."""
+        return [model_id for model_id in list(self._logs) if self.knows(model_id)]
+
+    def knows(self, model_id: str) -> bool:
+        """Whether there is anything to say about this model."""
+        model_log = self._logs.get(model_id)
+        if model_log is None:
+            return False
+        return model_log.snapshot["load_id"] is not None or model_log.snapshot["state"] != State.ABSENT
+
+    def _forget_oldest(self) -> None:
+        """Forget one log.
+
+        If the events of its model counted from 1 again, a client that has seen later ones would ignore them:
+        all logs that are new from now on count from above.
+        """
+        unused = [
+            (model_log.used_at, model_id)
+            for model_id, model_log in list(self._logs.items())
+            if model_log.snapshot["state"] not in OCCUPYING and not self._is_open(model_id)
+        ]
+        if unused:
+            forgotten = self._logs.pop(min(unused)[1], None)
+            seq = 0 if forgotten is None else forgotten.snapshot["seq"]
+            self._first_seq = max(self._first_seq, seq + 1)
