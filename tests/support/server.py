@@ -26,7 +26,10 @@ def free_port() -> int:
 
 
 class Server:
-    """``python wsgi.py`` with a data folder of its own; ``settings`` are MODELHUB_* without the prefix."""
+    """``python wsgi.py`` with a data folder of its own; ``settings`` are MODELHUB_* without the prefix.
+
+    Nothing is kept prepared unless a test asks for it, so that each load has a process of the zygote.
+    """
 
     def __init__(self, data_dir: Path, environ: dict[str, str] | None = None, **settings: Any) -> None:
         self.data_dir = data_dir
@@ -38,7 +41,7 @@ class Server:
         ignored = ("MODELHUB_", "COLUMNS")
         clean = {name: value for name, value in os.environ.items() if not name.startswith(ignored)}
         clean |= {"HF_HOME": str(data_dir / "hf"), "HF_HUB_OFFLINE": "1", **(environ or {})}
-        given = {"DATA_DIR": data_dir, "PORT": self.port, **settings}
+        given = {"DATA_DIR": data_dir, "PORT": self.port, "KEEP_PREPARED_SECONDS": 0, **settings}
         self.environ = clean | {f"MODELHUB_{name}": str(value) for name, value in given.items()}
         self.python = sys.executable
         self.command = ["wsgi.py"]
@@ -108,8 +111,15 @@ class Server:
 
     def zygote(self) -> psutil.Process:
         """The parent of all workers."""
-        children = psutil.Process(self.pid).children()
-        (process,) = (p for p in children if not any("reader" in part for part in p.cmdline()))
+        found: list[psutil.Process] = []
+
+        def appeared() -> bool:  # for a moment, a child has the command line of the server
+            children = psutil.Process(self.pid).children()
+            found[:] = [p for p in children if any("zygote" in part for part in p.cmdline())]
+            return bool(found)
+
+        wait_until(appeared)
+        (process,) = found
         return process
 
     def workers(self) -> list[psutil.Process]:

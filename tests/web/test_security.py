@@ -25,12 +25,12 @@ def test_a_form_without_the_token_of_a_page_is_refused_in_words(client: FlaskCli
     response = client.post("/loads", data={"model": MODEL})
     assert response.status_code == 400
     assert "Reload the page" in response.text
-    assert client.get("/api/loads").json == {"loads": [], "total": 0}
+    assert client.get("/api/loads").json == {"loads": [], "total": 0, "next": None}
 
 
 def test_the_form_of_another_site_starts_no_load_over_the_api(client: FlaskClient) -> None:
     assert client.post("/api/loads", data={"model": MODEL}).status_code == 422
-    assert client.get("/api/loads").json == {"loads": [], "total": 0}
+    assert client.get("/api/loads").json == {"loads": [], "total": 0, "next": None}
 
 
 def test_the_first_request_of_a_first_server_is_a_page(start_server: StartServer) -> None:
