@@ -43,7 +43,7 @@ class Contest:
     @cached_property
     def again(self) -> Ours:
         """The server that may keep a model prepared."""
-        return self._server("again")
+        return self._server("again", KEEP_PREPARED_SECONDS=600)
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
