@@ -8,7 +8,7 @@ const list = document.getElementById("models");
 const search = document.getElementById("q");
 let { version } = data; // of the list
 let watchers = 1;
-const spread = () => 10 * Math.random() * watchers;
+const spread = () => 40 * Math.random() * watchers;
 const rowOf = (id, top = list) => top.querySelector(`[data-model="${CSS.escape(id)}"]`);
 const matches = (id) => id.toLowerCase().includes(search.value.trim().toLowerCase());
 

@@ -244,7 +244,7 @@ def test_only_buttons_that_make_sense(changes: dict[str, Any], expected: list[st
 def test_what_needs_attention_comes_first() -> None:
     interrupted = snapshot(state="interrupted", error=INTERRUPTED)
     rows = [snapshot(state=state) for state in ("absent", "ready", "failed", "queued", "loading")]
-    ranked = sorted([*rows, interrupted], key=wording.rank)
+    ranked = sorted([*rows, interrupted], key=lambda one: wording.rank(one["state"]))
     assert [row["state"] for row in ranked] == [
         "loading",
         "queued",

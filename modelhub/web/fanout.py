@@ -216,6 +216,12 @@ class SocketWriter:
             log.debug("The connection had ended: %s", error)
 
 
+def limit_unsent(raw: socket.socket) -> None:
+    """Let the kernel hold little that is not sent yet."""
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+
+
 def text_frame(text: str) -> bytes:
     """A WebSocket text frame as servers send them: final, not masked, not compressed (RFC 6455, 5.2)."""
     data = text.encode()
@@ -237,8 +243,7 @@ def _with_writer(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
             # An old version has other frames; a blocking socket would block all clients.
             if ws.version not in (8, 13) or raw.gettimeout() != 0:
                 raise LookupError(f"version {ws.version}, time-out {raw.gettimeout()}")
-            if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+            limit_unsent(raw)
             ws.socket = outbox.writer = SocketWriter(ws.socket)
         except Exception as error:
             log.warning("A WebSocket gets events through its queue; its socket is not as expected: %s", error)

@@ -18,7 +18,7 @@ from modelhub.payloads import Snapshot
 from modelhub.progress.log import ModelLog
 from modelhub.progress.packing import Event
 from modelhub.states import ACTIVE, EventName
-from modelhub.web.fanout import SocketWriter
+from modelhub.web.fanout import SocketWriter, limit_unsent
 
 CHUNKS_TO = "modelhub.chunks_to"  # in the environment of a request: the socket that its response goes to
 _KEEP_ALIVE_S = 5.0
@@ -131,5 +131,7 @@ def _writer(environ: Mapping[str, Any]) -> SocketWriter | None:
     """The socket of the response; None where it is not one in chunks, or the server does not say which."""
     green: Any = environ.get(CHUNKS_TO)
     # A blocking socket would block all clients.
-    is_green = hasattr(green, "fd") and green.fd.gettimeout() == 0
-    return SocketWriter(green) if is_green else None
+    if not hasattr(green, "fd") or green.fd.gettimeout() != 0:
+        return None
+    limit_unsent(green.fd)
+    return SocketWriter(green)

@@ -61,7 +61,7 @@ class Dashboard:
 
     def later(self, work: Callable[[], None]) -> None:
         """As the page waits, so that not all ask at once."""
-        threading.Timer(0.01 * random.random() * self.watchers, work).start()
+        threading.Timer(0.04 * random.random() * self.watchers, work).start()
 
 
 def main() -> None:
