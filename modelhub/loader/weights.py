@@ -11,8 +11,10 @@ from transformers.utils import logging as transformers_logging
 
 from modelhub.checkpoints import Checkpoint, checkpoint
 from modelhub.loader import background
+from modelhub.loader.allocator import returning_memory
 from modelhub.loader.files.inspection import Files
 from modelhub.loader.mapped import assemble_mapped
+from modelhub.loader.mapped_files import mapped_files
 from modelhub.loader.reading.reading import Reading
 from modelhub.loader.strategy import Plan
 
@@ -110,7 +112,10 @@ def assemble(plan: Plan, files: Files, reading: Reading, cancel: background.Canc
         reading.wait_for_tensors(names, cancel)
 
     model = assemble_mapped(plan, files, reading.weights, wait, cancel)
-    return _from_pretrained(plan, files) if model is None else Assembled(model, mapped=True)
+    if model is not None:
+        return Assembled(model, mapped=True)
+    with mapped_files(files, reading.weights, wait), returning_memory():
+        return _from_pretrained(plan, files)
 
 
 def _from_pretrained(plan: Plan, files: Files) -> Assembled:
