@@ -54,7 +54,7 @@ class Registry:
         self.settings = settings
         self._spawn = spawn
         self.catalogue = Catalogue(settings.models_dir, demo_dir=settings.demo_dir)
-        self.launcher = Launcher(self.catalogue.model_types, on_kept=self.announce_change)
+        self.launcher = Launcher(self.catalogue.model_types, self.announce_change, settings.device)
         self.adapter = ProgressAdapter(emit, settings.stall_seconds)
         self._previewer = Previewer(self.catalogue, self.launcher)
         self.lifecycle = Lifecycle(

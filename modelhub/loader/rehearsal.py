@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 _TINY = Demo("rehearsal/tiny", layers=1, hidden=16, intermediate=16, heads=1, shards=1)
 
 
-def rehearse() -> None:
-    """Generate the tiny model, load it, and discard it.
+def rehearse(device: str = "cpu") -> None:
+    """Generate the tiny model, load it to ``device``, and discard it: a GPU has its context then.
 
     Not for a process that forks others: it starts torch's threads.
     """
@@ -27,7 +27,7 @@ def rehearse() -> None:
             with closing(DemoMaker(_TINY, Path(folder))) as maker:
                 for _ in chain(maker.fetch_config(), maker.fetch_processor(), maker.fetch_weights()):
                     pass
-            spec = LoadSpec(_TINY.model_id, models_dir=folder, demo_dir=folder, device="cpu")
+            spec = LoadSpec(_TINY.model_id, models_dir=folder, demo_dir=folder, device=device)
             with closing(nine_steps.load(spec)) as steps:
                 for _ in steps:
                     pass

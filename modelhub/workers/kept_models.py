@@ -55,7 +55,7 @@ class KeptModels:
         """Prepare a model that was unloaded, or its next worker if it is prepared."""
         kept = self.find(spec)
         if kept is not None:
-            kept.prepare_spare(_SPARE_AFTER_S)
+            kept.prepare_spare(_SPARE_AFTER_S, spec.device)
             return
         with self._lock:
             key = _key(spec)
@@ -89,7 +89,7 @@ class KeptModels:
         kept = self._kept.get(key)
         if message["type"] == "kept" and kept is not None:
             kept.pid = message["pid"]
-            kept.prepare_spare(_SPARE_AFTER_S)
+            kept.prepare_spare(_SPARE_AFTER_S, key.device)
             self._on_change()
 
     def _listen(self, key: LoadSpec, kept: _Kept) -> None:

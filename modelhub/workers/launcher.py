@@ -37,7 +37,8 @@ _ZYGOTE_ENVIRONMENT = {**_ONE_THREAD, "TOKENIZERS_PARALLELISM": "false", "PYTHON
 class Launcher:
     """Owns the zygote. Use it as a context manager, or call ``close``: no process outlives it.
 
-    ``model_types`` returns the types of models (as in config.json) whose code the zygote imports ahead.
+    ``model_types`` returns the types of models (as in config.json) whose code the zygote imports ahead;
+    ``on_kept`` is called when other models are kept prepared; ``device`` is where the spare rehearses.
     It works with real threads (the command line) and green threads (the server) alike, since it uses only
     threading, socket and select of the standard library.
     """
@@ -46,8 +47,10 @@ class Launcher:
         self,
         model_types: Callable[[], Iterable[str]] = tuple,
         on_kept: Callable[[], None] = lambda: None,
+        device: str = "cpu",
     ) -> None:
         self._model_types = model_types
+        self._device = device
         self.warm = threading.Event()
         self.warm_seconds: float | None = None
         self.zygote_pid: int | None = None
@@ -133,7 +136,7 @@ class Launcher:
     def prepare_spare(self) -> None:
         """Have the zygote fork a spare for the next load, unless a worker is requested within a second."""
         if (zygote := self._zygote) is not None:
-            zygote.prepare_spare(_SPARE_AFTER_S)
+            zygote.prepare_spare(_SPARE_AFTER_S, self._device)
 
     def keep(self, spec: LoadSpec, seconds: float) -> None:
         """Keep a model that was unloaded prepared for its next load, for so long."""

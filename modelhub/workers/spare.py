@@ -39,15 +39,18 @@ class Spare:
         return True
 
 
-def wait_for_work(control: socket.socket) -> int | None:
-    """In the spare itself: rehearse, then wait for a worker's channel; its descriptor, None at the end."""
+def wait_for_work(control: socket.socket, device: str) -> int | None:
+    """In the spare itself: rehearse, then wait for a worker's channel; its descriptor, None at the end.
+
+    ``device`` is the one that loads are expected to use.
+    """
     from modelhub.loader.preparation import prepare_process
     from modelhub.loader.rehearsal import rehearse
 
     name_process("modelhub-spare", "modelhub: spare")
     prefer_as_oom_victim()
     prepare_process()
-    rehearse()
+    rehearse(device)
     control.sendall(_READY)
     _, descriptors, _, _ = socket.recv_fds(control, 1, 1)
     control.close()

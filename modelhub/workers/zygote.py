@@ -35,6 +35,7 @@ class Zygote:
         self._workers: dict[int, str] = {}  # pid -> worker id
         self._spare: spare.Spare | None = None
         self._spare_due: float | None = None  # when to fork one
+        self._spare_device = "cpu"
         self._wakeup_read, self._wakeup_write = os.pipe()
         os.set_blocking(self._wakeup_read, False)
         os.set_blocking(self._wakeup_write, False)
@@ -99,6 +100,7 @@ class Zygote:
         elif request["op"] == "spare":
             if self._spare is None:
                 self._spare_due = time.monotonic() + request["after_s"]
+                self._spare_device = request["device"]
         elif request["op"] == "keep":
             self._fork_kept(self._descriptors.popleft(), request["spec"], request["seconds"])
         elif request["op"] == "kill":
@@ -127,10 +129,11 @@ class Zygote:
         if self._spare is not None or thread_count() not in (1, None):
             return
         ours, theirs = socket.socketpair()
+        device = self._spare_device
 
         def wait_for_work() -> None:
             ours.close()
-            descriptor = spare.wait_for_work(theirs)
+            descriptor = spare.wait_for_work(theirs, device)
             if descriptor is not None:
                 self._work(descriptor)
 

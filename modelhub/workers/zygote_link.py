@@ -34,10 +34,10 @@ class ZygoteLink:
         """Have it fork a process that prepares a model and serves ``descriptor``; raises OSError."""
         self.channel.send_with_fd({"op": "keep", "spec": spec, "seconds": seconds}, descriptor)
 
-    def prepare_spare(self, after_s: float) -> None:
-        """Have it fork a spare for the next load, unless a worker is requested before."""
+    def prepare_spare(self, after_s: float, device: str) -> None:
+        """Have it fork a spare for the next load to ``device``, unless a worker is requested before."""
         with contextlib.suppress(OSError):
-            self.channel.send({"op": "spare", "after_s": after_s})
+            self.channel.send({"op": "spare", "after_s": after_s, "device": device})
 
     def kill(self, worker_id: str) -> None:
         """Have it kill one worker; does nothing if that has exited already."""
