@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator
+from contextlib import nullcontext
 from typing import Any
 
 from modelhub.checkpoints import Checkpoint, LoadSpec, checkpoint
@@ -27,11 +28,19 @@ class FirstRun:
     their steps, and raise what has gone wrong in them.
     """
 
-    def __init__(self, spec: LoadSpec, plan: Plan, reading: Reading, processor: Any) -> None:
+    def __init__(
+        self,
+        spec: LoadSpec,
+        plan: Plan,
+        reading: Reading,
+        processor: Any,
+        inputs: dict[str, Any] | None = None,
+    ) -> None:
         self._spec = spec
         self._plan = plan
         self._reading = reading
         self._processor = processor
+        self._inputs = inputs
         self._moved = threading.Event()
         self._helper = Helper(self._run)
         self._assembled: Assembled
@@ -78,6 +87,7 @@ class FirstRun:
         self._moved.set()
         if not self._spec.exact:
             feed_one_token_quickly(model)
-        with self._layers.counting(), waiting(model, wait):
-            run_forward(self._spec.model_id, model, self._processor)
+        waits = nullcontext() if self._reading.is_complete() else waiting(model, wait)
+        with self._layers.counting(), waits:
+            run_forward(self._spec.model_id, model, self._processor, self._inputs)
         self._reading.wait(cancel)

@@ -20,14 +20,14 @@ _AUDIO_SECONDS = 1
 _SAMPLING_RATE = 16_000
 
 
-def run_forward(model_id: str, model: Any, processor: Any) -> None:
-    """Run the model once.
+def run_forward(model_id: str, model: Any, processor: Any, inputs: dict[str, Any] | None = None) -> None:
+    """Run the model once, with ``inputs`` if they were built before.
 
     Raises ``forward_failed``; MemoryError, torch.OutOfMemoryError, Cancelled and other errors of modelhub
     unchanged.
     """
     try:
-        inputs = build_inputs(model, processor)
+        inputs = inputs or build_inputs(model, processor)
         with torch.inference_mode():
             _run(model, processor, inputs)
     except (MemoryError, torch.OutOfMemoryError, Cancelled, ModelhubError):

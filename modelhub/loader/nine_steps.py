@@ -80,7 +80,7 @@ def _nine_steps(
 
     yield checkpoint(5)
     reading = ahead.reading(files, weights)
-    with closing(FirstRun(spec, plan, reading, processor)) as first_run:
+    with closing(FirstRun(spec, plan, reading, processor, kept.inputs if kept else None)) as first_run:
         assembled = yield from load_weights(
             plan, files, reading, first_run.start, kept.assembled if kept else None
         )

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from dataclasses import dataclass, replace
 from typing import Any
 
 from modelhub.checkpoints import LoadSpec
 from modelhub.loader.background import Cancel
 from modelhub.loader.configuration import read_config
-from modelhub.loader.files.inspection import CONFIG, Files, WeightFile, check_folder, real_path
+from modelhub.loader.files.fingerprint import Fingerprint, fingerprint
+from modelhub.loader.files.inspection import Files, WeightFile, check_folder
 from modelhub.loader.files.local import find_local
 from modelhub.loader.files.weight_files import read_weight_files, weight_names
+from modelhub.loader.finishing import prepare_for_inference
+from modelhub.loader.forward import build_inputs
 from modelhub.loader.mapped import assemble_mapped, converts
 from modelhub.loader.processors import load_processor
 from modelhub.loader.strategy import Plan, make_plan
 from modelhub.loader.weights import Assembled
 
-Fingerprint = tuple[tuple[str, int, int, int], ...]
-
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The results of steps 2 and 4, and the model with its weights mapped, if that is all there is to do."""
+    """The results of steps 2 and 4, and the model with its weights mapped, if that is all there is to do.
+
+    ``inputs`` are those of its first forward pass.
+    """
 
     spec: LoadSpec
     files: Files
@@ -32,6 +36,7 @@ class Prepared:
     weights: tuple[WeightFile, ...]
     plan: Plan
     assembled: Assembled | None
+    inputs: dict[str, Any] | None
 
     def fits(self, spec: LoadSpec, files: Files) -> bool:
         """Whether it is for this load, and no file has changed since."""
@@ -60,18 +65,11 @@ def prepare(spec: LoadSpec) -> Prepared | None:
         model = assemble_mapped(plan, files, weights, lambda tensors: None, Cancel())
         if model is None:  # the skeleton may have been changed
             plan = make_plan(spec, files, config, weights)
-    assembled = None if model is None else Assembled(model, mapped=True)
-    return Prepared(replace(spec, force=False), files, known, config, processor, weights, plan, assembled)
-
-
-def fingerprint(files: Files) -> Fingerprint:
-    """Name, inode, size and time of change of every file in the folder; empty if it is not there any more."""
-    if not (files.folder / CONFIG).exists():
-        return ()
-    found = []
-    with os.scandir(files.folder) as entries:
-        for entry in entries:
-            if entry.is_file():
-                status = os.stat(real_path(files, entry.name))
-                found.append((entry.name, status.st_ino, status.st_size, status.st_mtime_ns))
-    return tuple(sorted(found))
+    assembled = inputs = None
+    if model is not None:
+        prepare_for_inference(model)
+        assembled = Assembled(model, mapped=True)
+        with contextlib.suppress(Exception):  # the load will say why
+            inputs = build_inputs(model, processor)
+    key = replace(spec, force=False)
+    return Prepared(key, files, known, config, processor, weights, plan, assembled, inputs)

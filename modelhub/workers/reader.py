@@ -15,12 +15,14 @@ import signal
 import socket
 import sys
 import threading
+from collections import OrderedDict
 from typing import Any
 
 from modelhub import memory
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
-from modelhub.loader.files.inspection import check_folder
+from modelhub.loader.files.fingerprint import Fingerprint, fingerprint
+from modelhub.loader.files.inspection import Files, WeightFile, check_folder
 from modelhub.loader.files.local import find_local
 from modelhub.loader.files.weight_files import read_weight_files, weight_names
 from modelhub.loader.reading import shared
@@ -74,12 +76,28 @@ def _read(spec: dict[str, Any], link: socket.socket) -> None:
             reader.stop()
 
 
+_known: OrderedDict[Files, tuple[Fingerprint, tuple[WeightFile, ...]]] = OrderedDict()
+_MOST_KNOWN = 8
+
+
+def _inspect(files: Files) -> tuple[WeightFile, ...]:
+    """The weight files; those that were inspected lately and have not changed are known."""
+    now = fingerprint(files)
+    before, weights = _known.get(files, ((), ()))
+    if not weights or now != before:
+        weights = read_weight_files(files, weight_names(files, check_folder(files)))
+        _known[files] = now, weights
+        while len(_known) > _MOST_KNOWN:
+            _known.popitem(last=False)
+    return weights
+
+
 def _start(spec: LoadSpec) -> Reader | None:
     """A reader of the model's weights; None if they are not on this machine, or do not fit into memory."""
     origin = find_local(spec)
     if origin is None:
         return None
-    weights = read_weight_files(origin.files, weight_names(origin.files, check_folder(origin.files)))
+    weights = _inspect(origin.files)
     if sum(weight.size for weight in weights) >= memory.free_bytes():
         return None
     reader = Reader(origin.files, weights)

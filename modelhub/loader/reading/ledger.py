@@ -42,6 +42,10 @@ class Ledger:
             return self._final[_CURRENT_BYTES + number] != _MISSING
         return self._map[_CURRENT_BYTES + number] != _MISSING
 
+    def is_full(self) -> bool:
+        """Whether every piece is."""
+        return bytes([_MISSING]) not in self._bytes()[_CURRENT_BYTES:]
+
     def counts(self) -> tuple[int, int]:
         """The bytes that are in memory, and those of them that had to be read."""
         done = read = 0

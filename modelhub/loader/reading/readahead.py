@@ -38,15 +38,15 @@ class ReadAhead:
         except ModelhubError as error:
             log.debug("Nothing is read ahead: %s", error)
             return
-        if self._link is not None:
-            self._reading, self._link = shared.accept(files, weights, self._link), None
-        if self._reading is not None:
-            self.weights = weights
-        elif sum(weight.size for weight in weights) < memory.free_bytes():
+        if self._link is None and sum(weight.size for weight in weights) < memory.free_bytes():
             self.reading(files, weights)
+        self.weights = weights
 
     def reading(self, files: Files, weights: Sequence[WeightFile]) -> Reading:
-        """The reading of ``weights``; starts it if ``start`` did not."""
+        """The reading of ``weights``; starts it if neither ``start`` nor another process did."""
+        if self._link is not None:
+            self._reading, self._link = shared.accept(files, weights, self._link), None
+            self.weights = tuple(weights)
         if self._reading is None or self.weights != tuple(weights):
             self.close()
             self.weights = tuple(weights)

@@ -51,6 +51,10 @@ class Reading:
         piece = self.ledger.current()
         return None if piece is None else self.weights[piece.file].name
 
+    def is_complete(self) -> bool:
+        """Whether everything up to the limit is in memory."""
+        return self.ledger.is_full()
+
     def wait_for(self, pieces: Iterable[int], cancel: Cancel) -> None:
         """Wait until these pieces are in memory.
 

@@ -63,7 +63,7 @@ class SharedReading(Reading):
         """Take over if the other process has ended; raises what reading here has met."""
         if self._rest is not None:
             self._rest.check()
-        elif select.select([self._link], [], [], 0)[0] and not self._is_complete():
+        elif select.select([self._link], [], [], 0)[0] and not self.is_complete():
             self._rest = Reader(self.files, self.weights, descriptor=os.dup(self.ledger.descriptor))
             self._rest.start()
 
@@ -73,6 +73,3 @@ class SharedReading(Reading):
         if self._rest is not None:
             self._rest.stop()
         self.ledger.close()
-
-    def _is_complete(self) -> bool:
-        return self.done == self.size
