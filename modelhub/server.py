@@ -15,6 +15,7 @@ with warnings.catch_warnings():
     eventlet.monkey_patch()
 
 import errno
+import gc
 import logging
 import signal
 import socket
@@ -70,6 +71,9 @@ def serve(app: Flask) -> None:
     # Before the processes: a server that cannot listen starts none. Requests wait until it serves.
     listener = _listen(host, port)
     _start_processes(app)
+    # What the start has made stays. Without this a full collection looks at all of it, and blocks for 50 ms.
+    gc.collect()
+    gc.freeze()
     address = f"[{host}]" if ":" in host else host
     logging.getLogger("modelhub").info("Listening at http://%s:%s", address, port)
     try:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-_SLICE_S = 0.004
+_SLICE_S = 0.002
 _QUICK_S = 0.5
 
 
 class Pauses:
-    """Call it after each access to the disk: it lets other threads run every few milliseconds.
+    """Call it after each access to the disk: it lets other threads run every other millisecond.
 
     In the server one thread runs at a time, until it waits. Work that lasts longer than half a second takes
     two thirds of the time from then on.

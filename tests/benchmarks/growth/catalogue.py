@@ -22,8 +22,9 @@ def measure() -> list[Row]:
         server = Server(folder / "data", on_slow_disk(models), MODELS_DIR=models)
         server.command = ["-m", "tests.benchmarks.ticking_server", str(folder / "ticks.json")]
         server.start()
-        server.get("/")  # its first request: templates are compiled
         server.wait_warm()
+        for path in ("/", "/api/models?limit=1", "/api/models/org00/model-0000"):  # their first requests
+            server.get(path)
         server.get("/lateness")
         rows = [*_look(server), *_look_again(server, models)]
         server.stop()
