@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.models import make_sparse_llama
 from tests.support.server import ROOT
 
 HEAVY = ("torch", "transformers", "safetensors", "numpy", "PIL", "ray")
@@ -119,6 +120,22 @@ def test_the_web_process_imports_neither_torch_nor_transformers(tmp_path: Path) 
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_process_that_reads_ahead_imports_nothing_large(tmp_path: Path) -> None:
+    """It begins at the click, so it must be there at once; nor may it look a model up with those."""
+    make_sparse_llama(tmp_path / "models" / "tiny", 300)
+    code = (
+        "import sys; from modelhub.checkpoints import LoadSpec; from modelhub.workers import reader;"
+        "folders = (sys.argv[1], sys.argv[1]);"
+        "assert reader._start(LoadSpec('org/nowhere', *folders)) is None;"
+        "found = reader._start(LoadSpec('tiny', *folders)); found.join();"
+        "assert found.done == found.size > 0;"
+        f"print([name for name in {(*HEAVY, 'tokenizers')} if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "models")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -117,22 +118,18 @@ class Launcher:
         """
         self.start()
         link = None if spec is None else self._read_ahead.read(spec)
-        parent = (self.kept.find(spec) if spec is not None else None) or self._zygote
+        kept = None if spec is None else self.kept.find(spec)
         ours, theirs = socket.socketpair()
         worker_id = f"w{next(self._numbers)}"
         worker = Worker(worker_id, Channel(ours), lambda: self.kill(worker_id), link)
-        try:
-            if parent is None:
-                raise OSError("The zygote has exited.")
-            parent.fork(worker, theirs.fileno(), fresh)
-        except OSError:
-            worker.close()
-            raise ModelhubError(
-                "worker_unavailable", why="the parent process of the workers has exited"
-            ) from None
-        finally:
-            theirs.close()
-        return worker
+        with contextlib.closing(theirs):
+            for parent in (kept, self._zygote):  # what is kept may be let go at any moment
+                with contextlib.suppress(OSError):
+                    if parent is not None:
+                        parent.fork(worker, theirs.fileno(), fresh)
+                        return worker
+        worker.close()
+        raise ModelhubError("worker_unavailable", why="the parent process of the workers has exited")
 
     def prepare_spare(self) -> None:
         """Have the zygote fork a spare for the next load, unless a worker is requested within a second."""

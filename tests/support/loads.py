@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from modelhub.loader.explain import explain
 from modelhub.loader.finishing import LoadedModel
 
 
-def spec_for(model_id: str, models_dir: Path, demo_dir: Path | None = None, **more: str) -> LoadSpec:
+def spec_for(model_id: str, models_dir: Path, demo_dir: Path | None = None, **more: Any) -> LoadSpec:
     """A load from ``models_dir``, on the CPU."""
     return LoadSpec(
         model_id, str(models_dir), str(demo_dir or models_dir / "no-demos"), **{"device": "cpu", **more}

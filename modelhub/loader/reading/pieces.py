@@ -32,14 +32,16 @@ def forward_order(name: str) -> tuple[int, list[str | int], str]:
 
     In the files ``layers.10`` stands before ``layers.2``; here it comes after ``layers.9``.
     """
-    natural = [int(part) if part.isdigit() else part for part in _NUMBERS.split(name)]
-    in_layer = any(isinstance(part, int) for part in natural)
-    if _LAST.search(name) and not in_layer:
-        rank = 4
+    # Text and numbers take turns, so that text is compared with text.
+    natural = [int(part) if place % 2 else part for place, part in enumerate(_NUMBERS.split(name))]
+    in_layer = len(natural) > 1
+    is_second = _SECOND.search(name) is not None  # also its last norm, which the decoder waits for
+    if _LAST.search(name) and not in_layer and not is_second:
+        rank = 3
     elif _FIRST.search(name) and not in_layer:
         rank = 0
     else:
-        rank = 1 if _SECOND.search(name) else 2
+        rank = 1 if is_second else 2
     return rank, natural, name
 
 

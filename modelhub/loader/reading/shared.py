@@ -7,6 +7,7 @@ import logging
 import os
 import select
 import socket
+import threading
 from collections.abc import Sequence
 
 from modelhub.loader.files.inspection import Files, WeightFile
@@ -57,15 +58,17 @@ class SharedReading(Reading):
     ) -> None:
         super().__init__(files, weights, descriptor=descriptor)
         self._link = link
+        self._lock = threading.Lock()  # assembly and the first run wait in threads of their own
         self._rest: Reader | None = None
 
     def check(self) -> None:
         """Take over if the other process has ended; raises what reading here has met."""
-        if self._rest is not None:
-            self._rest.check()
-        elif select.select([self._link], [], [], 0)[0] and not self.is_complete():
-            self._rest = Reader(self.files, self.weights, descriptor=os.dup(self.ledger.descriptor))
-            self._rest.start()
+        with self._lock:
+            if self._rest is not None:
+                self._rest.check()
+            elif select.select([self._link], [], [], 0)[0] and not self.is_complete():
+                self._rest = Reader(self.files, self.weights, descriptor=os.dup(self.ledger.descriptor))
+                self._rest.start()
 
     def stop(self) -> None:
         """Have the other process stop, and let go of the ledger."""
