@@ -140,6 +140,10 @@ class Lifecycle:
         """
         return self._unloading.unload(self.loaded(model_id, also=State.UNLOADING), by)
 
+    def let_go(self, model_id: str) -> None:
+        """Keep a model no longer prepared; raises ``wrong_state`` where it is not, or in memory."""
+        self._unloading.let_go(self.known_id(model_id))
+
     def check_idle(self, model_id: str) -> None:
         """Raise ``in_use`` for a ready model that predicts, or that has only just become ready.
 

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from modelhub.core.budget import unload_receipt
 from modelhub.core.journal import Journal
 from modelhub.core.keep_later import KeepLater
-from modelhub.core.load import Load, record
+from modelhub.core.load import Load, record, wrong_state
 from modelhub.core.load_log import log_exit
 from modelhub.core.loads import Loads
 from modelhub.core.memory_count import MemoryCount
 from modelhub.payloads import Snapshot, Timeline
 from modelhub.progress.adapter import ProgressAdapter
-from modelhub.states import State
+from modelhub.states import OCCUPYING, State
 from modelhub.workers.launcher import Launcher
 
+_POLL_S = 0.01
 PATIENCE_S = 10.0  # how long a request waits for a process to exit
 
 
 class Unloading:
-    """``unload`` is for any thread, ``begin_use`` and ``leave`` for that of the load."""
+    """``unload`` and ``let_go`` are for any thread, ``begin_use`` and ``leave`` for that of the load."""
 
     def __init__(
         self,
@@ -32,6 +34,7 @@ class Unloading:
         keep_seconds: float,
     ) -> None:
         self._loads = loads
+        self._launcher = launcher
         self._memory = MemoryCount(launcher)
         self._keep_later = KeepLater(launcher, keep_seconds, loads.is_loading)
         self._adapter = adapter
@@ -74,6 +77,19 @@ class Unloading:
         load.receipt = self._adapter.unloaded(load.model_id, load.load_id, receipt, error, keep_record)
         if error is None:
             self._spawn(self._keep_later.keep, load.spec)
+
+    def let_go(self, model_id: str) -> None:
+        """End the process that keeps a model prepared; raises ``wrong_state`` without one, or in use."""
+        kept, state = self._launcher.kept, self._adapter.snapshot(model_id)["state"]
+        if state in OCCUPYING:
+            todo = "Cancel its load first." if state == State.LOADING else "Unload it first."
+            raise wrong_state(model_id, state, "It is in use.", todo)
+        if model_id not in kept.ids():
+            raise wrong_state(model_id, state, "It is not prepared.", "There is nothing to let go.")
+        kept.let_go(model_id)
+        deadline = time.monotonic() + PATIENCE_S
+        while model_id in kept.ids() and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
 
     def close(self) -> None:
         """Keep nothing prepared any more."""
