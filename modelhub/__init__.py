@@ -49,7 +49,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     )
 
     def with_charts(page: live.PageSnapshot) -> live.ModelPageSnapshot:
-        return live.add_charts(page, registry.adapter.trace(page["id"]))
+        is_prepared = page["id"] in registry.launcher.kept.ids()
+        return live.add_charts(page, registry.adapter.trace(page["id"]), is_prepared)
 
     def page_parts(ids: list[str]) -> Mapping[str, Any]:
         return parts.page_parts(registry, ids)

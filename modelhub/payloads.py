@@ -177,6 +177,7 @@ class ModelResource(TypedDict):
     cannot_load: ErrorPayload | None
     fits: bool | None
     random_weights: bool
+    prepared: bool  # a process keeps all but its weights for the next load
     state: State
     snapshot: Snapshot
 

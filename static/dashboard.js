@@ -20,7 +20,7 @@ function addRows(page) {
     const shown = rowOf(id);
     const before = snapshots().find((one) => one.id === id);
     if (before?.epoch === epoch && before.seq >= seq) {
-      for (const part of [".about", ".need"]) shown.querySelector(part).replaceWith(row.querySelector(part));
+      for (const part of [".about", ".need", ".prepared"]) shown.querySelector(part).replaceWith(row.querySelector(part));
     } else {
       add(row, snapshot);
       shown?.replaceWith(row);
@@ -161,8 +161,8 @@ function draw(parent, name, items) {
   }));
 }
 
-// The memory, and what of it each model needs.
-function showParts({ memory, free, lack, rows, watchers: count }) {
+// The memory, what of it each model needs, and which are prepared.
+function showParts({ memory, free, lack, rows, prepared, watchers: count }) {
   watchers = count;
   let end = 0;
   draw(document.querySelector(".strip"), "rect", memory.map(([kind, share]) => {
@@ -172,6 +172,7 @@ function showParts({ memory, free, lack, rows, watchers: count }) {
   draw(document.querySelector(".legend"), "li", memory.map(([kind, , text]) => ({ class: kind, text })));
   for (const row of list.children) {
     const need = row.querySelector(".need");
+    row.querySelector(".prepared").hidden = !prepared.includes(row.dataset.model);
     const own = rows[row.dataset.model];
     if (own) {
       write(row.querySelector(".about"), own.about);

@@ -95,6 +95,14 @@ function afterRefresh() {
   restorePrompt();
 }
 
+// Whether the next load is prepared.
+function showPrepared({ prepared }) {
+  const mark = document.getElementById("prepared");
+  const hadFocus = mark.contains(document.activeElement);
+  mark.hidden = !prepared;
+  if (mark.hidden && hadFocus) root.querySelector("[data-action]:not([hidden])")?.focus({ preventScroll: true });
+}
+
 root.addEventListener("submit", predict);
 root.addEventListener("input", keepPrompt);
 restorePrompt();
@@ -104,11 +112,13 @@ follow({
   subscribed(snapshot) {
     show(snapshot, true);
   },
+  parts: showPrepared,
   shown(snapshot, isNewState, before) {
     const { charts, words } = snapshot;
     document.title = `${words.title ? `${words.title} · ` : ""}${snapshot.id} · modelhub`;
     if (charts.segments) drawSegments(charts.segments);
     drawSparkline(charts);
+    showPrepared(snapshot);
     appendToLog(snapshot, before.load_id !== snapshot.load_id);
     if (snapshot.state === "failed") document.getElementById("log-section").open = true;
     if (isNewState) refresh();

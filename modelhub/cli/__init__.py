@@ -178,7 +178,10 @@ def models(server: str | None, as_json: bool, watch: bool) -> None:
 @server_option
 @with_appcontext
 def unload(ids: tuple[str, ...], server: str | None) -> None:
-    """Unload models, and print how much memory that freed."""
+    """Unload models, and print how much memory that freed.
+
+    One that is not in memory but prepared for a quick load is let go.
+    """
     from modelhub.cli.ending import unload_each
 
     _end(unload_each, server, ids)

@@ -15,7 +15,7 @@ from modelhub.states import ACTIVE
 
 def unload_each(server: Server, ids: Iterable[str]) -> bool:
     """Unload each model and print how much memory that freed; return whether all were unloaded."""
-    return _end_each(ids, lambda model_id: wording.receipt(server.unload(model_id)))
+    return _end_each(ids, lambda model_id: _unload(server, model_id))
 
 
 def cancel_each(server: Server, ids: Iterable[str]) -> bool:
@@ -24,6 +24,17 @@ def cancel_each(server: Server, ids: Iterable[str]) -> bool:
     # The last of the queue first, so that none starts only to be cancelled.
     ordered = sorted(ids, key=lambda model_id: -positions.get(model_id, 0))
     return _end_each(ordered, lambda model_id: _cancel(server, model_id))
+
+
+def _unload(server: Server, model_id: str) -> str:
+    """Unload a model, or let go of one that is only kept prepared."""
+    try:
+        return wording.receipt(server.unload(model_id))
+    except ModelhubError as error:
+        if error.code != "wrong_state" or not server.model(model_id)["prepared"]:
+            raise
+    server.let_go(model_id)
+    return "let go: it was prepared, not in memory"
 
 
 def _cancel(server: Server, model_id: str) -> str:

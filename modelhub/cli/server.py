@@ -67,6 +67,10 @@ class Server:
         """Unload a model; returns its state with the receipt."""
         return cast(Snapshot, self._request("id", "DELETE", f"/api/models/{model_id}"))
 
+    def let_go(self, model_id: str) -> ModelResource:
+        """Keep a model no longer prepared."""
+        return cast(ModelResource, self._request("id", "DELETE", f"/api/prepared/{model_id}"))
+
     def _request(
         self, required_key: str, method: str, path: str, timeout_s: float = _RESPONSE_S, **keywords: Any
     ) -> dict[str, Any]:

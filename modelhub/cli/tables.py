@@ -59,6 +59,8 @@ def models(resources: list[ModelResource], with_hints: bool = True) -> Table:
     for resource in resources:
         source = SOURCE_NAMES.get(resource["source"], resource["source"])
         size, now = _size(resource["size_bytes"]), Text(_now(resource["snapshot"], with_hints))
+        if resource["prepared"] and resource["state"] == State.ABSENT:
+            now = Text("prepared: loads sooner")
         shown = state(resource["state"])
         if (cannot_load := resource["cannot_load"]) and resource["state"] == State.ABSENT:
             shown, now = Text("Cannot be loaded", style="yellow"), Text(cannot_load["message"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from modelhub.core.budget import Budget
@@ -22,12 +22,22 @@ class Listed(NamedTuple):
 
 
 class Listing:
-    """The models that are on this machine or were requested. ``budget()`` is the memory as of now."""
+    """The models that are on this machine or were requested.
 
-    def __init__(self, catalogue: Catalogue, adapter: ProgressAdapter, budget: Callable[[], Budget]) -> None:
+    ``budget()`` is the memory as of now, ``prepared()`` the models that are kept prepared.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        adapter: ProgressAdapter,
+        budget: Callable[[], Budget],
+        prepared: Callable[[], frozenset[str]] = frozenset,
+    ) -> None:
         self._catalogue = catalogue
         self._adapter = adapter
         self._budget = budget
+        self._prepared = prepared
         self._listed: list[Listed] = []  # those on this machine, as if none was ever loaded
         self._listed_of: dict[str, Entry] | None = None
 
@@ -51,21 +61,24 @@ class Listing:
 
         Does not wait for a scan.
         """
-        entries, budget = self._catalogue.last, self._budget()
-        return [
-            _resource(name, find_in(entries, name), self._adapter.snapshot(name), budget)
-            for name in sorted(self._adapter.known(), key=str.lower)
-        ]
+        return self._resources(sorted(self._adapter.known(), key=str.lower), self._catalogue.last)
 
     def resources(self, ids: Iterable[str]) -> list[ModelResource]:
         """The models of these ids, which are in the list."""
-        entries, budget = self._catalogue.entries(), self._budget()
-        return [_resource(name, find_in(entries, name), self._adapter.snapshot(name), budget) for name in ids]
+        return self._resources(ids, self._catalogue.entries())
+
+    def _resources(self, ids: Iterable[str], entries: Mapping[str, Entry]) -> list[ModelResource]:
+        budget, prepared = self._budget(), self._prepared()
+        return [
+            _resource(name, find_in(entries, name), self._adapter.snapshot(name), budget, name in prepared)
+            for name in ids
+        ]
 
     def resource(self, model_id: str) -> ModelResource:
         """One model, of which this machine need not have any file."""
         entry = self._catalogue.find(model_id)
-        return _resource(model_id, entry, self._adapter.snapshot(model_id), self._budget())
+        is_prepared = model_id in self._prepared()
+        return _resource(model_id, entry, self._adapter.snapshot(model_id), self._budget(), is_prepared)
 
 
 def matching(models: Iterable[Listed], search: str) -> list[Listed]:
@@ -83,7 +96,9 @@ def _listed(model_id: str, state: State, entry: Entry | None) -> Listed:
     return Listed(model_id, state, cannot_load)
 
 
-def _resource(model_id: str, entry: Entry | None, snapshot: Snapshot, budget: Budget) -> ModelResource:
+def _resource(
+    model_id: str, entry: Entry | None, snapshot: Snapshot, budget: Budget, is_prepared: bool
+) -> ModelResource:
     is_loaded = snapshot["state"] in OCCUPYING
     cannot_load = entry.cannot_load if entry else None
     return {
@@ -95,6 +110,7 @@ def _resource(model_id: str, entry: Entry | None, snapshot: Snapshot, budget: Bu
         "cannot_load": None if is_loaded else cannot_load,
         "fits": None if entry is None or is_loaded or cannot_load else budget.fits(entry.size_bytes),
         "random_weights": entry is not None and entry.source == "demo",
+        "prepared": is_prepared,
         "state": snapshot["state"],
         "snapshot": snapshot,
     }

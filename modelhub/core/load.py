@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import InitVar, dataclass, field
 
 from modelhub.checkpoints import LoadOptions, LoadSpec
-from modelhub.core.journal import new_row
+from modelhub.core.journal import Journal, new_row
 from modelhub.errors import ModelhubError
 from modelhub.payloads import LoadResource, LoadRow, Snapshot
 from modelhub.states import ACTIVE, State
@@ -24,7 +24,8 @@ _RECORDED_AT_THE_END = (
 
 @dataclass(slots=True, eq=False)
 class Load:
-    """One load. Only its own green thread reports its progress; ``core.lifecycle`` alone changes its state.
+    """One load. Only its own green thread reports its progress. ``core.lifecycle`` alone changes its state,
+    with what it is made of: that thread (``core.load_thread``) and ``core.unloading``.
 
     The events are set once and stay set, but for ``wakeup``, which its thread waits for in the queue.
     """
@@ -67,6 +68,12 @@ def end_values(payload: Snapshot) -> dict[str, object]:
     """What the journal keeps of the terminal event of a load, by column."""
     values: dict[str, object] = {name: payload.get(name) for name in _RECORDED_AT_THE_END}
     return {**values, "state": payload["state"], "ended_at": time.time(), "seconds": payload["elapsed"]}
+
+
+def record(journal: Journal, load: Load, values: dict[str, object]) -> None:
+    """Take new values into the load's row, here and in the journal."""
+    load.row = {**load.row, **values}  # type: ignore[typeddict-item]
+    journal.update(load.load_id, values)
 
 
 def load_resource(row: LoadRow, snapshot: Snapshot) -> LoadResource:

@@ -54,7 +54,7 @@ class Registry:
         self.settings = settings
         self._spawn = spawn
         self.catalogue = Catalogue(settings.models_dir, demo_dir=settings.demo_dir)
-        self.launcher = Launcher(self.catalogue.model_types, self.announce_change, settings.device)
+        self.launcher = Launcher(self.catalogue.model_types, self._announce_prepared, settings.device)
         self.adapter = ProgressAdapter(emit, settings.stall_seconds)
         self._previewer = Previewer(self.catalogue, self.launcher)
         self.lifecycle = Lifecycle(
@@ -68,8 +68,9 @@ class Registry:
         )
         self.on_start: list[Callable[[], None]] = []  # called once the data folder is this server's
         self.on_change: list[Callable[[], None]] = []  # called when the list of models has changed
+        self.on_prepared: list[Callable[[], None]] = []  # called when other models are kept prepared
         self.on_close: list[Callable[[], None]] = []  # called when the server is about to end
-        self.listing = Listing(self.catalogue, self.adapter, self.budget)
+        self.listing = Listing(self.catalogue, self.adapter, self.budget, self.launcher.kept.ids)
         self.catalogue.on_late.append(self.announce_change)
         self._changes = 0  # of the list of models, that were announced
         self._starting = threading.Lock()
@@ -141,6 +142,10 @@ class Registry:
         """The list of models is another: pages read it again."""
         self._changes += 1
         for hook in self.on_change:
+            hook()
+
+    def _announce_prepared(self) -> None:
+        for hook in self.on_prepared:
             hook()
 
     def _watch_folders(self) -> None:

@@ -145,6 +145,14 @@ def unload_model(model_id: str) -> Snapshot:
     return registry.lifecycle.unload(model_id, by=_requested_by())
 
 
+@blueprint.delete("/api/prepared/<path:model_id>")
+@blueprint.response(200, schemas.ModelSchema)
+def let_go(model_id: str) -> ModelResource:
+    """Keep a model no longer prepared, one that is not in memory: frees what that takes."""
+    registry.lifecycle.let_go(model_id)
+    return registry.model(model_id)
+
+
 @blueprint.delete("/api/files/<path:model_id>")
 @blueprint.arguments(schemas.DeleteQuery, location="query")
 @blueprint.response(200, schemas.DeletedFilesSchema)

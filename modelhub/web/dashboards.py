@@ -25,6 +25,7 @@ class Dashboards:
         self._parts = parts
         self._seen: dict[str, tuple[State, str | None, bool]] = {}
         self._changed: set[str] = set()
+        self._is_due = False
 
     def watchers(self) -> int:
         """How many are open."""
@@ -42,11 +43,17 @@ class Dashboards:
             return
         self._seen[snapshot["id"]] = now
         self._changed.add(snapshot["id"])
-        if len(self._changed) == 1:
+        self.send_soon()
+
+    def send_soon(self) -> None:
+        """Send the parts, once for all that changes until then."""
+        if not self._is_due:
+            self._is_due = True
             self._socketio.start_background_task(self._send)
 
     def _send(self) -> None:
         self._socketio.sleep(_SOON_S)
+        self._is_due = False
         ids, self._changed = sorted(self._changed), set()
         if self.watchers():
             self._socketio.emit(PAGE_PARTS, self.parts(ids), to=self._room)

@@ -65,6 +65,9 @@ class ModelSchema(Schema):
         metadata={"description": "Whether its weights fit into free memory; null if unknown, or in memory."},
     )
     random_weights = Boolean()
+    prepared = Boolean(
+        metadata={"description": "Whether a process keeps all but its weights, so that it loads sooner."}
+    )
     state = String(validate=validate.OneOf([state.value for state in MODEL_STATES]))
     snapshot = Nested(EventSchema)
 

@@ -18,7 +18,7 @@ from modelhub.core.registry import Registry
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Snapshot
 from modelhub.progress.adapter import DASHBOARD_ROOM, room_of
-from modelhub.states import EventName
+from modelhub.states import PAGE_PARTS, EventName
 from modelhub.web.current import registry_of
 from modelhub.web.dashboards import Dashboards
 
@@ -48,6 +48,7 @@ class Sockets:
         self._dashboards = Dashboards(socketio, _PAGES + DASHBOARD_ROOM, parts)
         self._with_words = with_words
         self._with_charts = with_charts
+        self._prepared: frozenset[str] = frozenset()
 
     def emit(self, name: EventName, payload: Snapshot, rooms: list[str]) -> None:
         """Send an event to ``rooms``, and with words to the rooms of their pages."""
@@ -62,15 +63,23 @@ class Sockets:
         """Send to every client that the list of models has changed, and should be read again."""
         self._broadcast(EventName.MODELS_CHANGED, {"epoch": epoch})
 
+    def announce_prepared(self, epoch: str, ids: frozenset[str]) -> None:
+        """Send that other models are prepared: to dashboards, and to the pages of those models."""
+        changed, self._prepared = ids ^ self._prepared, ids
+        self._broadcast(EventName.MODELS_CHANGED, {"epoch": epoch}, DASHBOARD_ROOM)
+        for model_id in changed:
+            self._broadcast(PAGE_PARTS, {"prepared": model_id in ids}, _PAGES + room_of(model_id))
+        self._dashboards.send_soon()
+
     def announce_stop(self, epoch: str) -> None:
         """Send to every client that the server is about to end."""
         self._broadcast(
             EventName.SERVER_STOPPING, {"epoch": epoch, **ModelhubError("shutting_down").to_dict()}
         )
 
-    def _broadcast(self, name: EventName, payload: dict[str, Any]) -> None:
+    def _broadcast(self, name: str, payload: dict[str, Any], room: str | None = None) -> None:
         try:
-            self._socketio.emit(name.value, payload)
+            self._socketio.emit(str(name), payload, to=room)
         except Exception as error:  # it must neither keep the server from ending nor end the caller's thread
             log.warning("%s could not be emitted: %s", name, error)
 
@@ -93,6 +102,9 @@ class Sockets:
         """Handle ``subscribe`` and ``unsubscribe``. A room exists only for a known model."""
         registry = registry_of(app)
         registry.on_change.append(lambda: self.announce_change(registry.epoch))
+        registry.on_prepared.append(
+            lambda: self.announce_prepared(registry.epoch, registry.launcher.kept.ids())
+        )
         registry.on_close.append(lambda: self.announce_stop(registry.epoch))
 
         def connect(auth: Any = None) -> bool:

@@ -74,10 +74,10 @@ class KeptModels:
         threading.Thread(target=self._listen, args=(key, kept), daemon=True).start()
 
     def let_go(self, repo: str | None = None) -> None:
-        """End the processes that have no worker; of one repository, where that is given."""
+        """End the processes that have no worker; of one repository or revision, where that is given."""
         with self._lock:
             for spec, kept in self._kept.items():
-                if repo in (None, spec.model_id.partition("@")[0]) and not kept.workers:
+                if repo in (None, spec.model_id, spec.model_id.partition("@")[0]) and not kept.workers:
                     kept.channel.shut_down()
 
     def _drop_oldest(self) -> None:

@@ -6,8 +6,10 @@ import os
 
 from modelhub import units
 from tests.support.ids import BERT, LLAMA, VIT
+from tests.support.prepared import KEEP, is_prepared, prepare
 from tests.support.server import Server
 from tests.support.terminal import completions, flask
+from tests.support.types import StartServer
 
 AWAY = {**os.environ, "MODELHUB_SERVER": "http://127.0.0.1:9"}
 
@@ -40,6 +42,20 @@ def test_unload_completes_loaded_models_only(empty_server: Server) -> None:
     empty_server.freeze_load(LLAMA)
     assert completions(empty_server.environ, "unload", "") == [BERT]
     assert completions(AWAY, "unload", "") == []
+
+
+def test_unload_lets_go_of_a_model_that_is_only_prepared(start_server: StartServer) -> None:
+    server = start_server(**KEEP).wait_warm()
+    prepare(server, BERT)
+    listed = flask(server.environ, "models").stdout.splitlines()
+    assert " ".join(next(line for line in listed if line.startswith(BERT)).split()) == (
+        f"{BERT} Not loaded 310 kB models folder prepared: loads sooner"
+    )
+    done = flask(server.environ, "unload", BERT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{BERT} let go: it was prepared, not in memory\n"
+    assert not is_prepared(server, BERT)
+    assert flask(server.environ, "unload", BERT).stderr.startswith(f"{BERT} is absent: It is not in memory.")
 
 
 def test_cancel_ends_loads_that_run_or_wait(empty_server: Server) -> None:

@@ -229,13 +229,13 @@ def test_a_model_that_loads_keeps_its_partial_download(tmp_path: Path) -> None:
 def test_a_load_under_way_keeps_its_files(app: Flask) -> None:
     lifecycle = registry_of(app).lifecycle
     model_id = "org/name@v2"
-    lifecycle._loads[model_id] = Load(LoadSpec(model_id, models_dir="", demo_dir=""), "rest")
+    lifecycle._loads.latest[model_id] = Load(LoadSpec(model_id, models_dir="", demo_dir=""), "rest")
     with pytest.raises(ModelhubError) as caught, lifecycle.unused("org/name"):
         pass
     assert caught.value.code == "wrong_state"
     with lifecycle.unused("org/other"):
         pass
-    del lifecycle._loads[model_id]
+    del lifecycle._loads.latest[model_id]
 
 
 def test_the_server_deletes_and_sweeps_what_an_earlier_one_left(

@@ -138,9 +138,9 @@ def test_the_loads_of_models_that_were_forgotten_are_in_the_journal_only(
     for number in range(6):  # each fails, since there is no zygote here
         load, _ = registry.lifecycle.start(f"org/m{number}", by="rest")
         ids.append(load["load_id"])
-        started = registry.lifecycle._loads[f"org/m{number}"]
+        started = registry.lifecycle._loads.latest[f"org/m{number}"]
         assert started.process_exited.wait(10)
-    assert len(registry.lifecycle._loads) <= 3
+    assert len(registry.lifecycle._loads.latest) <= 3
     assert [registry.load(load_id)["state"] for load_id in ids] == ["failed"] * 6
     assert registry.load(ids[0])["snapshot"] is None
     assert registry.load(ids[-1])["snapshot"] is not None

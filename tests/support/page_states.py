@@ -17,6 +17,7 @@ from psutil import Process
 from tests.support import models
 from tests.support.hub_server import HubServer
 from tests.support.ids import DEMO
+from tests.support.prepared import KEEP, prepare
 from tests.support.server import Server, let_run, wait_until
 
 READY, UNLOADED, ABSENT, CANCELLED = "tiny/bert", "tiny/vit", "tiny/wav2vec2", "tiny/llama"
@@ -32,19 +33,32 @@ _LONG_S = 3600
 
 
 class World:
-    """Two servers: ``busy`` has a load in each state at once, ``fresh`` has no models of one's own."""
+    """Servers: ``busy`` has a load in each state at once, ``fresh`` has no models of one's own."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._hub = HubServer(folder / "hub")
         self._fresh: Server | None = None
 
+    @cached_property
+    def prepared(self) -> Server:
+        """A server that keeps a model prepared after its unload."""
+        folder = self._folder / "kept"
+        models.FOUR[READY](folder / READY)
+        server = Server(self._folder / "prepared", MODELS_DIR=folder, **KEEP).start()
+        try:
+            prepare(server.wait_warm(), READY)
+        except BaseException:
+            server.stop()
+            raise
+        return server
+
     def __enter__(self) -> World:
         self._hub.__enter__()
         return self
 
     def __exit__(self, *reason: object) -> None:
-        started = [self._fresh, self.__dict__.get("busy")]
+        started = [self._fresh, self.__dict__.get("busy"), self.__dict__.get("prepared")]
         for server in filter(None, started):
             server.stop()
         self._hub.__exit__(None, None, None)
@@ -230,6 +244,8 @@ STATES = (
     State("model-no-memory", _model(TOO_BIG)),
     State("model-cancelled", _model(CANCELLED)),
     State("model-unloaded-receipt", _model(UNLOADED)),
+    State("dashboard-prepared", lambda world: world.prepared.url),
+    State("model-prepared", lambda world: f"{world.prepared.url}/models/{READY}"),
     State("model-unknown", _model("not/here")),
     State("history-every-outcome", _busy("/history")),
     State("history-filtered", _busy("/history?outcome=failed")),

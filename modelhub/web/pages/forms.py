@@ -1,4 +1,4 @@
-"""The forms of the pages, which work without JavaScript: load, cancel, unload, dismiss, delete and try."""
+"""The forms of the pages, which work without JavaScript: load, cancel, unload, dismiss, delete, try..."""
 
 from __future__ import annotations
 
@@ -96,6 +96,13 @@ def unload_model(model_id: str) -> Response:
     if "sure" not in request.form:
         registry.lifecycle.check_idle(model_id)
     registry.lifecycle.unload(model_id, by="page")
+    return _redirect_to(model_id)
+
+
+@blueprint.post("/models/<path:model_id>/let-go")
+def let_go(model_id: str) -> Response:
+    """Keep a model no longer prepared."""
+    registry.lifecycle.let_go(model_id)
     return _redirect_to(model_id)
 
 

@@ -28,6 +28,7 @@ class ModelPageSnapshot(PageSnapshot):
     """A snapshot as the model's own page gets it."""
 
     charts: Charts
+    prepared: bool
 
 
 def page_snapshot(snapshot: Snapshot) -> PageSnapshot:
@@ -35,9 +36,9 @@ def page_snapshot(snapshot: Snapshot) -> PageSnapshot:
     return {**snapshot, "words": page_words(snapshot)}
 
 
-def add_charts(page: PageSnapshot, trace: Trace) -> ModelPageSnapshot:
-    """The same with the charts of the model's own page; ``trace`` is that of the model."""
-    return {**page, "charts": charts(page, trace)}
+def add_charts(page: PageSnapshot, trace: Trace, is_prepared: bool) -> ModelPageSnapshot:
+    """The same with what the model's own page shows besides; ``trace`` is that of the model."""
+    return {**page, "charts": charts(page, trace), "prepared": is_prepared}
 
 
 def charts(snapshot: Snapshot, trace: Trace) -> Charts:

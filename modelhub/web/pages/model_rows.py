@@ -39,8 +39,9 @@ class Rows:
         if snapshot["state"] != State.ABSENT or snapshot["load_id"] is not None:
             return _render(model, free_bytes)
         # All that the row says.
-        files = (model["id"], model["source"], model["size_bytes"], model["partial_bytes"], model["fits"])
-        key = (*files, wording.need(model["size_bytes"], free_bytes), repr(model["cannot_load"]))
+        files = (model["id"], model["source"], model["size_bytes"], model["partial_bytes"])
+        can_load = (model["fits"], model["prepared"], repr(model["cannot_load"]))
+        key = (*files, *can_load, wording.need(model["size_bytes"], free_bytes))
         if key not in self._kept:
             while len(self._kept) >= _MAX_KEPT:
                 del self._kept[next(iter(self._kept))]
@@ -66,6 +67,7 @@ def _blank() -> ModelResource:
         "cannot_load": None,
         "fits": None,
         "random_weights": False,
+        "prepared": False,
         "state": State.ABSENT,
         "snapshot": absent(_BLANK_ID, ""),
     }

@@ -119,6 +119,7 @@ def model_page(model: ModelResource, **form: Any) -> str:
         charts=charts,
         segments=segments,
         log=trace.lines,
+        keep_seconds=registry.settings.keep_prepared_seconds,
         form=prediction_form.form_of(snapshot.get("task")) if is_ready else None,
         task_title=prediction_form.title_of(snapshot.get("task")),
         **form,

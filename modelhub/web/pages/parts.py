@@ -1,4 +1,4 @@
-"""What dashboards show beside the states of models: the memory, and what each model takes of it."""
+"""What dashboards show beside the states of models: memory, what each takes of it, which are prepared."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class PageParts(TypedDict):
     free: int
     lack: str
     rows: dict[str, RowParts]
+    prepared: list[str]  # the models that are kept prepared
 
 
 def page_parts(registry: Registry, ids: list[str]) -> PageParts:
@@ -42,4 +43,5 @@ def page_parts(registry: Registry, ids: list[str]) -> PageParts:
             }
             for model in models
         },
+        "prepared": sorted(registry.launcher.kept.ids()),
     }

@@ -1,0 +1,163 @@
+"""What the green thread of a load does: wait for a slot, have a worker load the model, report the end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from modelhub.core.budget import check_fits, free_for_load
+from modelhub.core.catalogue import Catalogue
+from modelhub.core.follow import announce, follow
+from modelhub.core.journal import Journal
+from modelhub.core.load import Load, end_values, record
+from modelhub.core.load_log import log_begin, log_end
+from modelhub.core.loads import Loads
+from modelhub.core.unloading import PATIENCE_S, Unloading
+from modelhub.demos import sweep
+from modelhub.errors import ModelhubError
+from modelhub.payloads import Facts, Snapshot, Timeline
+from modelhub.progress.adapter import ProgressAdapter
+from modelhub.states import State
+from modelhub.workers.launcher import Launcher
+
+log = logging.getLogger(__name__)
+
+
+class LoadThread:
+    """``run`` is the thread of one load, and alone reports its events; for ``core.lifecycle`` only."""
+
+    def __init__(
+        self,
+        loads: Loads,
+        catalogue: Catalogue,
+        launcher: Launcher,
+        adapter: ProgressAdapter,
+        journal: Callable[[], Journal],
+        spawn: Callable[..., object],
+        unloading: Unloading,
+        demo_dir: Path,
+    ) -> None:
+        self._loads = loads
+        self._catalogue = catalogue
+        self._launcher = launcher
+        self._adapter = adapter
+        self._journal = journal
+        self._spawn = spawn
+        self._unloading = unloading
+        self._demo_dir = demo_dir
+
+    def run(self, load: Load) -> None:
+        """Carry one load to its end, and on until its process has exited."""
+        failure: ModelhubError | None = None
+        facts: Facts | None = None
+        try:
+            if self._wait_for_slot(load):
+                facts = self._load(load)
+        except ModelhubError as error:
+            failure = error
+        except Exception:
+            log.exception("Following the load of %s failed", load.model_id)
+            failure = ModelhubError("internal")
+        self._end(load, facts, failure)
+        if load.state == State.READY and load.worker is not None:
+            self._loads.release(load)
+            self._unloading.begin_use(load)
+            load.worker.serve()
+            self._unloading.leave(load)
+        elif load.worker is not None:
+            load.worker.close()
+            sweep(self._demo_dir)
+        load.reserved_bytes = 0
+        self._loads.release(load)
+        load.process_exited.set()
+
+    def _wait_for_slot(self, load: Load) -> bool:
+        """Wait in the queue; False when the load was cancelled there."""
+        while not load.may_run and load.cancelled_by is None:
+            position, due_s = self._loads.queue.position(load), None
+            if position is not None:
+                due_s = self._adapter.queued(load.model_id, load.load_id, position)
+                load.announced.set()
+            load.wakeup.wait(due_s)
+            load.wakeup.clear()
+        return load.cancelled_by is None
+
+    def _load(self, load: Load) -> Facts | None:
+        """Have a worker load the model and emit each checkpoint; None where the load was cancelled."""
+        load.state = State.LOADING
+        record(self._journal(), load, {"state": load.state, "started_at": time.time()})
+        log_begin(load)
+        entry = self._catalogue.find(load.model_id)
+        announce(self._adapter, self._launcher, load.spec, load.load_id, entry)
+        load.announced.set()
+        with self._loads.lock:
+            load.worker = self._launcher.worker(load.spec)
+        leaving = self._replace(load)
+        return follow(
+            self._adapter,
+            load.worker,
+            load.spec,
+            lambda need_bytes: self._admit(load, need_bytes, leaving),
+            lambda: load.cancelled_by is not None,
+        )
+
+    def _replace(self, load: Load) -> list[Load]:
+        """Have the models that a load replaces leave memory; they leave while it begins."""
+        found = (self._loads.latest.get(model_id) for model_id in load.replaces)
+        leaving = [other for other in found if other is not None and other.state == State.READY]
+        for other in leaving:
+            self._spawn(self._unloading.unload, other, load.row["by"])
+        return leaving
+
+    def _admit(self, load: Load, need_bytes: int, leaving: Sequence[Load]) -> None:
+        """Reserve memory for a load; raises ``no_memory`` with the numbers."""
+        for other in leaving:
+            other.process_exited.wait(PATIENCE_S)
+        with self._loads.lock:
+            others = sum(other.reserved_bytes for other in self._loads.all() if other is not load)
+            if not load.spec.force:
+                self._make_room(need_bytes, others)
+                check_fits(load.model_id, need_bytes, free_for_load(others))
+            load.reserved_bytes = need_bytes
+
+    def _make_room(self, need_bytes: int, reserved_bytes: int) -> None:
+        """Let go of what is only kept for a quicker load, where a load does not fit otherwise."""
+        if need_bytes > free_for_load(reserved_bytes):
+            self._launcher.kept.let_go()
+
+    def _end(self, load: Load, facts: Facts | None, failure: ModelhubError | None) -> None:
+        """Decide how the load ended, record it and emit it."""
+        with self._loads.lock:
+            load.state = self._final_state(load, failure)
+        if load.state == State.INTERRUPTED:
+            failure = ModelhubError("interrupted", id=load.model_id)
+
+        def keep_record(payload: Snapshot, timeline: Timeline | None) -> None:
+            record(self._journal(), load, {**end_values(payload), "ended_by": load.cancelled_by})
+            if timeline is not None:
+                self._journal().keep_timeline(load.load_id, timeline)
+            log_end(load, payload)
+
+        if load.state == State.CANCELLED:
+            if not self._adapter.is_open(load.model_id):
+                self._adapter.queued(load.model_id, load.load_id, 1)
+            self._adapter.cancelled(load.model_id, load.cancelled_by or load.row["by"], keep_record)
+        elif failure is not None:
+            self._adapter.failed(load.model_id, failure, keep_record, load.state)
+        elif facts is not None:
+            if load.worker is not None:
+                load.reserved_bytes = load.worker.mapped_bytes
+            load.ready_at = time.monotonic()
+            self._adapter.completed(load.model_id, facts, keep_record)
+        load.announced.set()
+        load.ended.set()
+        self._launcher.prepare_spare()
+
+    def _final_state(self, load: Load, failure: ModelhubError | None) -> State:
+        if self._loads.is_closing:
+            return State.INTERRUPTED
+        if load.cancelled_by is not None:
+            return State.CANCELLED
+        return State.READY if failure is None else State.FAILED

@@ -1,0 +1,96 @@
+"""The end of a ready model: on request or not, with a receipt; after a request it may be kept prepared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from modelhub.core.budget import unload_receipt
+from modelhub.core.journal import Journal
+from modelhub.core.keep_later import KeepLater
+from modelhub.core.load import Load, record, wrong_state
+from modelhub.core.load_log import log_exit
+from modelhub.core.loads import Loads
+from modelhub.core.memory_count import MemoryCount
+from modelhub.payloads import Snapshot, Timeline
+from modelhub.progress.adapter import ProgressAdapter
+from modelhub.states import OCCUPYING, State
+from modelhub.workers.launcher import Launcher
+
+_POLL_S = 0.01
+PATIENCE_S = 10.0  # how long a request waits for a process to exit
+
+
+class Unloading:
+    """``unload`` and ``let_go`` are for any thread, ``begin_use`` and ``leave`` for that of the load."""
+
+    def __init__(
+        self,
+        loads: Loads,
+        launcher: Launcher,
+        adapter: ProgressAdapter,
+        journal: Callable[[], Journal],
+        spawn: Callable[..., object],
+        keep_seconds: float,
+    ) -> None:
+        self._loads = loads
+        self._launcher = launcher
+        self._memory = MemoryCount(launcher)
+        self._keep_later = KeepLater(launcher, keep_seconds, loads.is_loading)
+        self._adapter = adapter
+        self._journal = journal
+        self._spawn = spawn
+
+    def unload(self, load: Load, by: str) -> Snapshot:
+        """End the process of a ready model and wait for that; return the state with the receipt."""
+        before = self._memory.total(leaving=load.worker)
+        with self._loads.lock:
+            if load.state == State.READY:
+                load.state, load.unloaded_by, load.memory_before = State.UNLOADING, by, before
+                self._adapter.unloading(load.model_id)
+        if load.worker is not None:
+            load.worker.kill()
+        load.process_exited.wait(PATIENCE_S)
+        return load.receipt or self._adapter.snapshot(load.model_id)
+
+    def begin_use(self, load: Load) -> None:
+        """A model has become ready: count its memory soon, so that the receipt need not wait for that."""
+        self._spawn(self._memory.read_later, load.worker)
+
+    def leave(self, load: Load) -> None:
+        """The process of a ready model has exited, on request or not: emit it, with the receipt."""
+        worker = load.worker
+        assert worker is not None  # noqa: S101 - a ready load has one
+        worker.close()
+        load.reserved_bytes = 0
+        error = None if load.unloaded_by is not None else worker.exit_error(load.model_id)
+        receipt = unload_receipt(load.memory_before, self._memory.total(), load.unloaded_by)
+        if self._loads.is_closing:
+            return
+        with self._loads.lock:
+            load.state = State.ABSENT if error is None else State.FAILED
+
+        def keep_record(payload: Snapshot, _: Timeline | None) -> None:
+            record(self._journal(), load, {"state": State.UNLOADED, "error": payload["error"]})
+            log_exit(load, payload)
+
+        load.receipt = self._adapter.unloaded(load.model_id, load.load_id, receipt, error, keep_record)
+        if error is None:
+            self._spawn(self._keep_later.keep, load.spec)
+
+    def let_go(self, model_id: str) -> None:
+        """End the process that keeps a model prepared; raises ``wrong_state`` without one, or in use."""
+        kept, state = self._launcher.kept, self._adapter.snapshot(model_id)["state"]
+        if state in OCCUPYING:
+            todo = "Cancel its load first." if state == State.LOADING else "Unload it first."
+            raise wrong_state(model_id, state, "It is in use.", todo)
+        if model_id not in kept.ids():
+            raise wrong_state(model_id, state, "It is not prepared.", "There is nothing to let go.")
+        kept.let_go(model_id)
+        deadline = time.monotonic() + PATIENCE_S
+        while model_id in kept.ids() and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+
+    def close(self) -> None:
+        """Keep nothing prepared any more."""
+        self._keep_later.close()
