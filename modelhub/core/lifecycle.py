@@ -87,7 +87,8 @@ class Lifecycle:
     ) -> tuple[LoadResource, bool]:
         """Load a model, or join the load that runs or is done: (the load, whether it is a new one).
 
-        The models that it ``replaces`` are unloaded when its turn comes, those of them that are in memory.
+        The models that it ``replaces`` are unloaded when its turn comes, those of them that are in memory;
+        where it is not on this machine, once its files are.
         Without ``device`` or ``dtype`` that of the settings is meant, and any load can be joined. Returns
         once the load's first event was emitted: a client that asks next finds it queued or loading. Raises
         ``invalid_id``, ``no_device``, ``queue_full``, ``wrong_state`` while the model is being unloaded or
@@ -318,12 +319,13 @@ class Lifecycle:
         load.announced.set()
         with self._lock:
             load.worker = self._launcher.worker(load.spec)
-        leaving = self._replace(load)
+        # A model that has yet to be fetched may not be there, or take hours.
+        leaving = None if entry is None else self._replace(load)
         return follow(
             self._adapter,
             load.worker,
             load.spec,
-            lambda need_bytes: self._admit(load, need_bytes, leaving),
+            lambda need: self._admit(load, need, self._replace(load) if leaving is None else leaving),
             lambda: load.cancelled_by is not None,
         )
 
