@@ -78,7 +78,8 @@ class Lifecycle:
     ) -> tuple[LoadResource, bool]:
         """Load a model, or join the load that runs or is done: (the load, whether it is a new one).
 
-        The models that it ``replaces`` are unloaded when its turn comes, those of them that are in memory.
+        The models that it ``replaces`` are unloaded when its turn comes, those of them that are in memory;
+        where it is not on this machine, once its files are.
         Without ``device`` or ``dtype`` that of the settings is meant, and any load can be joined. Returns
         once the load's first event was emitted: a client that asks next finds it queued or loading. Raises
         ``invalid_id``, ``no_device``, ``queue_full``, ``wrong_state`` while the model is being unloaded or

@@ -94,12 +94,13 @@ class LoadThread:
         load.announced.set()
         with self._loads.lock:
             load.worker = self._launcher.worker(load.spec)
-        leaving = self._replace(load)
+        # A model that has yet to be fetched may not be there, or take hours.
+        leaving = None if entry is None else self._replace(load)
         return follow(
             self._adapter,
             load.worker,
             load.spec,
-            lambda need_bytes: self._admit(load, need_bytes, leaving),
+            lambda need: self._admit(load, need, self._replace(load) if leaving is None else leaving),
             lambda: load.cancelled_by is not None,
         )
 

@@ -29,7 +29,9 @@ class LoadRequest(Schema):
         String(metadata=_MODEL_ID),
         load_default=list,
         validate=validate.Length(max=16),
-        metadata={"description": "Models to unload for it when its turn comes, those that are in memory."},
+        metadata={
+            "description": "Models in memory to unload for it when its turn comes and its files are here."
+        },
     )
     device = String(
         allow_none=True,

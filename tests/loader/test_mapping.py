@@ -63,7 +63,9 @@ def test_a_header_of_any_length_is_understood(tmp_path: Path, shift: int) -> Non
     text = json.dumps(json.loads(data[8 : 8 + length])).encode()
     text += b" " * (-len(text) % 8 + shift)
     (tmp_path / NAME).write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
-    assert_same(mapped(tmp_path), load_file(tmp_path / NAME))
+    tensors = mapped(tmp_path)
+    assert_same(tensors, load_file(tmp_path / NAME))
+    assert all(tensor.data_ptr() % tensor.element_size() == 0 for tensor in tensors.values())
 
 
 def test_writing_to_a_tensor_leaves_the_file_and_other_mappings_alone(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def keep(launcher: Launcher, spec: LoadSpec, seconds: float = 600) -> psutil.Pro
     """Keep a model; its process, once it is prepared."""
     before = launcher.kept.pids()
     launcher.keep(spec, seconds)
-    wait_until(lambda: spec.model_id in launcher.kept.ids())
+    wait_until(lambda: spec.model_id in launcher.kept.ids(), 60)
     (pid,) = set(launcher.kept.pids()) - set(before)
     return psutil.Process(pid)
 
@@ -200,7 +200,7 @@ def test_when_it_is_killed_its_worker_ends_and_says_why(launcher: Launcher, spec
         load(worker, spec)
         child = psutil.Process(worker.pid)
         os.kill(process.pid, signal.SIGKILL)
-        assert worker.wait(10)
+        assert worker.wait(30)
         error = worker.exit_error(LLAMA)
     assert (error.code, "had prepared the model" in error.message) == ("worker_unavailable", True)
     wait_until(lambda: is_gone(child))
@@ -224,17 +224,18 @@ def test_with_the_zygote_go_the_kept_ones_and_their_workers(spec: LoadSpec) -> N
     changes = threading.Semaphore(0)
     with Launcher(on_kept=changes.release) as launcher:
         launcher.start()
+        assert launcher.warm.wait(60)
         process = keep(launcher, spec)
-        assert changes.acquire(timeout=10)
+        assert changes.acquire(timeout=30)
         with launcher.worker(spec) as worker:
             load(worker, spec)
             child = psutil.Process(worker.pid)
             os.kill(launcher.zygote_pid or 0, signal.SIGKILL)
-            assert worker.wait(10)
+            assert worker.wait(30)
             assert worker.exit_error(LLAMA).code in ("worker_unavailable", "killed")
         wait_until(lambda: is_gone(process) and is_gone(child))
         wait_until(lambda: not launcher.kept.ids())
-        assert changes.acquire(timeout=10)
+        assert changes.acquire(timeout=30)
         wait_until(lambda: launcher.zygote_pid is None)
         with launcher.worker(spec) as worker:
             assert load(worker, spec)["architecture"] == "LlamaForCausalLM"
@@ -243,13 +244,14 @@ def test_with_the_zygote_go_the_kept_ones_and_their_workers(spec: LoadSpec) -> N
 def test_closing_the_launcher_ends_them_too(spec: LoadSpec) -> None:
     launcher = Launcher()
     launcher.start()
+    assert launcher.warm.wait(60)
     process = keep(launcher, spec)
     worker = launcher.worker(spec)
     load(worker, spec)
     child = psutil.Process(worker.pid)
     spares = process.children()
     launcher.close()
-    wait_until(lambda: all(is_gone(one) for one in (process, child, *spares)), 10)
+    wait_until(lambda: all(is_gone(one) for one in (process, child, *spares)))
     with pytest.raises(ModelhubError):
         launcher.worker(spec)
     worker.close()
