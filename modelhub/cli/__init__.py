@@ -66,6 +66,14 @@ def init_app(app: Flask) -> None:
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, type=ModelIdType())
 @server_option
 @click.option("--force", is_flag=True, help="Load also where memory seems too small.")
+@click.option(
+    "--replace",
+    "replaces",
+    metavar="ID",
+    multiple=True,
+    type=ModelIdType(State.READY),
+    help="Unload this model, if it is in memory, when the turn of the load comes. Can be repeated.",
+)
 @click.option("--device", type=DeviceType(), help="auto, cpu, cuda, mps, cuda:1...; else MODELHUB_DEVICE.")
 @click.option("--dtype", type=click.Choice(DTYPES), help="Data type of the weights; else MODELHUB_DTYPE.")
 @click.option("--here", is_flag=True, help="Without a server: fetch, check and test-load, then unload.")
@@ -76,6 +84,7 @@ def preload(
     ids: tuple[str, ...],
     server: str | None,
     force: bool,
+    replaces: tuple[str, ...],
     device: str | None,
     dtype: str | None,
     here: bool,
@@ -86,12 +95,12 @@ def preload(
 
     Requests each ID from the running server, or with --here loads them on this machine, one after another.
     """
-    if here and (server or not wait):
-        raise click.UsageError("--here uses no server: omit --server and --no-wait.")
+    if here and (server or replaces or not wait):
+        raise click.UsageError("--here uses no server: omit --server, --replace and --no-wait.")
     try:
         from modelhub.cli.loads import RequestedLoad, all_ready
 
-        loads = [RequestedLoad(model_id) for model_id in dict.fromkeys(ids)]
+        loads = [RequestedLoad(model_id, replaces) for model_id in dict.fromkeys(ids)]
         options = LoadOptions(force, device, dtype)
         if here:
             _preload_here(loads, options, as_json)

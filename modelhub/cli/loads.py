@@ -52,10 +52,11 @@ class View(Protocol):
 
 
 class RequestedLoad:
-    """One model that was requested: ``end`` is None until its load has ended."""
+    """One model that was requested, and those that it ``replaces``; ``end`` is None until its load ended."""
 
-    def __init__(self, model_id: str) -> None:
+    def __init__(self, model_id: str, replaces: tuple[str, ...] = ()) -> None:
         self.model_id = model_id
+        self.replaces = replaces
         self.load_id: str | None = None
         self.was_ready = False
         self.end: Ending | None = None
@@ -103,7 +104,7 @@ def request_and_watch(server: Server, feed: Feed, load: RequestedLoad, options: 
 def request(server: Server, load: RequestedLoad, options: LoadOptions) -> LoadResource | None:
     """Request a load; returns it, or None where it was refused. Raises ``server_unreachable`` only."""
     try:
-        accepted = server.start_load(load.model_id, options)
+        accepted = server.start_load(load.model_id, options, load.replaces)
     except ModelhubError as error:
         if error.code == "server_unreachable":
             raise

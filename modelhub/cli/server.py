@@ -36,10 +36,10 @@ class Server:
         self.url = url
         self._session = _session(url)
 
-    def start_load(self, model_id: str, options: LoadOptions) -> LoadResource:
-        """Request a load, or join the one that runs."""
+    def start_load(self, model_id: str, options: LoadOptions, replaces: tuple[str, ...] = ()) -> LoadResource:
+        """Request a load, or join the one that runs; a new one unloads the models that it ``replaces``."""
         chosen = {name: value for name, value in asdict(options).items() if value is not None}
-        body = {"model": model_id, **chosen}
+        body = {"model": model_id, "replaces": list(replaces), **chosen}
         return cast(LoadResource, self._request("load_id", "POST", "/api/loads", json=body))
 
     def load(self, load_id: str) -> LoadResource:

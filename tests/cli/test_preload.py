@@ -11,7 +11,7 @@ import socketio
 
 from modelhub.checkpoints import STEPS
 from tests.support import models
-from tests.support.ids import BERT, LLAMA
+from tests.support.ids import BERT, LLAMA, VIT
 from tests.support.server import Server
 from tests.support.terminal import completions, events, flask, lines_of
 from tests.support.truth import check_truth
@@ -69,6 +69,18 @@ def test_a_device_and_a_data_type_can_be_chosen(empty_server: Server) -> None:
     assert other.returncode == 1
     assert f"{LLAMA} is ready: Its data type is float32, not bfloat16. Unload it first." in other.stdout
     assert completions(empty_server.environ, "preload", "--device", "c")[0] == "cpu"
+
+
+def test_a_load_can_replace_models(empty_server: Server) -> None:
+    for model_id in (BERT, VIT):
+        empty_server.load(model_id)
+    done = flask(empty_server.environ, "preload", LLAMA, "--replace", BERT, "--replace", VIT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    states = [empty_server.wait_state(name, ("absent", "ready"))["state"] for name in (LLAMA, BERT, VIT)]
+    assert states == ["ready", "absent", "absent"]
+    assert set(completions(empty_server.environ, "preload", BERT, "--replace", "")) == {LLAMA}
+    here = flask(empty_server.environ, "preload", "--here", LLAMA, "--replace", BERT)
+    assert "--here uses no server: omit --server, --replace and --no-wait." in here.stderr
 
 
 def test_one_failure_fails_the_command_with_reason_and_hint(empty_server: Server) -> None:
@@ -133,6 +145,7 @@ def test_no_server_is_an_error_with_a_hint(arguments: list[str]) -> None:
     [
         ["preload"],
         ["preload", "--here", "--server", "http://127.0.0.1:9", LLAMA],
+        ["preload", "--here", "--replace", BERT, LLAMA],
         ["preload", "--server", "127.0.0.1:9", LLAMA],
         ["preload", "--device", "tpu", LLAMA],
         ["preload", "--dtype", "int8", LLAMA],

@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response
 from modelhub import units, wording
 from modelhub.errors import ModelhubError
 from modelhub.payloads import LoadResource
+from modelhub.states import State
 from modelhub.web import error_handlers
 from modelhub.web.current import registry
 from modelhub.web.pages import prediction_form, prediction_result
@@ -68,11 +69,14 @@ def _preview(model_id: str) -> str:
 def _start(model_id: str) -> LoadResource:
     """Start a load with the options of the form; one that is empty is that of the settings."""
     chosen: dict[str, Any] = {name: request.form.get(name) or None for name in ("device", "dtype")}
-    wrong = LoadRequest().validate({"model": model_id, **chosen})
+    force, replaces = "force" in request.form, request.form.getlist("replaces")
+    wrong = LoadRequest().validate({"model": model_id, "replaces": replaces, **chosen})
     if wrong:
         raise ModelhubError("invalid_request", why=error_handlers.in_words(wrong))
-    force = "force" in request.form
-    return registry.lifecycle.start(model_id, by="page", force=force, **chosen)[0]
+    for other in replaces:
+        if "sure" not in request.form and registry.snapshot(other)["state"] == State.READY:
+            registry.lifecycle.check_idle(other)
+    return registry.lifecycle.start(model_id, by="page", force=force, replaces=replaces, **chosen)[0]
 
 
 def _refusal(model_id: str) -> ModelhubError | None:

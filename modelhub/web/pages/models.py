@@ -29,6 +29,7 @@ from modelhub.web.pages import (
 from modelhub.web.pages.model_rows import Rows
 from modelhub.web.security import never_cached
 
+_MOST_OFFERS = 2  # of models to unload for another
 blueprint = Blueprint("models", __name__)
 rows = Rows()
 blueprint.after_request(never_cached)
@@ -119,11 +120,26 @@ def model_page(model: ModelResource, **form: Any) -> str:
         charts=charts,
         segments=segments,
         log=trace.lines,
+        to_replace=_to_replace(model),
         keep_seconds=registry.settings.keep_prepared_seconds,
         form=prediction_form.form_of(snapshot.get("task")) if is_ready else None,
         task_title=prediction_form.title_of(snapshot.get("task")),
         **form,
     )
+
+
+def _to_replace(model: ModelResource) -> list[ModelResource]:
+    """Those in memory, each of which would make room for a model that does not fit; the smallest first."""
+    error, need_bytes = model["snapshot"]["error"], model["size_bytes"]
+    is_refused = error is not None and error["code"] == "no_memory"
+    if need_bytes is None or model["state"] in (*CHANGING, State.READY):
+        return []
+    if model["fits"] is not False and not is_refused:
+        return []
+    ready = [one for one in registry.listing.touched() if one["state"] == State.READY]
+    lack = need_bytes - registry.budget().free
+    held = [(one["snapshot"].get("memory") or 0, one) for one in ready]
+    return [one for size, one in sorted(held, key=lambda pair: pair[0]) if size >= lack][:_MOST_OFFERS]
 
 
 def _expected_shares(model: ModelResource) -> list[float]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
+from modelhub.errors import ModelhubError
+from modelhub.web.current import registry_of
+from tests.progress.test_adapter import FACTS
 from tests.support import models
 from tests.support.forms import Visitor, csrf_token
-from tests.support.ids import BERT
+from tests.support.ids import BERT, LLAMA
 from tests.support.server import Server
 from tests.support.types import StartServer
 
@@ -81,3 +86,37 @@ def test_no_device_is_offered_where_there_is_no_choice(client: FlaskClient) -> N
     page = client.get("/models/demo/random-2gb").text
     assert '<select name="dtype">' in page
     assert '<select name="device">' not in page
+
+
+def test_a_load_that_replaces_a_model_asks_where_that_is_in_use(server: Server) -> None:
+    server.load(BERT)
+    visitor = Visitor(server)
+    asked = visitor.press(f"/models/{LLAMA}", "/loads", model=LLAMA, replaces=BERT)
+    assert asked.status_code == 409
+    assert "has only just become ready" in asked.text
+    assert server.snapshot(LLAMA)["state"] == "absent"
+    done = visitor.press(f"/models/{LLAMA}", "/loads", model=LLAMA, replaces=BERT, sure="1")
+    assert done.url.endswith(f"/models/{LLAMA}")
+    server.wait_state(LLAMA, ("ready",))
+    assert server.wait_state(BERT, ("absent",))["by"] == "page"
+
+
+def test_a_page_offers_to_load_instead_of_what_makes_room_enough(
+    app: Flask, client: FlaskClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offers(path: str) -> list[str]:
+        return re.findall(r'name="replaces" value="([^"]+)"', client.get(path).text)
+
+    models.make_llama(tmp_path / "models" / "org" / "new")
+    adapter = registry_of(app).adapter
+    for model_id, held in (("org/large", 900_000), ("org/middle", 500_000), ("org/small", 1_000)):
+        adapter.started(model_id, model_id, held, 0, None)
+        adapter.completed(model_id, {**FACTS, "memory": held})
+    assert offers("/models/org/new") == [], "it fits"
+    monkeypatch.setattr("modelhub.memory.free_bytes", lambda: 100_000)
+    assert offers("/models/org/new") == ["org/middle", "org/large"]
+    assert offers("/models/org/small") == [], "it is in memory"
+    monkeypatch.setattr("modelhub.memory.free_bytes", lambda: 10_000_000)
+    adapter.started("org/new", "1", None, 0, None)
+    adapter.failed("org/new", ModelhubError("no_memory", id="org/new", needed="1 GB", free="0 bytes"))
+    assert offers("/models/org/new") == ["org/small", "org/middle"], "it was refused: any may make room"
