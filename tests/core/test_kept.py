@@ -114,6 +114,9 @@ def test_at_most_two_are_kept(keeping: Server) -> None:
 
 
 def test_what_is_kept_is_let_go_where_a_load_would_not_fit(keeping: Server) -> None:
+    for model_id in kept(keeping):
+        keeping.delete(f"/api/prepared/{model_id}")
+    wait_kept(keeping)
     keeping.load(BERT)
     unload(keeping, BERT)
     wait_until(lambda: BERT in kept(keeping))
