@@ -79,7 +79,8 @@ def test_pages_get_the_same_events_with_words(empty_server: Server, watch: Watch
     plain, page, dashboard = watch(empty_server), watch(empty_server), watch(empty_server)
     plain.subscribe(BERT)
     snapshot = page.client.call("subscribe", {"id": BERT, "words": True}, timeout=5)["snapshot"]
-    charts = snapshot.pop("charts")
+    charts, prepared = snapshot.pop("charts"), snapshot.pop("prepared")
+    assert prepared is False
     assert snapshot == page_snapshot(empty_server.snapshot(BERT))
     assert charts == {"segments": None, "sparkline": "", "sparkline_label": "No rate yet"}
     models = dashboard.client.call("subscribe", {"words": True}, timeout=5)["snapshot"]["models"]
@@ -91,6 +92,7 @@ def test_pages_get_the_same_events_with_words(empty_server: Server, watch: Watch
     with_words = [(name, page_snapshot(payload)) for name, payload in kept(plain.events)]
     assert kept(dashboard.of(BERT)) == with_words
     drawn = [payload.pop("charts") for _, payload in page.of(BERT)]
+    assert not any(payload.pop("prepared") for _, payload in page.of(BERT))
     assert kept(page.of(BERT)) == with_words, "the page of a model gets the same, and its charts"
     assert all(len(charts["segments"]) == 9 for charts in drawn)
     assert page.client.call("unsubscribe", {"id": BERT}, timeout=5) == {"ok": True}
