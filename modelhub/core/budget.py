@@ -57,9 +57,17 @@ def free_for_load(reserved_bytes: int = 0) -> int:
     return max(0, memory.free_bytes() - reserved_bytes)
 
 
-def unload_receipt(before: int | None, after: int | None, by: str | None) -> Receipt:
-    """What an unload freed, from ``MemoryCount.total`` before and after it."""
-    freed = None if before is None or after is None else max(0, before - after)
+def unload_receipt(
+    before: int | None, after: int | None, by: str | None, own_bytes: int | None = None
+) -> Receipt:
+    """What an unload freed, with ``MemoryCount.total`` before and after it.
+
+    ``own_bytes`` is what the process had for itself. It is what was freed, also where another model is being
+    loaded meanwhile; where it is not known, the difference is.
+    """
+    freed = own_bytes
+    if freed is None and before is not None and after is not None:
+        freed = max(0, before - after)
     return {"memory_before": before, "memory_after": after, "freed": freed, "by": by}
 
 

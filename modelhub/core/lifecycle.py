@@ -109,8 +109,16 @@ class Lifecycle:
                 self._on_new_load(model_id)
         if is_new:
             self._spawn(self._thread.run, load)
+        else:
+            self._replace(replaced, load, by)
         load.announced.wait(PATIENCE_S)
         return self._resource(load), is_new
+
+    def _replace(self, replaced: Sequence[str], load: Load, by: str) -> None:
+        """Unload what a request replaces by a load that it has joined."""
+        for other in (self._loads.latest.get(model_id) for model_id in replaced):
+            if other is not None and other is not load and other.state == State.READY:
+                self._spawn(self._unloading.unload, other, by)
 
     def cancel(self, load_id: str, by: str) -> LoadResource:
         """Cancel a load that waits or runs, and wait until its end was emitted.

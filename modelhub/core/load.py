@@ -44,6 +44,7 @@ class Load:
     cancelled_by: str | None = None
     unloaded_by: str | None = None
     memory_before: int | None = None
+    own_bytes: int | None = None  # what its process had for itself
     receipt: Snapshot | None = None
     replaces: tuple[str, ...] = ()  # the models to unload when its turn comes
     ready_at: float | None = None  # on the monotonic clock

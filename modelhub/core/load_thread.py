@@ -109,24 +109,25 @@ class LoadThread:
         found = (self._loads.latest.get(model_id) for model_id in load.replaces)
         leaving = [other for other in found if other is not None and other.state == State.READY]
         for other in leaving:
-            self._spawn(self._unloading.unload, other, load.row["by"])
+            self._spawn(self._unloading.unload, other, load.row["by"], at_once=True)
         return leaving
 
     def _admit(self, load: Load, need_bytes: int, leaving: Sequence[Load]) -> None:
         """Reserve memory for a load; raises ``no_memory`` with the numbers."""
-        for other in leaving:
-            other.process_exited.wait(PATIENCE_S)
+        others = [other for other in self._loads.all() if other is not load and other not in leaving]
+        self._make_room(need_bytes, others, leaving)
         with self._loads.lock:
-            others = sum(other.reserved_bytes for other in self._loads.all() if other is not load)
             if not load.spec.force:
-                self._make_room(need_bytes, others)
-                check_fits(load.model_id, need_bytes, free_for_load(others))
+                check_fits(load.model_id, need_bytes, free_for_load(_reserved(others)))
             load.reserved_bytes = need_bytes
 
-    def _make_room(self, need_bytes: int, reserved_bytes: int) -> None:
-        """Let go of what is only kept for a quicker load, where a load does not fit otherwise."""
-        if need_bytes > free_for_load(reserved_bytes):
-            self._launcher.kept.let_go()
+    def _make_room(self, need_bytes: int, others: Sequence[Load], leaving: Sequence[Load]) -> None:
+        """Where a load does not fit: wait for the models that leave, let go of those that are only kept."""
+        if need_bytes <= free_for_load(_reserved(others)):
+            return
+        self._launcher.kept.let_go()
+        for other in leaving:
+            other.process_exited.wait(PATIENCE_S)
 
     def _end(self, load: Load, facts: Facts | None, failure: ModelhubError | None) -> None:
         """Decide how the load ended, record it and emit it."""
@@ -162,3 +163,7 @@ class LoadThread:
         if load.cancelled_by is not None:
             return State.CANCELLED
         return State.READY if failure is None else State.FAILED
+
+
+def _reserved(loads: Sequence[Load]) -> int:
+    return sum(load.reserved_bytes for load in loads)

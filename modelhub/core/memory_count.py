@@ -53,6 +53,13 @@ class MemoryCount:
             for pid, reading in self._readings.items()
         )
 
+    def own_bytes(self, worker: Worker | None) -> int | None:
+        """What a worker has for itself, as of now; None if it was never read."""
+        reading = None if worker is None or worker.pid is None else self._readings.get(worker.pid)
+        if reading is None or worker is None or worker.pid is None:
+            return None
+        return max(0, reading.private + memory.resident_bytes(worker.pid) - reading.resident)
+
     def _read(self, pids: Iterable[int]) -> None:
         before = {pid: memory.resident_bytes(pid) for pid in pids}
         for pid, private in memory.private_bytes(before).items():

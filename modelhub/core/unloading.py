@@ -41,12 +41,17 @@ class Unloading:
         self._journal = journal
         self._spawn = spawn
 
-    def unload(self, load: Load, by: str) -> Snapshot:
-        """End the process of a ready model and wait for that; return the state with the receipt."""
-        before = self._memory.total(leaving=load.worker)
+    def unload(self, load: Load, by: str, at_once: bool = False) -> Snapshot:
+        """End the process of a ready model and wait for that; return the state with the receipt.
+
+        With ``at_once`` the receipt has what was counted soon after the load: to count it again takes time.
+        """
+        before = self._memory.total(leaving=None if at_once else load.worker)
+        own = self._memory.own_bytes(load.worker)
         with self._loads.lock:
             if load.state == State.READY:
-                load.state, load.unloaded_by, load.memory_before = State.UNLOADING, by, before
+                load.state, load.unloaded_by = State.UNLOADING, by
+                load.memory_before, load.own_bytes = before, own
                 self._adapter.unloading(load.model_id)
         if load.worker is not None:
             load.worker.kill()
@@ -64,7 +69,7 @@ class Unloading:
         worker.close()
         load.reserved_bytes = 0
         error = None if load.unloaded_by is not None else worker.exit_error(load.model_id)
-        receipt = unload_receipt(load.memory_before, self._memory.total(), load.unloaded_by)
+        receipt = unload_receipt(load.memory_before, self._memory.total(), load.unloaded_by, load.own_bytes)
         if self._loads.is_closing:
             return
         with self._loads.lock:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelhub import memory
 from modelhub.checkpoints import LoadSpec
+from modelhub.loader.files.fingerprint import fingerprint
 from modelhub.workers.lifeline import name_process, prefer_as_oom_victim, thread_count
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ CHECK_S = 2.0
 
 
 class Keeping:
-    """When a kept model is let go: after ``seconds`` without a worker, or when memory runs short."""
+    """When a kept model is let go: ``seconds`` after its last worker, when a file of it has changed, or when
+    memory runs short."""
 
     def __init__(self, prepared: Prepared, seconds: float) -> None:
         self.prepared = prepared
@@ -35,10 +37,12 @@ class Keeping:
         self._used_at = time.monotonic()
 
     def is_over(self, has_workers: bool) -> bool:
-        """Whether to end the process; call it every ``CHECK_S`` seconds."""
+        """Whether to end the process; call it every ``CHECK_S`` seconds. Raises OSError and ModelhubError."""
         if has_workers:
             self._used_at = time.monotonic()
             return False
+        if fingerprint(self.prepared.files) != self.prepared.fingerprint:
+            return True  # it would never be used again
         is_short = memory.free_bytes() < _MIN_FREE_SHARE * memory.total_bytes()
         return is_short or time.monotonic() - self._used_at > self._seconds
 

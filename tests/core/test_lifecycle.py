@@ -268,7 +268,8 @@ def test_an_unload_frees_the_memory_of_the_model_and_returns_a_receipt(
     receipt = empty_server.delete(f"/api/models/{BERT}").json()
     assert not worker.is_running()
     assert receipt["state"] == "absent"
-    assert receipt["freed"] == receipt["memory_before"] - receipt["memory_after"] > 1_000_000
+    assert receipt["freed"] > 1_000_000
+    assert receipt["memory_before"] - receipt["memory_after"] == pytest.approx(receipt["freed"], rel=0.3)
     assert watcher.wait_for("model_unloaded")["freed"] == receipt["freed"]
     again = empty_server.delete(f"/api/models/{BERT}")
     assert (again.status_code, again.json()["error"]["code"]) == (409, "wrong_state")
