@@ -109,7 +109,7 @@ class LoadThread:
         found = (self._loads.latest.get(model_id) for model_id in load.replaces)
         leaving = [other for other in found if other is not None and other.state == State.READY]
         for other in leaving:
-            self._spawn(self._unloading.unload, other, load.row["by"], at_once=True)
+            self._spawn(self._unloading.unload, other, load.row["by"], True)
         return leaving
 
     def _admit(self, load: Load, need_bytes: int, leaving: Sequence[Load]) -> None:

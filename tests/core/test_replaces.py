@@ -140,7 +140,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Regist
 def test_the_memory_of_what_is_replaced_counts_as_free(registry: Registry) -> None:
     def ends_as(model_id: str, replaces: tuple[str, ...] = ()) -> Any:
         load, _ = registry.lifecycle.start(model_id, by="rest", replaces=replaces)
-        started = registry.lifecycle._loads[model_id]
+        started = registry.lifecycle._loads.latest[model_id]
         assert started.ended.wait(90)
         return registry.load(load["load_id"])
 
@@ -156,7 +156,7 @@ def test_an_unknown_one_is_an_error_before_anything(registry: Registry) -> None:
     with pytest.raises(ModelhubError) as caught:
         registry.lifecycle.start("large/one", by="rest", replaces=["org/nowhere"])
     assert caught.value.code == "unknown_model"
-    assert not registry.lifecycle._loads
+    assert not registry.lifecycle._loads.latest
 
 
 def test_a_request_that_joins_a_load_replaces_too(empty_server: Server) -> None:
