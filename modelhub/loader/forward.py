@@ -12,6 +12,7 @@ from PIL import Image
 from modelhub.errors import ModelhubError
 from modelhub.loader.background import Cancelled
 from modelhub.loader.explain import one_line
+from modelhub.loader.one_token import in_one_thread_if_small
 from modelhub.loader.processors import processor_part
 
 _TEXT = "a"
@@ -28,7 +29,7 @@ def run_forward(model_id: str, model: Any, processor: Any, inputs: dict[str, Any
     """
     try:
         inputs = inputs or build_inputs(model, processor)
-        with torch.inference_mode():
+        with torch.inference_mode(), in_one_thread_if_small(model, inputs):
             _run(model, processor, inputs)
     except (MemoryError, torch.OutOfMemoryError, Cancelled, ModelhubError):
         raise

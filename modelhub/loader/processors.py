@@ -13,6 +13,7 @@ from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 from modelhub.errors import ModelhubError
 from modelhub.loader.explain import explain_package, one_line
 from modelhub.loader.files.inspection import Files, read_json
+from modelhub.loader.tokenizer_json import added_tokens_only
 from modelhub.loader.without_torchvision import (
     NOTE,
     NoVideoProcessor,
@@ -51,24 +52,29 @@ def load_processor(files: Files, names: frozenset[str], config: Any) -> Any | No
     if loader is None:
         return None
     try:
-        if loader is AutoProcessor:
-            found = class_without_video(_settings(files, names), config)
-            if found is not None:
-                return load_without_video(found, files.folder, config)
-        options = {"config": config, "trust_remote_code": False, "local_files_only": True}
-        if loader is not AutoImageProcessor:
-            return loader.from_pretrained(files.folder, **options)
-        if (own := image_class(_settings(files, names))) is not None:
-            return own.from_pretrained(files.folder, local_files_only=True)
-        images = loader.from_pretrained(files.folder, **options)
-        if config.model_type in _PAIRS and names & _TOKENIZERS:
-            return Pair(images, AutoTokenizer.from_pretrained(files.folder, **options))
-        return images
+        with added_tokens_only():
+            return _load(loader, files, names, config)
     except Exception as error:
         why = one_line(error, files.folder)
         raise explain_package(error, files.model_id) or ModelhubError(
             "bad_tokenizer", id=files.model_id, why=why
         ) from error
+
+
+def _load(loader: Any, files: Files, names: frozenset[str], config: Any) -> Any:
+    if loader is AutoProcessor:
+        found = class_without_video(_settings(files, names), config)
+        if found is not None:
+            return load_without_video(found, files.folder, config)
+    options = {"config": config, "trust_remote_code": False, "local_files_only": True}
+    if loader is not AutoImageProcessor:
+        return loader.from_pretrained(files.folder, **options)
+    if (own := image_class(_settings(files, names))) is not None:
+        return own.from_pretrained(files.folder, local_files_only=True)
+    images = loader.from_pretrained(files.folder, **options)
+    if config.model_type in _PAIRS and names & _TOKENIZERS:
+        return Pair(images, AutoTokenizer.from_pretrained(files.folder, **options))
+    return images
 
 
 def left_out(processor: Any) -> str:

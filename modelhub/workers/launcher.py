@@ -32,7 +32,7 @@ _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THR
 # Waiting threads spin for some microseconds only, then sleep. While other processes need the cores too, a
 # forward pass of a model of 2 GB on two cores then takes 0.2 s instead of 0.9 s; on an idle machine that of a
 # small model, with its many short pieces of work, is a third quicker than with threads that sleep at once.
-_SHORT_WAIT = {"GOMP_SPINCOUNT": "1000"}
+_SHORT_WAIT = {"GOMP_SPINCOUNT": "4000"}
 _ZYGOTE_ENVIRONMENT = {**_ONE_THREAD, "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
 
 

@@ -50,7 +50,7 @@ def is_used(loaded: LoadedModel, prepared: Prepared) -> bool:
 
 
 def test_preparing_reads_no_weights_and_starts_no_thread(tmp_path: Path) -> None:
-    path = models.make_sparse_llama(tmp_path / "m" / "large", 100_000) / "model.safetensors"
+    path = models.make_sparse_llama(tmp_path / "m" / "large", 800_000) / "model.safetensors"
     drop(path)
     size = path.stat().st_size
     if resident_bytes(path) > size // 10:

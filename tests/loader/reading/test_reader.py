@@ -125,6 +125,7 @@ def test_a_file_that_shrinks_is_corrupt(weights: tuple[Files, tuple[WeightFile, 
     with pytest.raises(ModelhubError) as caught:
         reader.wait(Cancel())
     assert (caught.value.code, found[1].name in caught.value.message) == ("corrupt", True)
+    reader.stop()
     assert reader.done < reader.size
 
 
@@ -135,6 +136,7 @@ def test_a_file_that_is_deleted(weights: tuple[Files, tuple[WeightFile, ...]]) -
     reader.start()
     with pytest.raises(FileNotFoundError):
         reader.wait(Cancel())
+    reader.stop()
 
 
 def test_a_cancel_ends_the_wait(tmp_path: Path) -> None:

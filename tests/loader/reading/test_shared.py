@@ -88,7 +88,7 @@ def test_only_one_of_the_threads_that_wait_takes_over(
     assert reading is not None
     made: list[Reader] = []
     waiting = threading.Barrier(4)
-    complete = shared.SharedReading._is_complete
+    complete = shared.SharedReading.is_complete
 
     def slowly(self: shared.SharedReading) -> bool:
         threading.Event().wait(0.05)
@@ -99,7 +99,7 @@ def test_only_one_of_the_threads_that_wait_takes_over(
             made.append(self)
             super().start()
 
-    monkeypatch.setattr(shared.SharedReading, "_is_complete", slowly)
+    monkeypatch.setattr(shared.SharedReading, "is_complete", slowly)
     monkeypatch.setattr(shared, "Reader", Counted)
     link[0].close()
 
