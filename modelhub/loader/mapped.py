@@ -18,7 +18,7 @@ from transformers.modeling_utils import LoadStateDictConfig, LoadStateDictInfo
 from modelhub.loader.background import Cancel
 from modelhub.loader.files.headers import FLOATS
 from modelhub.loader.files.inspection import Files, WeightFile
-from modelhub.loader.mapping import DTYPES, Maps
+from modelhub.loader.mapping import DTYPES, map_tensors
 from modelhub.loader.reading.pieces import forward_order
 from modelhub.loader.strategy import Plan
 
@@ -31,24 +31,21 @@ def assemble_mapped(
     weights: Sequence[WeightFile],
     wait: Callable[[list[str]], None],
     cancel: Cancel,
-    maps: Maps | None = None,
 ) -> Any | None:
     """The model with its tensors mapped from the files; None if from_pretrained is needed.
 
     Their bytes may still be on their way into memory. A tensor of another floating-point dtype than the
-    plan's is converted; ``wait`` is called with its name before. ``maps`` has the files that are mapped
-    already. Changes the skeleton of ``plan``, which is the model returned. Raises Cancelled, and what
-    ``wait`` raises.
+    plan's is converted; ``wait`` is called with its name before. Changes the skeleton of ``plan``, which is
+    the model returned. Raises Cancelled, and what ``wait`` raises.
     """
     model = plan.skeleton
     try:
         if not _fits(plan, weights):
             return None
-        maps = maps or Maps(files)
         state: dict[str, torch.Tensor] = {}
         for weight in weights:
             cancel.check()
-            state |= maps.tensors(weight)
+            state |= map_tensors(files, weight)
         _convert(state, plan.dtype, wait)
         _place(model, state)
         _finish(model, plan, files)

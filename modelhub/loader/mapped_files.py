@@ -17,7 +17,7 @@ from transformers import modeling_utils
 
 from modelhub.loader.files.headers import Tensor
 from modelhub.loader.files.inspection import Files, WeightFile
-from modelhub.loader.mapping import DTYPES, Maps
+from modelhub.loader.mapping import DTYPES, map_tensors
 
 # With it, transformers converts one tensor after the other, and copies none ahead.
 _ONE_BY_ONE = "HF_DEACTIVATE_ASYNC_LOAD"
@@ -49,7 +49,7 @@ class _File:
 
     def __init__(self, files: Files, weight: WeightFile, wait: Callable[[list[str]], None]) -> None:
         self._path = weight.path
-        tensors = Maps(files).tensors(weight)
+        tensors = map_tensors(files, weight)
         self._slices = {one.name: _Slice(one, tensors[one.name], wait) for one in weight.tensors}
 
     def keys(self) -> list[str]:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Generator
+from contextlib import closing
 
 from modelhub import memory
 from modelhub.checkpoints import Checkpoint, LoadSpec, checkpoint
 from modelhub.loader import finishing
-from modelhub.loader.background import Helper
 from modelhub.loader.configuration import read_config
 from modelhub.loader.files import source
-from modelhub.loader.files.inspection import WeightFile, check_folder
+from modelhub.loader.files.inspection import check_folder
 from modelhub.loader.files.origins import Origin
 from modelhub.loader.files.weight_files import read_weight_files, weight_names
 from modelhub.loader.finishing import LoadedModel
 from modelhub.loader.first_run import FirstRun
-from modelhub.loader.mapping import Maps
 from modelhub.loader.prepared import Prepared
 from modelhub.loader.processors import left_out, load_processor
 from modelhub.loader.reading.readahead import ReadAhead
@@ -48,8 +46,8 @@ def load(
             print(step, message)
     """
     yield checkpoint(1)
-    with ReadAhead(link) as ahead, closing(source.find(spec)) as origin, ExitStack() as at_end:
-        return (yield from _nine_steps(spec, origin, ahead, admit, prepared, at_end))
+    with ReadAhead(link) as ahead, closing(source.find(spec)) as origin:
+        return (yield from _nine_steps(spec, origin, ahead, admit, prepared))
 
 
 def _nine_steps(
@@ -58,15 +56,12 @@ def _nine_steps(
     ahead: ReadAhead,
     admit: Callable[[int], None],
     prepared: Prepared | None,
-    at_end: ExitStack,
 ) -> Generator[Checkpoint, None, LoadedModel]:
     memory_before = memory.resident().total
     files = yield from origin.fetch_config()
     kept = prepared if prepared is not None and prepared.fits(spec, files) else None
-    maps = kept.maps if kept else Maps(files)
     if origin.complete:
         ahead.start(files, kept.weights if kept else None)
-        at_end.enter_context(closing(_enter_pages(maps, ahead.weights)))
     config = kept.config if kept else read_config(files)
 
     yield checkpoint(2)
@@ -84,11 +79,10 @@ def _nine_steps(
     admit(plan.need_bytes)
 
     yield checkpoint(5)
-    maps = maps if origin.complete else Maps(files)
     reading = ahead.reading(files, weights)
     with closing(FirstRun(spec, plan, reading, processor, kept.inputs if kept else None)) as first_run:
         assembled = yield from load_weights(
-            plan, files, reading, first_run.start, maps, kept.assembled if kept else None
+            plan, files, reading, first_run.start, kept.assembled if kept else None
         )
 
         yield checkpoint(6)
@@ -104,9 +98,3 @@ def _nine_steps(
         yield from first_run.passed()
     ahead.close()  # so that its mappings do not count as the model's memory
     return finishing.describe(origin, plan, assembled, weights, processor, memory_before)
-
-
-def _enter_pages(maps: Maps, weights: Sequence[WeightFile]) -> Helper[None]:
-    helper = Helper(lambda cancel: maps.enter_pages(weights, cancel))
-    helper.start()
-    return helper

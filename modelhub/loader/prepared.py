@@ -16,7 +16,6 @@ from modelhub.loader.files.weight_files import read_weight_files, weight_names
 from modelhub.loader.finishing import prepare_for_inference
 from modelhub.loader.forward import build_inputs
 from modelhub.loader.mapped import assemble_mapped, converts
-from modelhub.loader.mapping import Maps
 from modelhub.loader.processors import load_processor
 from modelhub.loader.strategy import Plan, make_plan
 from modelhub.loader.weights import Assembled
@@ -38,7 +37,6 @@ class Prepared:
     plan: Plan
     assembled: Assembled | None
     inputs: dict[str, Any] | None
-    maps: Maps
 
     def fits(self, spec: LoadSpec, files: Files) -> bool:
         """Whether it is for this load, and no file has changed since."""
@@ -62,9 +60,9 @@ def prepare(spec: LoadSpec) -> Prepared | None:
     weights = read_weight_files(files, weight_names(files, names))
     processor = load_processor(files, names, config)
     plan = make_plan(spec, files, config, weights)
-    maps, model = Maps(files), None
+    model = None
     if not converts(plan, weights):
-        model = assemble_mapped(plan, files, weights, lambda tensors: None, Cancel(), maps)
+        model = assemble_mapped(plan, files, weights, lambda tensors: None, Cancel())
         if model is None:  # the skeleton may have been changed
             plan = make_plan(spec, files, config, weights)
     assembled = inputs = None
@@ -74,4 +72,4 @@ def prepare(spec: LoadSpec) -> Prepared | None:
         with contextlib.suppress(Exception):  # the load will say why
             inputs = build_inputs(model, processor)
     key = replace(spec, force=False)
-    return Prepared(key, files, known, config, processor, weights, plan, assembled, inputs, maps)
+    return Prepared(key, files, known, config, processor, weights, plan, assembled, inputs)

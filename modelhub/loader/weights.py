@@ -15,7 +15,6 @@ from modelhub.loader.allocator import returning_memory
 from modelhub.loader.files.inspection import Files
 from modelhub.loader.mapped import assemble_mapped
 from modelhub.loader.mapped_files import mapped_files
-from modelhub.loader.mapping import Maps
 from modelhub.loader.reading.reading import Reading
 from modelhub.loader.strategy import Plan
 
@@ -69,7 +68,6 @@ def load_weights(
     files: Files,
     reading: Reading,
     then: Callable[[Assembled], None],
-    maps: Maps,
     prepared: Assembled | None = None,
 ) -> Generator[Checkpoint, None, Assembled]:
     """Assemble the model while its files are read; yields the bytes in memory, with the tensors as detail.
@@ -84,7 +82,7 @@ def load_weights(
         counter = _TensorCounter(cancel)
         tensors.append(counter)
         with _counting(counter):
-            assembled = prepared or assemble(plan, files, reading, maps, cancel)
+            assembled = prepared or assemble(plan, files, reading, cancel)
         if assembled.mapped:
             counter.count = counter.total = sum(len(weight.tensors) for weight in reading.weights)
         then(assembled)
@@ -107,13 +105,13 @@ def _detail(reading: Reading, done: int, tensors: Sequence[_TensorCounter]) -> s
     return f"tensor {counter.count} of {counter.total}"
 
 
-def assemble(plan: Plan, files: Files, reading: Reading, maps: Maps, cancel: background.Cancel) -> Assembled:
+def assemble(plan: Plan, files: Files, reading: Reading, cancel: background.Cancel) -> Assembled:
     """Build the model, by the fast path if possible. Never runs code from the model's repository."""
 
     def wait(names: list[str]) -> None:
         reading.wait_for_tensors(names, cancel)
 
-    model = assemble_mapped(plan, files, reading.weights, wait, cancel, maps)
+    model = assemble_mapped(plan, files, reading.weights, wait, cancel)
     if model is not None:
         return Assembled(model, mapped=True)
     with mapped_files(files, reading.weights, wait), returning_memory():

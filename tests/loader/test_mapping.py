@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from modelhub.loader.files.inspection import Files, WeightFile
 from modelhub.loader.files.weight_files import read_weight_files
-from modelhub.loader.mapping import DTYPES, Maps
+from modelhub.loader.mapping import DTYPES, map_tensors
 from tests.support.resident import drop, resident_bytes
 
 NAME = "model.safetensors"
@@ -25,13 +25,9 @@ def inspected(folder: Path) -> tuple[Files, WeightFile]:
     return files, weight
 
 
-def _tensors(files: Files, weight: WeightFile) -> dict[str, torch.Tensor]:
-    return Maps(files).tensors(weight)
-
-
 def mapped(folder: Path) -> dict[str, torch.Tensor]:
     """The mapped tensors of a folder."""
-    return _tensors(*inspected(folder))
+    return map_tensors(*inspected(folder))
 
 
 def of_every_dtype() -> dict[str, torch.Tensor]:
@@ -91,7 +87,7 @@ def test_mapping_reads_nothing(tmp_path: Path) -> None:
     size = path.stat().st_size
     if resident_bytes(path) > size // 100:
         pytest.skip("this file system does not evict files from memory")
-    tensors = _tensors(files, weight)
+    tensors = map_tensors(files, weight)
     assert resident_bytes(path) <= size // 100
     assert float(tensors["t3"].sum()) == 2**20
     assert resident_bytes(path) >= 4 * 2**20, "what is used is read"
@@ -109,7 +105,7 @@ def test_a_file_that_has_shrunk_is_not_mapped(tmp_path: Path) -> None:
     files, weight = inspected(tmp_path)
     os.truncate(tmp_path / NAME, weight.size - 1)
     with pytest.raises(RuntimeError, match="shrunk"):
-        _tensors(files, weight)
+        map_tensors(files, weight)
 
 
 def test_a_dtype_that_cannot_be_mapped_is_a_key_error(tmp_path: Path) -> None:
