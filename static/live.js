@@ -238,10 +238,9 @@ export async function fetchPage(url = location.href) {
   return text && new DOMParser().parseFromString(text, "text/html");
 }
 
-// Subscribe with `request` and show what comes. `subscribed` gets the snapshot that subscribe returns; `unknown` is
-// called with a snapshot of a model that has no place on the page, `shown` with every snapshot that was shown,
-// whether its state is new, and the snapshot before it. `parts` gets
-// what else the page shows; `spread` is how long (ms) to wait with what all of them ask.
+// Subscribe with `request` and show what comes. `subscribed` gets the snapshot of the acknowledgement, `unknown` one
+// of a model without a place here, `shown` each that was shown, whether its state is new, and the one before. `parts`
+// gets what else the page shows; `spread` is how long (ms) to wait with what all pages ask.
 export async function follow({ request, subscribed, unknown = () => {}, shown, parts = () => {}, spread = () => 0 }) {
   onSnapshot = shown;
   document.addEventListener("submit", send);

@@ -20,17 +20,26 @@ class KeepLater:
         self._seconds = seconds
         self._is_busy = is_busy
         self._closing = threading.Event()
+        self._waiting: set[str] = set()  # the models that will be kept
 
     def keep(self, spec: LoadSpec) -> None:
         """Wait until no load runs, then have the model prepared."""
         if not self._seconds:
             return
+        self._waiting.add(spec.model_id)
         wait_s = _AFTER_S
-        while not self._closing.wait(wait_s):
+        while not self._closing.wait(wait_s) and spec.model_id in self._waiting:
             if not self._is_busy():
+                self._waiting.discard(spec.model_id)
                 self._launcher.keep(spec, self._seconds)
                 return
             wait_s = _AGAIN_S
+
+    def forget(self, model_id: str) -> bool:
+        """Do not keep a model that waits for it; whether it did."""
+        was_waiting = model_id in self._waiting
+        self._waiting.discard(model_id)
+        return was_waiting
 
     def close(self) -> None:
         """Keep nothing any more."""

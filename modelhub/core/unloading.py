@@ -89,7 +89,8 @@ class Unloading:
         if state in OCCUPYING:
             todo = "Cancel its load first." if state == State.LOADING else "Unload it first."
             raise wrong_state(model_id, state, "It is in use.", todo)
-        if model_id not in kept.ids():
+        was_waiting = self._keep_later.forget(model_id)
+        if model_id not in kept.ids() and not was_waiting:
             raise wrong_state(model_id, state, "It is not prepared.", "There is nothing to let go.")
         kept.let_go(model_id)
         deadline = time.monotonic() + PATIENCE_S

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
 from tests.support.ids import DEMO
 from tests.support.server import Server
@@ -145,20 +145,18 @@ def test_a_failure_is_shown_with_reason_and_hint_and_retried(server: Server, ope
     expect(row).to_have_attribute("data-state", "failed")
 
 
-def test_events_of_a_model_are_not_lost_while_its_row_is_fetched(server: Server, open_page: OpenPage) -> None:
+def test_a_model_that_is_new_to_the_page_gets_a_row_and_every_event(
+    server: Server, open_page: OpenPage
+) -> None:
     frozen = server.freeze_load("tiny/llama")
     page = wait_live(open_page("/"))
-
-    def hold_back(route: Route) -> None:  # the page says "queued", and comes when that is no longer so
-        stale = route.fetch()
-        frozen.resume()
-        server.wait_state("nobody/late", ("failed",))
-        route.fulfill(response=stale)
-
-    page.route(f"{server.url}/", hold_back)
+    page.evaluate("window.opened = true")
     server.request_load("nobody/late")
-    expect(page.locator('[data-model="nobody/late"]')).to_have_attribute("data-state", "failed")
-    page.unroute_all(behavior="ignoreErrors")
+    row = page.locator('[data-model="nobody/late"]')
+    expect(row).to_have_attribute("data-state", "queued")
+    frozen.resume()
+    expect(row).to_have_attribute("data-state", "failed")
+    assert page.evaluate("window.opened")
 
 
 def test_an_invalid_id_is_refused_with_a_message(open_page: OpenPage) -> None:

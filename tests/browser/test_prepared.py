@@ -12,8 +12,9 @@ from tests.support.prepared import KEEP, is_prepared, prepare
 from tests.support.server import wait_until
 from tests.support.types import OpenPage, StartServer
 
-# Of all that is not about the memory: where it is, and how large.
-PLACES = """() => [...document.querySelectorAll("main *:not(.prepared, .prepared *, .need, .memory *)")]
+# Of all that is not about the memory, and of no empty box: where it is, and how large.
+PLACES = """() => [...document.querySelectorAll("main *")]
+  .filter((node) => !node.matches(".prepared, .prepared *, .need, .memory *, .offers"))
   .map((node) => [node.className, node.getBoundingClientRect()])
   .map(([name, { x, y, width, height }]) => [String(name), x, y, width, height])"""
 
