@@ -1,5 +1,5 @@
-// Shared by the live pages: bars, texts, buttons, the connection. The server sends the texts with each snapshot
-// (web/pages/live.py), so that pages, terminal and API use the same words.
+// Shared by the live pages: bars, texts, buttons, the connection. The server sends the texts (web/pages/live.py), so
+// that pages, terminal and API use the same words.
 
 import { notifyOf, offerNotices, showFavicon } from "./notices.js";
 

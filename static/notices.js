@@ -1,5 +1,4 @@
-// What shows in other tabs and programs: the icon of the tab fills as a load goes on, and a notification, for those
-// who want one, says that a long load has ended.
+// What shows in other tabs and programs: the icon of the tab fills, and a notification says that a long load ended.
 
 const LONG_S = 10;
 const WANTED = "notify"; // the key in the browser's storage

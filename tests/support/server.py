@@ -15,6 +15,7 @@ import psutil
 import requests
 
 SPARE = "modelhub-spare"
+KEPT = "modelhub-kept"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -123,9 +124,12 @@ class Server:
         return process
 
     def workers(self) -> list[psutil.Process]:
-        """The processes that hold or load a model: not the one that waits for a load."""
+        """The processes that hold or load a model: not those that wait for a load, or keep one prepared."""
         children = self.zygote().children()
-        return [p for p in children if p.name() != SPARE or p.status() == psutil.STATUS_STOPPED]
+        kept = [child for child in children if child.name() == KEPT]
+        forked = [*children, *(worker for process in kept for worker in process.children())]
+        waiting = [p for p in forked if p.name() == SPARE and p.status() != psutil.STATUS_STOPPED]
+        return [p for p in forked if p not in kept and p not in waiting]
 
     def spare(self) -> psutil.Process | None:
         """The process that is ready for the next load."""
