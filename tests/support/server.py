@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,11 +126,22 @@ class Server:
 
     def workers(self) -> list[psutil.Process]:
         """The processes that hold or load a model: not those that wait for a load, or keep one prepared."""
-        children = self.zygote().children()
-        kept = [child for child in children if child.name() == KEPT]
-        forked = [*children, *(worker for process in kept for worker in process.children())]
-        waiting = [p for p in forked if p.name() == SPARE and p.status() != psutil.STATUS_STOPPED]
-        return [p for p in forked if p not in kept and p not in waiting]
+        found = []
+        for process in self.zygote().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # it may end at any time
+                waits = process.name() == SPARE and process.status() != psutil.STATUS_STOPPED
+                if process.name() != KEPT and not waits:
+                    found.append(process)
+        return found
+
+    def kept(self) -> list[psutil.Process]:
+        """The processes that keep a model prepared."""
+        found = []
+        for process in self.zygote().children():
+            with suppress(psutil.NoSuchProcess):
+                if process.name() == KEPT:
+                    found.append(process)
+        return found
 
     def spare(self) -> psutil.Process | None:
         """The process that is ready for the next load."""

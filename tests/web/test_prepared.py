@@ -31,7 +31,7 @@ def test_a_model_is_prepared_after_an_unload_until_it_is_let_go(keeping: Server)
     answer = keeping.delete(f"/api/prepared/{BERT}")
     assert (answer.status_code, answer.json()["prepared"], answer.json()["state"]) == (200, False, "absent")
     assert not is_prepared(keeping, BERT)
-    assert not [process for process in keeping.workers() if "prepared" in "".join(process.cmdline())]
+    wait_until(lambda: not keeping.kept())
 
 
 def test_what_is_not_prepared_or_is_in_memory_is_not_let_go(keeping: Server) -> None:
