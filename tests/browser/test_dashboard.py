@@ -21,9 +21,9 @@ def test_the_memory_follows_loads_and_unloads(server: Server, open_page: OpenPag
     page = wait_live(open_page("/"))
     expect(page.locator(".legend .models")).to_have_count(0)
     server.load("tiny/vit")
-    expect(page.locator(".legend .models")).to_have_text(re.compile(r"MB in 1 model$"))
+    expect(page.locator(".legend .models")).to_have_text(re.compile(r"[kM]B in 1 model$"))
     server.load("tiny/bert")
-    expect(page.locator(".legend .models")).to_have_text(re.compile(r"MB in 2 models$"))
+    expect(page.locator(".legend .models")).to_have_text(re.compile(r"[kM]B in 2 models$"))
     server.unload_all()
     expect(page.locator(".legend .models")).to_have_count(0)
 
@@ -137,7 +137,7 @@ def test_a_change_of_state_makes_no_page_fetch_itself(server: Server, open_page:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))  # its icon is none of the server's pages
     server.load("tiny/vit")
-    expect(page.locator(".legend .models")).to_have_text(re.compile(r"MB in 1 model$"))
+    expect(page.locator(".legend .models")).to_have_text(re.compile(r"[kM]B in 1 model$"))
     server.unload_all()
     expect(page.locator(".legend .models")).to_have_count(0)
     assert [url for url in asked if url.startswith(server.url) and "/static/" not in url] == []

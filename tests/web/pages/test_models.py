@@ -177,7 +177,7 @@ def test_pages_are_never_cached(client: FlaskClient) -> None:
 def test_the_memory_is_shown_with_what_fits(empty_server: Server, visitor: Visitor) -> None:
     empty_server.load("tiny/llama")
     html = visitor.open("/").text
-    assert re.search(r'<li class="models">\d+(\.\d)? MB in 1 model</li>', html)
+    assert re.search(r'<li class="models">\d+(\.\d)? [kM]B in 1 model</li>', html)
     assert re.search(r'<li class="free">\d+(\.\d)? GB free</li>', html)
     widths = [float(width) for width in re.findall(r'<rect class="\w+" x="[\d.]+%" width="([\d.]+)%"', html)]
     assert sum(widths) == pytest.approx(100, abs=0.1)
