@@ -58,7 +58,7 @@ class Channel:
                 raise ValueError("A line on the channel is too long.")
             if timeout_s is not None and not select.select([self.socket], [], [], timeout_s)[0]:
                 return None
-            self._fill()
+            self.fill()
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         message = json.loads(line)
@@ -69,14 +69,10 @@ class Channel:
     def receive_body(self, length: int) -> bytes:
         """The ``length`` raw bytes that follow a message; raises EOFError."""
         while len(self._buffer) < length:
-            self._fill()
+            self.fill()
         body = bytes(self._buffer[:length])
         del self._buffer[:length]
         return body
-
-    def feed(self, data: bytes) -> None:
-        """Append bytes that were read from the socket directly, as when descriptors come with them."""
-        self._buffer += data
 
     def buffered(self) -> bool:
         """Whether the buffer holds a whole message."""
@@ -92,7 +88,8 @@ class Channel:
         self.shut_down()
         self.socket.close()
 
-    def _fill(self) -> None:
+    def fill(self) -> None:
+        """Read what has come, and wait where nothing has; raises EOFError."""
         try:
             if self._takes_descriptors:
                 data, descriptors, _, _ = socket.recv_fds(self.socket, _READ_BYTES, _MAX_DESCRIPTORS)

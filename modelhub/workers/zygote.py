@@ -15,7 +15,6 @@ import signal
 import socket
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,9 +28,8 @@ class Zygote:
     """Serves one control channel: see ``channel.Message`` for what it receives and sends."""
 
     def __init__(self, control: socket.socket, keeping: Keeping | None = None) -> None:
-        self.channel = Channel(control)
+        self.channel = Channel(control, takes_descriptors=True)
         self._keeping = keeping
-        self._descriptors: deque[int] = deque()
         self._workers: dict[int, str] = {}  # pid -> worker id
         self._spare: spare.Spare | None = None
         self._spare_due: float | None = None  # when to fork one
@@ -83,11 +81,7 @@ class Zygote:
                 os.read(self._wakeup_read, 4096)
             self._reap()
         if self.channel.socket in readable:
-            data, descriptors, _, _ = socket.recv_fds(self.channel.socket, 65536, 16)
-            if not data:
-                raise EOFError
-            self._descriptors.extend(descriptors)
-            self.channel.feed(data)
+            self.channel.fill()
             while self.channel.buffered():
                 request = self.channel.receive(0)
                 if request is not None:
@@ -96,13 +90,13 @@ class Zygote:
     def _handle(self, request: Message) -> None:
         if request["op"] == "fork":
             self._spare_due = self._spare_due if request["fresh"] else None
-            self._fork(request["worker"], self._descriptors.popleft(), request["fresh"])
+            self._fork(request["worker"], self.channel.descriptors.popleft(), request["fresh"])
         elif request["op"] == "spare":
             if self._spare is None:
                 self._spare_due = time.monotonic() + request["after_s"]
                 self._spare_device = request["device"]
         elif request["op"] == "keep":
-            self._fork_kept(self._descriptors.popleft(), request["spec"], request["seconds"])
+            self._fork_kept(self.channel.descriptors.popleft(), request["spec"], request["seconds"])
         elif request["op"] == "kill":
             self._kill(request["worker"])
 
@@ -190,7 +184,7 @@ class Zygote:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             die_with_parent(parent)
             self.channel.socket.close()
-            for fd in (self._wakeup_read, self._wakeup_write, *self._descriptors):
+            for fd in (self._wakeup_read, self._wakeup_write, *self.channel.descriptors):
                 os.close(fd)
             if self._spare is not None:
                 self._spare.control.close()

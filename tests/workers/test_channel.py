@@ -63,14 +63,13 @@ def test_a_line_that_is_not_an_object_is_an_error(ends: tuple[Channel, Channel],
 
 
 def test_a_descriptor_is_passed(ends: tuple[Channel, Channel], tmp_path: object) -> None:
-    sender, reader = ends
+    sender, reader = ends[0], Channel(ends[1].socket, takes_descriptors=True)
     read_end, write_end = os.pipe()
     sender.send_with_fd({"take": 1}, write_end)
-    data, descriptors, _, _ = socket.recv_fds(reader.socket, 1000, 1)
-    reader.feed(data)
+    reader.fill()
     assert reader.buffered()
     assert reader.receive(0) == {"take": 1}
-    os.write(descriptors[0], b"hello")
+    os.write(reader.descriptors[0], b"hello")
     assert os.read(read_end, 5) == b"hello"
-    for descriptor in (read_end, write_end, *descriptors):
+    for descriptor in (read_end, write_end, *reader.descriptors):
         os.close(descriptor)
