@@ -7,7 +7,6 @@ import logging
 import os
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -20,6 +19,7 @@ from modelhub.payloads import WorkersStatus
 from modelhub.workers.channel import Channel, Message
 from modelhub.workers.kept_models import KeptModels
 from modelhub.workers.read_ahead import ReadAheadProcess
+from modelhub.workers.start import start_module
 from modelhub.workers.worker import Worker
 from modelhub.workers.zygote_link import ZygoteLink
 
@@ -82,30 +82,12 @@ class Launcher:
             if self._closed:
                 raise ModelhubError("shutting_down")
             self._read_ahead.start()
-            ours, theirs = socket.socketpair()
-            arguments = [
-                sys.executable,
-                "-P",
-                "-m",
-                "modelhub.workers.zygote",
-                str(theirs.fileno()),
-                str(os.getpid()),
-                *self._model_types(),
-            ]
+            types = self._model_types()
             try:
-                self._process = subprocess.Popen(
-                    arguments,
-                    pass_fds=[theirs.fileno()],
-                    stdin=subprocess.DEVNULL,
-                    start_new_session=True,  # so that Ctrl-C in the terminal reaches the server only
-                    env=_environment(),
-                )
+                self._process, control = start_module("modelhub.workers.zygote", _environment(), *types)
             except OSError as error:
-                ours.close()
                 raise ModelhubError("worker_unavailable", why=error.strerror) from None
-            finally:
-                theirs.close()
-            self._zygote = ZygoteLink(ours, self._handle)
+            self._zygote = ZygoteLink(control, self._handle)
             self.zygote_pid = self._process.pid
             self._started_at = time.monotonic()
             threading.Thread(target=self._listen, args=(self._zygote, self._process), daemon=True).start()

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import subprocess
-import sys
 import threading
 from dataclasses import asdict
 
 from modelhub.checkpoints import LoadSpec
 from modelhub.workers.channel import Channel
+from modelhub.workers.start import start_module
 
 log = logging.getLogger(__name__)
 _EXIT_TIMEOUT_S = 2.0
@@ -42,22 +41,11 @@ class ReadAheadProcess:
             if self._closed or (self._process is not None and self._process.poll() is None):
                 return
             self._discard()
-            ours, theirs = socket.socketpair()
-            command = [sys.executable, "-P", "-m", "modelhub.workers.reader", str(theirs.fileno())]
             try:
-                self._process = subprocess.Popen(
-                    [*command, str(os.getpid())],
-                    pass_fds=[theirs.fileno()],
-                    stdin=subprocess.DEVNULL,
-                    start_new_session=True,
-                    env=self._environment,
-                )
-                self._channel = Channel(ours)
+                self._process, control = start_module("modelhub.workers.reader", self._environment)
+                self._channel = Channel(control)
             except OSError as error:
                 log.warning("Weights are not read ahead: %s", error.strerror)
-                ours.close()
-            finally:
-                theirs.close()
 
     def read(self, spec: LoadSpec) -> socket.socket | None:
         """Have it read the weights of ``spec``: the socket for the worker that loads it, see ``shared``."""
