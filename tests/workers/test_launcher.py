@@ -194,7 +194,7 @@ def test_the_command_line_of_each_process_names_its_model(launcher: Launcher, sp
         _load(worker, spec)
         assert worker.pid == spare.pid
         assert command_line(worker.pid) == f"modelhub: {LLAMA}"
-        wait_until(lambda: command_line(other.pid) == "modelhub: worker")
+        wait_until(lambda: other.pid is not None and command_line(other.pid) == "modelhub: worker")
     assert launcher.zygote_pid is not None
     assert psutil.Process(launcher.zygote_pid).name() == "modelhub-zygote"
 
