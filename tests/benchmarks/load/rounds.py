@@ -51,8 +51,10 @@ def run(cases: Sequence[Case], rounds: int) -> Samples:
 
 
 def _measure(case: Case, samples: Samples) -> None:
-    (cache.make_cold if case.cold else cache.make_warm)(case.folder)
+    cache.make_warm(case.folder)
     time.sleep(_SETTLE_S)
+    if case.cold:
+        cache.make_cold(case.folder)
     try:
         samples.numbers[case.name].append(case.measure())
     except Refused as refused:
