@@ -45,8 +45,8 @@ def taken_back(folder: Path) -> int:
 def make_cold(folder: Path) -> None:
     """Drop the files, and see that nothing of them is left: a process that maps them could keep them.
 
-    Call ``make_warm`` shortly before. A virtual machine gives memory that was free for two seconds back to its
-    host, and whoever then fills it waits for the host, page by page: up to a second for 2 GB.
+    Call ``make_warm`` shortly before. A virtual machine may give memory that was free for two seconds back to
+    its host, and whoever then fills it waits for the host, page by page: up to a second for 2 GB.
     """
     for _ in range(_TRIES):
         drop_all(folder)
