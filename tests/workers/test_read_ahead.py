@@ -117,6 +117,24 @@ def test_a_load_takes_what_the_process_reads(
     wait_until(lambda: psutil.Process(process.pid).num_threads() == 1)
 
 
+def test_the_small_files_and_the_headers_are_there_before_the_weights(
+    start: Start, spec: LoadSpec, weights: Path
+) -> None:
+    """Behind the weights, each of them would wait for the disk."""
+    small = [weights.parent / "config.json", weights.parent / "tokenizer.json"]
+    small[1].write_bytes(b"{" + b" " * 300_000 + b"}")
+    process = start(SLOW)
+    for round_ in ("the first", "one that knows the weights"):
+        for path in (*small, weights):
+            drop(path)
+        link = link_to(process, spec)
+        wait_begun(link)
+        link.close()
+        assert [resident_bytes(path) >= path.stat().st_size for path in small] == [True, True], round_
+        assert resident_bytes(weights) > 0, round_
+        wait_until(lambda: psutil.Process(process.pid).num_threads() == 1)
+
+
 def test_no_byte_is_counted_before_the_other_process_has_read_it(
     start: Start, spec: LoadSpec, weights: Path
 ) -> None:
