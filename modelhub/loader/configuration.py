@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from transformers import AutoConfig
 
 from modelhub.errors import ModelhubError
 from modelhub.loader.files.inspection import CONFIG, Files, WeightFile, read_json
+from modelhub.loader.files.scratch import scratch_folder
 
 # Settings that name code, kernels, adapters or files: a model must not choose these.
 _SCRUBBED = frozenset((
@@ -38,7 +38,7 @@ def read_config(files: Files) -> Any:
     architectures = settings.get("architectures") or []
     if not isinstance(architectures, list) or not all(isinstance(name, str) for name in architectures):
         raise ModelhubError("bad_config", id=files.model_id, why="its architectures are not a list of names.")
-    with tempfile.TemporaryDirectory(prefix="modelhub-") as folder:
+    with scratch_folder() as folder:
         Path(folder, CONFIG).write_text(json.dumps(settings))
         try:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)

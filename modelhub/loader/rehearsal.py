@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -12,6 +11,7 @@ from modelhub.checkpoints import LoadSpec
 from modelhub.demos import Demo
 from modelhub.loader import nine_steps
 from modelhub.loader.files.demo_maker import DemoMaker
+from modelhub.loader.files.scratch import scratch_folder
 
 log = logging.getLogger(__name__)
 _TINY = Demo("rehearsal/tiny", layers=1, hidden=16, intermediate=16, heads=1, shards=1)
@@ -23,7 +23,7 @@ def rehearse(device: str = "cpu") -> None:
     Not for a process that forks others: it starts torch's threads.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix="modelhub-") as folder:
+        with scratch_folder() as folder:
             with closing(DemoMaker(_TINY, Path(folder))) as maker:
                 for _ in chain(maker.fetch_config(), maker.fetch_processor(), maker.fetch_weights()):
                     pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from transformers import CONFIG_MAPPING, LlamaConfig, SwinConfig
 
 from modelhub.errors import ModelhubError
-from modelhub.loader.configuration import check_plausible
+from modelhub.loader.configuration import check_plausible, read_config
 from modelhub.loader.files.inspection import Files
 from tests.support import vision_language
 from tests.support.loads import run, spec_for
@@ -31,6 +32,15 @@ def test_every_default_configuration_of_transformers_is_plausible() -> None:
             refused.append(f"{model_type}: {error.message}")
     assert refused == []
     assert checked > 500
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="a system without a place for files in memory")
+def test_no_file_is_made_on_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    LlamaConfig(hidden_size=96).save_pretrained(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    before = set(Path("/dev/shm").iterdir())
+    assert read_config(Files("org/name", tmp_path)).hidden_size == 96
+    assert set(Path("/dev/shm").iterdir()) <= before, "what was made is gone"
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from modelhub.loader import mapped
+from modelhub.loader.files import scratch
 from modelhub.loader.rehearsal import rehearse
 
 
 def test_a_rehearsal_loads_the_weights_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(scratch, "_IN_MEMORY", str(tmp_path))
     finished: list[str] = []
     finish = mapped._finish
     monkeypatch.setattr(
@@ -32,6 +33,7 @@ def test_a_rehearsal_loads_the_weights_and_leaves_nothing(
 def test_a_rehearsal_that_fails_is_logged_and_raises_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(scratch, "_IN_MEMORY", "/not/there")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not-there"))
     rehearse()
     assert "the next load takes a little longer" in caplog.text
