@@ -63,7 +63,8 @@ def is_usable(assembled: Assembled) -> bool:
 
 def prepare_for_inference(model: Any) -> None:
     """Switch off dropout and gradients."""
-    model.eval()
+    if model.training:
+        model.eval()
     model.requires_grad_(False)
 
 

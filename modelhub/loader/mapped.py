@@ -67,7 +67,7 @@ def _fits(plan: Plan, weights: Sequence[WeightFile]) -> bool:
         or get_model_conversion_mapping(model, add_legacy=False)
     ):
         return False
-    places = model.state_dict()
+    places = model.state_dict(keep_vars=True)
     tensors = {tensor.name: tensor for weight in weights for tensor in weight.tensors}
     if set(tensors) != set(places) - set(model.all_tied_weights_keys):
         return False
@@ -95,7 +95,10 @@ def _convert(state: dict[str, torch.Tensor], dtype: torch.dtype, wait: Callable[
 
 
 def _place(model: Any, state: dict[str, torch.Tensor]) -> None:
-    """Set every tensor of the model; load_state_dict(assign=True) does the same in three times the time."""
+    """Set every tensor of the model, and mark what then has nothing left to be initialised.
+
+    load_state_dict(assign=True) does the same in three times the time.
+    """
     modules = dict(model.named_modules())
     tensor: Any
     for name, tensor in state.items():
@@ -107,6 +110,14 @@ def _place(model: Any, state: dict[str, torch.Tensor]) -> None:
         else:
             module._buffers[leaf] = tensor
         tensor._is_hf_initialized = True
+    for module in modules.values():
+        # A module with others in it may initialise those: transformers decides by itself.
+        if not module._modules and not module._buffers:
+            module._is_hf_initialized = all(map(_is_set, module._parameters.values()))
+
+
+def _is_set(parameter: torch.nn.Parameter | None) -> bool:
+    return parameter is None or not parameter.is_meta
 
 
 def _finish(model: Any, plan: Plan, files: Files) -> None:

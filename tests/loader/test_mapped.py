@@ -123,6 +123,19 @@ def test_the_model_is_that_of_from_pretrained_bit_for_bit(tmp_path: Path, name: 
     assert torch.equal(ours[0], theirs[0])
 
 
+def test_only_what_may_need_it_is_initialised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _make(tmp_path, "LlamaForCausalLM")
+    initialised: set[str] = set()
+    monkeypatch.setattr(
+        transformers.LlamaPreTrainedModel,
+        "_init_weights",
+        lambda model, module: initialised.add(type(module).__name__),
+    )
+    assert _assemble(*_plan(tmp_path, "LlamaForCausalLM")) is not None
+    assert "LlamaRotaryEmbedding" in initialised, "its buffer is in no file"
+    assert not {"Linear", "Embedding", "LlamaRMSNorm"} & initialised
+
+
 def test_tied_weights_are_one_tensor(tmp_path: Path) -> None:
     _make(tmp_path, "Qwen2ForCausalLM")
     model = _assemble(*_plan(tmp_path, "Qwen2ForCausalLM"))
