@@ -87,13 +87,16 @@ class LoadThread:
     def _load(self, load: Load) -> Facts | None:
         """Have a worker load the model and emit each checkpoint; None where the load was cancelled."""
         load.state = State.LOADING
-        record(self._journal(), load, {"state": load.state, "started_at": time.time()})
-        log_begin(load)
+        started_at = time.time()
         entry = self._catalogue.find(load.model_id)
         announce(self._adapter, self._launcher, load.spec, load.load_id, entry)
         load.announced.set()
-        with self._loads.lock:
-            load.worker = self._launcher.worker(load.spec)
+        try:
+            with self._loads.lock:
+                load.worker = self._launcher.worker(load.spec)
+        finally:  # written down while the worker begins
+            record(self._journal(), load, {"state": load.state, "started_at": started_at})
+            log_begin(load)
         # A model that has yet to be fetched may not be there, or take hours.
         leaving = None if entry is None else self._replace(load)
         return follow(
