@@ -107,16 +107,18 @@ def _read_small_files(files: Files, found: Fingerprint) -> None:
     """
     if not hasattr(os, "posix_fadvise"):  # macOS
         return
-    with contextlib.suppress(ModelhubError, OSError), contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         parts: list[tuple[int, int]] = []
         for name, _, size, _ in found:
-            length = min(size, _HEADER_BYTES if name.endswith(".safetensors") else MAX_TOKENIZER_BYTES)
-            if length:
-                parts.append((stack.enter_context(opened(files, name))[0], length))
+            length = min(size, _HEADER_BYTES) if name.endswith(".safetensors") else size
+            if 0 < length <= MAX_TOKENIZER_BYTES:
+                with contextlib.suppress(ModelhubError, OSError):
+                    descriptor, _ = stack.enter_context(opened(files, name))
+                    os.posix_fadvise(descriptor, 0, length, os.POSIX_FADV_WILLNEED)
+                    parts.append((descriptor, length))
         for descriptor, length in parts:
-            os.posix_fadvise(descriptor, 0, length, os.POSIX_FADV_WILLNEED)
-        for descriptor, length in parts:
-            os.pread(descriptor, 1, length - 1)
+            with contextlib.suppress(OSError):
+                os.pread(descriptor, 1, length - 1)
 
 
 def _start(spec: LoadSpec) -> Reader | None:

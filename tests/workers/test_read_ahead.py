@@ -123,6 +123,10 @@ def test_the_small_files_and_the_headers_are_there_before_the_weights(
     """Behind the weights, each of them would wait for the disk."""
     small = [weights.parent / "config.json", weights.parent / "tokenizer.json"]
     small[1].write_bytes(b"{" + b" " * 300_000 + b"}")
+    (weights.parent / "a-link.json").symlink_to("/etc/passwd")
+    unused = weights.parent / "pytorch_model.bin"
+    with unused.open("wb") as file:
+        file.truncate(100 * 10**6)
     process = start(SLOW)
     for round_ in ("the first", "one that knows the weights"):
         for path in (*small, weights):
@@ -132,6 +136,7 @@ def test_the_small_files_and_the_headers_are_there_before_the_weights(
         link.close()
         assert [resident_bytes(path) >= path.stat().st_size for path in small] == [True, True], round_
         assert resident_bytes(weights) > 0, round_
+        assert resident_bytes(unused) == 0, round_
         wait_until(lambda: psutil.Process(process.pid).num_threads() == 1)
 
 
