@@ -11,8 +11,8 @@ _IN_MEMORY = "/dev/shm"  # noqa: S108 - tempfile makes a folder in it that nobod
 def scratch_folder() -> tempfile.TemporaryDirectory[str]:
     """An empty folder that is deleted at the end of its context; in memory where the system has a place.
 
-    To delete a file on a disk that is being read takes 30 to 80 ms where the disk is told of every deletion
-    (``mount -o discard``), and reading stops meanwhile.
+    To delete a file on a disk that is being read takes 20 to 60 ms where the disk is told of every deletion
+    (``mount -o discard``).
     """
     in_memory = os.path.isdir(_IN_MEMORY) and os.access(_IN_MEMORY, os.W_OK | os.X_OK)
     return tempfile.TemporaryDirectory(prefix="modelhub-", dir=_IN_MEMORY if in_memory else None)
