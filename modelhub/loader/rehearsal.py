@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import tempfile
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -11,7 +13,6 @@ from modelhub.checkpoints import LoadSpec
 from modelhub.demos import Demo
 from modelhub.loader import nine_steps
 from modelhub.loader.files.demo_maker import DemoMaker
-from modelhub.loader.files.scratch import scratch_folder
 
 log = logging.getLogger(__name__)
 _TINY = Demo("rehearsal/tiny", layers=1, hidden=16, intermediate=16, heads=1, shards=1)
@@ -23,7 +24,7 @@ def rehearse(device: str = "cpu") -> None:
     Not for a process that forks others: it starts torch's threads.
     """
     try:
-        with scratch_folder() as folder:
+        with tempfile.TemporaryDirectory(prefix="modelhub-") as folder:
             with closing(DemoMaker(_TINY, Path(folder))) as maker:
                 for _ in chain(maker.fetch_config(), maker.fetch_processor(), maker.fetch_weights()):
                     pass
@@ -31,5 +32,6 @@ def rehearse(device: str = "cpu") -> None:
             with closing(nine_steps.load(spec)) as steps:
                 for _ in steps:
                     pass
+            gc.collect()  # the model has cycles: the next load would unmap its weights, and wait for the disk
     except Exception as error:
         log.warning("The rehearsal failed, so the next load takes a little longer: %s", error)

@@ -10,6 +10,7 @@ import pytest
 from transformers import CONFIG_MAPPING, LlamaConfig, SwinConfig
 
 from modelhub.errors import ModelhubError
+from modelhub.loader import configuration
 from modelhub.loader.configuration import check_plausible, read_config
 from modelhub.loader.files.inspection import Files
 from tests.support import vision_language
@@ -34,13 +35,14 @@ def test_every_default_configuration_of_transformers_is_plausible() -> None:
     assert checked > 500
 
 
-@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="a system without a place for files in memory")
 def test_no_file_is_made_on_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     LlamaConfig(hidden_size=96).save_pretrained(tmp_path)
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    monkeypatch.setattr(configuration, "_IN_MEMORY", str(memory))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
-    before = set(Path("/dev/shm").iterdir())
     assert read_config(Files("org/name", tmp_path)).hidden_size == 96
-    assert set(Path("/dev/shm").iterdir()) <= before, "what was made is gone"
+    assert list(memory.iterdir()) == [], "what was made is gone"
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 from modelhub.loader import mapped
-from modelhub.loader.files import scratch
 from modelhub.loader.rehearsal import rehearse
 
 
 def test_a_rehearsal_loads_the_weights_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(scratch, "_IN_MEMORY", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     finished: list[str] = []
     finish = mapped._finish
     monkeypatch.setattr(
@@ -27,13 +26,13 @@ def test_a_rehearsal_loads_the_weights_and_leaves_nothing(
     assert finished == ["LlamaForCausalLM"]
     assert set(threading.enumerate()) <= before
     assert list(tmp_path.iterdir()) == []
+    assert "rehearsal/tiny" not in Path("/proc/self/maps").read_text(), "its weights are still mapped"
     assert caplog.records == []
 
 
 def test_a_rehearsal_that_fails_is_logged_and_raises_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(scratch, "_IN_MEMORY", "/not/there")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not-there"))
     rehearse()
     assert "the next load takes a little longer" in caplog.text
