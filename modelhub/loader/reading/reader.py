@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from modelhub.loader.background import Cancelled
 from modelhub.loader.files.inspection import Files, WeightFile, opened
-from modelhub.loader.reading.pagecache import PageCache
 from modelhub.loader.reading.pieces import Piece
 from modelhub.loader.reading.populate import Window
 from modelhub.loader.reading.reading import Reading
+from modelhub.page_cache import PageCache
 
 THREADS = 8
 
