@@ -106,6 +106,31 @@ class Snapshot(ProgressState):
     freed: NotRequired[int | None]
 
 
+class Conditions(TypedDict):
+    """What is known of a load before it begins; it decides how long the steps take."""
+
+    source: str  # folder, cache, demo or hub
+    device: str  # as requested
+    dtype: str
+    start: str  # what its process comes from: import, fork, spare or prepared
+    wait_s: float  # expected until there is a process
+    weight_bytes: int | None
+    cached_bytes: int  # of the weights, in the page cache
+    fetch_bytes: int | None  # to fetch or to make; None where that is not known
+    other_bytes: int  # of configuration, tokenizer and the like
+    files: int  # weight files
+
+
+class Forecast(TypedDict):
+    """How long a load is expected to take, before it begins; ``low`` and ``high`` are the p10 and the p90."""
+
+    seconds: float
+    low: float
+    high: float
+    steps: list[float]
+    basis: str  # what it was learned from: model, machine, or none where nothing was loaded here yet
+
+
 class Series(TypedDict):
     """Bytes over time in one step: the n-th of ``at`` (seconds since the load began) and of ``bytes``."""
 
@@ -113,6 +138,16 @@ class Series(TypedDict):
     size: int | None
     at: list[float]
     bytes: list[int]
+
+
+class Counts(TypedDict):
+    """The same for what is not bytes: the n-th of ``at`` and of ``done``, in ``unit``."""
+
+    step: int
+    unit: str
+    size: int | None
+    at: list[float]
+    done: list[int]
 
 
 class Stall(TypedDict):
@@ -124,10 +159,14 @@ class Stall(TypedDict):
 
 
 class Timeline(TypedDict):
-    """When each step began, bytes over time, and stalls; times are seconds since the load began."""
+    """When each step began, bytes over time, and stalls; times are seconds since the load began.
+
+    Timelines of older versions have no ``counts``.
+    """
 
     began: list[float | None]
     series: list[Series]
+    counts: NotRequired[list[Counts]]
     stalls: list[Stall]
 
 
@@ -155,6 +194,8 @@ class LoadRow(TypedDict):
     parameters: int | None
     error: ErrorPayload | None
     steps: list[float | None] | None
+    conditions: Conditions | None
+    forecast: Forecast | None
 
 
 class LoadResource(LoadRow):

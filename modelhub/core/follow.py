@@ -7,9 +7,10 @@ from pathlib import Path
 
 from modelhub.checkpoints import LoadOptions, LoadSpec, checkpoint
 from modelhub.config import Settings
+from modelhub.core.conditions import conditions_of
 from modelhub.core.scan import Entry
 from modelhub.demos import is_made
-from modelhub.payloads import Facts
+from modelhub.payloads import Conditions, Facts
 from modelhub.progress.adapter import ProgressAdapter
 from modelhub.progress.pace import DEMO_BYTES_PER_S, Fetch
 from modelhub.workers.launcher import Launcher
@@ -31,16 +32,17 @@ def load_spec(settings: Settings, model_id: str, options: LoadOptions) -> LoadSp
 
 def announce(
     adapter: ProgressAdapter, launcher: Launcher, spec: LoadSpec, load_id: str, entry: Entry | None
-) -> None:
+) -> Conditions:
     """Emit that a load begins, and why it has to wait where no worker can be had yet.
 
-    ``entry`` is the model's where it is on this machine.
+    ``entry`` is the model's where it is on this machine. Returns the conditions that it begins in.
     """
-    model_id, wait_s = spec.model_id, launcher.expected_wait_s()
-    size_bytes = entry.size_bytes if entry else None
-    adapter.started(model_id, load_id, size_bytes, wait_s, to_fetch(entry, spec.demo_dir))
-    if wait_s:
+    model_id, conditions = spec.model_id, conditions_of(launcher, spec, entry)
+    wait_s = conditions["wait_s"]
+    adapter.started(model_id, load_id, conditions["weight_bytes"], wait_s, to_fetch(entry, spec.demo_dir))
+    if conditions["start"] == "import":
         adapter.emit_progress(model_id, *checkpoint(1, detail="importing torch and transformers"))
+    return conditions
 
 
 def to_fetch(entry: Entry | None, demo_dir: str | Path) -> Fetch | None:

@@ -33,12 +33,12 @@ log = logging.getLogger(__name__)
 _COLUMNS = (
     *("load_id", "model_id", "state", "by", "ended_by", "requested_at", "started_at", "ended_at", "seconds"),
     *("bytes", "memory", "device", "dtype", "source", "revision", "architecture", "parameters"),
-    *("requested_device", "requested_dtype", "error", "steps"),
+    *("requested_device", "requested_dtype", "error", "steps", "conditions", "forecast"),
 )
 _COLUMNS_OF_A_NEW_LOAD = (
     *("load_id", "model_id", "state", "by", "requested_at", "requested_device", "requested_dtype"),
 )
-_JSON_COLUMNS = ("error", "steps")
+_JSON_COLUMNS = ("error", "steps", "conditions", "forecast")
 _NEWEST_FIRST = "ORDER BY requested_at DESC, rowid DESC"
 _BUSY_TIMEOUT_S = 0.2
 STATISTICS_OF_NEWEST = 2_000
@@ -84,7 +84,7 @@ class Journal:
         self._write(f"INSERT INTO loads ({columns}) VALUES ({places})", row)  # noqa: S608
 
     def update(self, load_id: str, values: Mapping[str, object]) -> None:
-        """Set columns of a load; ``error`` and ``steps`` are kept as JSON."""
+        """Set columns of a load; some are kept as JSON."""
         stored = [
             json.dumps(value) if name in _JSON_COLUMNS and value is not None else value
             for name, value in values.items()

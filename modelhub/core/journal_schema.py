@@ -68,6 +68,10 @@ MIGRATIONS = (  # the n-th makes version n of a file that has version n - 1; PRA
         DELETE FROM timelines WHERE load_id = old.load_id;
     END;
     """,
+    """
+    ALTER TABLE loads ADD COLUMN conditions TEXT;
+    ALTER TABLE loads ADD COLUMN forecast TEXT;
+    """,
 )
 
 

@@ -89,13 +89,14 @@ class LoadThread:
         load.state = State.LOADING
         started_at = time.time()
         entry = self._catalogue.find(load.model_id)
-        announce(self._adapter, self._launcher, load.spec, load.load_id, entry)
+        conditions = announce(self._adapter, self._launcher, load.spec, load.load_id, entry)
         load.announced.set()
         try:
             with self._loads.lock:
                 load.worker = self._launcher.worker(load.spec)
         finally:  # written down while the worker begins
-            record(self._journal(), load, {"state": load.state, "started_at": started_at})
+            known = {"state": load.state, "started_at": started_at, "conditions": conditions}
+            record(self._journal(), load, known)
             log_begin(load)
         # A model that has yet to be fetched may not be there, or take hours.
         leaving = None if entry is None else self._replace(load)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -72,8 +72,9 @@ def load_weights(
 ) -> Generator[Checkpoint, None, Assembled]:
     """Assemble the model while its files are read; yields the bytes in memory, with the tensors as detail.
 
-    ``then`` is called as soon as the model is assembled, at once where it is ``prepared``. Returns when
-    every byte is in memory. Raises ``corrupt`` for a file that has shrunk; errors of transformers are raised
+    ``then`` is called as soon as the model is assembled, at once where it is ``prepared``. Where all bytes
+    are in memory and transformers still converts them, tensors are counted instead. Returns when every byte
+    is in memory. Raises ``corrupt`` for a file that has shrunk; errors of transformers are raised
     unchanged.
     """
     tensors: list[_TensorCounter] = []
@@ -90,14 +91,15 @@ def load_weights(
         return assembled
 
     def describe() -> Checkpoint:
-        done = reading.done
-        return checkpoint(STEP, done, reading.size, "bytes", _detail(reading, done, tensors))
+        done, counter = reading.done, tensors[0] if tensors else None
+        if counter is not None and done == reading.size and 0 < counter.count < counter.total:
+            return checkpoint(STEP, counter.count, counter.total, "tensors", "converting them")
+        return checkpoint(STEP, done, reading.size, "bytes", _detail(reading, done, counter))
 
     return (yield from background.run(work, describe))
 
 
-def _detail(reading: Reading, done: int, tensors: Sequence[_TensorCounter]) -> str | None:
-    counter = tensors[0] if tensors else None
+def _detail(reading: Reading, done: int, counter: _TensorCounter | None) -> str | None:
     if done == reading.limit < reading.size:
         return "the rest stays on disk: the model is larger than the free memory"
     if done < reading.size or counter is None or not counter.total:

@@ -1,11 +1,11 @@
-"""What a chart of one load needs: when each step began, bytes over time, the stalls; bounded in size."""
+"""What a chart of one load needs: when each step began, counts over time, the stalls; bounded in size."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from modelhub.checkpoints import TOTAL_STEPS
-from modelhub.payloads import Series, Stall, Timeline
+from modelhub.payloads import Counts, Series, Stall, Timeline
 
 MAX_POINTS = 200
 MAX_STALLS = 50
@@ -14,7 +14,7 @@ _FIRST_INTERVAL_S = 0.005
 
 @dataclass(slots=True)
 class _Points:
-    """(seconds, bytes) of one step; ``size`` is what the bytes will come to."""
+    """(seconds, count) of one step in one unit; ``size`` is what the count will come to."""
 
     size: int | None = None
     points: list[tuple[float, int]] = field(default_factory=list)
@@ -35,18 +35,23 @@ class _Points:
         times = [round(at, 4) for at, _ in self.points]
         return {"step": step, "size": self.size, "at": times, "bytes": [done for _, done in self.points]}
 
+    def counts(self, step: int, unit: str) -> Counts:
+        times = [round(at, 4) for at, _ in self.points]
+        done = [done for _, done in self.points]
+        return {"step": step, "unit": unit, "size": self.size, "at": times, "done": done}
+
 
 class TimelineRecorder:
     """Records a load while it runs. ``now`` is on the clock of ``started_at``, in seconds.
 
-    It keeps at most MAX_POINTS points of bytes, ever further apart as the load grows longer, and the
+    It keeps at most MAX_POINTS counts, ever further apart as the load grows longer, and the
     MAX_STALLS longest stalls.
     """
 
     def __init__(self, started_at: float) -> None:
         self._started_at = started_at
         self._began: list[float | None] = [None] * TOTAL_STEPS
-        self._points: dict[int, _Points] = {}
+        self._points: dict[tuple[int, str], _Points] = {}  # by step and unit
         self._stalls: list[Stall] = []
         self._interval_s = _FIRST_INTERVAL_S
 
@@ -54,9 +59,9 @@ class TimelineRecorder:
         """A step begins."""
         self._began[step - 1] = now - self._started_at
 
-    def count(self, step: int, done: int, size: int | None, now: float) -> None:
-        """A step has come to ``done`` bytes of ``size``."""
-        points = self._points.setdefault(step, _Points())
+    def count(self, step: int, done: int, size: int | None, now: float, unit: str = "bytes") -> None:
+        """A step has come to ``done`` of ``size``, in ``unit``."""
+        points = self._points.setdefault((step, unit), _Points())
         points.size = size
         points.add(now - self._started_at, done, self._interval_s)
         while sum(len(points.points) for points in self._points.values()) > MAX_POINTS:
@@ -76,9 +81,11 @@ class TimelineRecorder:
         ``stalled`` is a stall that still lasts: its step, since when, and for how long so far.
         """
         lasting = [] if stalled is None else [self._stall(*stalled)]
+        counted = sorted(self._points.items())
         return {
             "began": [None if at is None else round(at, 4) for at in self._began],
-            "series": [points.series(step) for step, points in sorted(self._points.items())],
+            "series": [points.series(step) for (step, unit), points in counted if unit == "bytes"],
+            "counts": [points.counts(step, unit) for (step, unit), points in counted if unit != "bytes"],
             "stalls": self._stalls + lasting,
         }
 

@@ -169,11 +169,13 @@ class Tracker:
 
     def _sample(self, now: float) -> None:
         checkpoint = self._current
-        if checkpoint is None or checkpoint.done is None or checkpoint.unit != "bytes":
+        if checkpoint is None or checkpoint.done is None or checkpoint.unit is None:
+            return
+        self._timeline.count(checkpoint.step, checkpoint.done, checkpoint.size, now, checkpoint.unit)
+        if checkpoint.unit != "bytes":
             return
         if checkpoint.size and (checkpoint.step >= _READ_STEP or self._model_bytes is None):
             self._model_bytes = checkpoint.size
-        self._timeline.count(checkpoint.step, checkpoint.done, checkpoint.size, now)
         self._samples.append((now, checkpoint.done))
         while now - self._samples[0][0] > _RATE_WINDOW_S and len(self._samples) > 2:
             self._samples.popleft()

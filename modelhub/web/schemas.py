@@ -176,6 +176,37 @@ class ReadinessSchema(Schema):
     preload = Dict(keys=String(), values=String())
 
 
+class ConditionsSchema(Schema):
+    """What is known of a load before it begins; it decides how long the steps take."""
+
+    source = String(validate=validate.OneOf(SOURCES))
+    device = String(metadata={"description": "As requested."})
+    dtype = String()
+    start = String(
+        validate=validate.OneOf(("import", "fork", "spare", "prepared")),
+        metadata={"description": "What its process comes from."},
+    )
+    wait_s = Float(metadata={"description": "Expected until there is a process."})
+    weight_bytes = Integer(allow_none=True)
+    cached_bytes = Integer(metadata={"description": "Of the weights, in the page cache."})
+    fetch_bytes = Integer(allow_none=True, metadata={"description": "To fetch or to make."})
+    other_bytes = Integer(metadata={"description": "Of configuration, tokenizer and the like."})
+    files = Integer(metadata={"description": "Weight files."})
+
+
+class ForecastSchema(Schema):
+    """How long a load is expected to take, before it begins."""
+
+    seconds = Float()
+    low = Float(metadata={"description": "One load in ten is quicker."})
+    high = Float(metadata={"description": "One load in ten is slower."})
+    steps = List(Float(), metadata={"description": "Of each step."})
+    basis = String(
+        validate=validate.OneOf(("model", "machine", "none")),
+        metadata={"description": "Loads of this model, of others on this machine, or none yet."},
+    )
+
+
 class LoadSchema(Schema):
     """One load, running or past. Moments are Unix seconds; null is not known, or not yet."""
 
@@ -200,6 +231,12 @@ class LoadSchema(Schema):
     ended_by = String(allow_none=True, metadata={"description": "Where it was cancelled from."})
     error = Nested(ErrorSchema, allow_none=True)
     steps = List(Float(allow_none=True), allow_none=True, metadata={"description": "Seconds of each step."})
+    conditions = Nested(
+        ConditionsSchema, allow_none=True, metadata={"description": "What was known of it before it began."}
+    )
+    forecast = Nested(
+        ForecastSchema, allow_none=True, metadata={"description": "How long it was expected to take then."}
+    )
     snapshot = Nested(EventSchema, allow_none=True)
 
 
@@ -212,6 +249,16 @@ class SeriesSchema(Schema):
     bytes = List(Integer())
 
 
+class CountsSchema(Schema):
+    """The same for what is not bytes: the n-th of ``at`` and of ``done``, in ``unit``."""
+
+    step = Integer()
+    unit = String()
+    size = Integer(allow_none=True)
+    at = List(Float())
+    done = List(Integer())
+
+
 class StallSchema(Schema):
     """A time without news of the load: from when on, in seconds since it began, and for how long."""
 
@@ -221,10 +268,11 @@ class StallSchema(Schema):
 
 
 class TimelineSchema(Schema):
-    """When each step began, in seconds since the load did; bytes over time; stalls."""
+    """When each step began, in seconds since the load did; counts over time; stalls."""
 
     began = List(Float(allow_none=True))
     series = List(Nested(SeriesSchema))
+    counts = List(Nested(CountsSchema), metadata={"description": "Absent in loads of older versions."})
     stalls = List(Nested(StallSchema))
 
 

@@ -153,6 +153,14 @@ class Launcher:
         passed = time.monotonic() - self._started_at if self._zygote is not None else 0.0
         return max(_WARM_UP_S - passed, 1.0)
 
+    def start_of(self, spec: LoadSpec) -> str:
+        """What the process of a load would come from now: import, fork, spare or prepared."""
+        if spec.model_id in self.kept.ids() and self.kept.find(spec) is not None:
+            return "prepared"
+        if not self.warm.is_set():
+            return "import"
+        return "fork" if self.spare_pid is None else "spare"
+
     def close(self) -> None:
         """End the zygote and with it every worker, and wait for its exit."""
         self._read_ahead.close()

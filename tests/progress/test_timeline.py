@@ -25,6 +25,7 @@ def test_times_are_since_the_load_began() -> None:
     assert timeline.timeline() == {
         "began": [0.25, None, None, None, 1.0, None, None, None, None],
         "series": [{"step": 5, "size": 40, "at": [1.5], "bytes": [10]}],
+        "counts": [],
         "stalls": [],
     }
 
@@ -105,6 +106,7 @@ def test_a_tracker_records_steps_bytes_and_stalls() -> None:
     assert points(timeline, 3) == [(1.5, 0), (4.0, 0), (5.0, 60)]
     assert timeline["stalls"] == [{"step": 3, "at": 1.5, "seconds": 3.5}]
     assert [series["step"] for series in timeline["series"]] == [3], "tensors are not bytes"
+    assert timeline["counts"] == [{"step": 5, "unit": "tensors", "size": 9, "at": [6.0], "done": [3]}]
 
 
 def test_a_stall_that_lasts_is_shown_and_ends_with_the_load() -> None:
