@@ -31,12 +31,13 @@ def assemble_mapped(
     weights: Sequence[WeightFile],
     wait: Callable[[list[str]], None],
     cancel: Cancel,
+    on_converted: Callable[[], None] = lambda: None,
 ) -> Any | None:
     """The model with its tensors mapped from the files; None if from_pretrained is needed.
 
     Their bytes may still be on their way into memory. A tensor of another floating-point dtype than the
-    plan's is converted; ``wait`` is called with its name before. Changes the skeleton of ``plan``, which is
-    the model returned. Raises Cancelled, and what ``wait`` raises.
+    plan's is converted; ``wait`` is called with its name before, ``on_converted`` after it. Changes the
+    skeleton of ``plan``, which is the model returned. Raises Cancelled, and what ``wait`` raises.
     """
     model = plan.skeleton
     try:
@@ -46,7 +47,7 @@ def assemble_mapped(
         for weight in weights:
             cancel.check()
             state |= map_tensors(files, weight)
-        _convert(state, plan.dtype, wait)
+        _convert(state, plan.dtype, wait, on_converted)
         _place(model, state)
         _finish(model, plan, files)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -80,18 +81,32 @@ def _fits(plan: Plan, weights: Sequence[WeightFile]) -> bool:
     return True
 
 
+def is_in_place(plan: Plan, weights: Sequence[WeightFile]) -> bool:
+    """Whether the model needs no tensor but as the files have it."""
+    try:
+        return _fits(plan, weights) and not converts(plan, weights)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
+        return False
+
+
 def converts(plan: Plan, weights: Sequence[WeightFile]) -> bool:
     """Whether a tensor has another floating-point dtype than the plan's."""
     found = {tensor.dtype for weight in weights for tensor in weight.tensors if tensor.dtype in FLOATS}
     return any(DTYPES[name] != plan.dtype for name in found)
 
 
-def _convert(state: dict[str, torch.Tensor], dtype: torch.dtype, wait: Callable[[list[str]], None]) -> None:
+def _convert(
+    state: dict[str, torch.Tensor],
+    dtype: torch.dtype,
+    wait: Callable[[list[str]], None],
+    on_converted: Callable[[], None],
+) -> None:
     """Convert what has another floating-point dtype, in the order in which it is read."""
     wrong = [name for name, tensor in state.items() if tensor.is_floating_point() and tensor.dtype != dtype]
     for name in sorted(wrong, key=forward_order):
         wait([name])
         state[name] = state[name].to(dtype)
+        on_converted()
 
 
 def _place(model: Any, state: dict[str, torch.Tensor]) -> None:

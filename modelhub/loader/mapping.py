@@ -21,12 +21,12 @@ def map_tensors(files: Files, weight: WeightFile) -> dict[str, torch.Tensor]:
     """The tensors of the file by name; their pages come from the page cache when they are first used.
 
     ``safetensors.torch.load_file`` touches every tensor, which reads them in the order of the file. Whoever
-    writes to a tensor gets a copy of its page. Raises RuntimeError for a file that has shrunk, and KeyError
+    writes to a tensor gets a copy of its page. Raises ``corrupt`` for a file that has shrunk, and KeyError
     for a dtype that is not in ``DTYPES``.
     """
     with opened(files, weight.name) as (descriptor, size):
         if size < weight.size:
-            raise RuntimeError(f"{weight.name} has shrunk")
+            raise files.corrupt(weight.name, "it shrank while it was being read")
         window = map_file(descriptor, weight.size)
     return {tensor.name: _tensor(window, tensor, begin) for tensor, begin, _ in weight.placed()}
 

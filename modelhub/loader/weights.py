@@ -13,7 +13,7 @@ from modelhub.checkpoints import Checkpoint, checkpoint
 from modelhub.loader import background
 from modelhub.loader.allocator import returning_memory
 from modelhub.loader.files.inspection import Files
-from modelhub.loader.mapped import assemble_mapped
+from modelhub.loader.mapped import assemble_mapped, is_in_place
 from modelhub.loader.mapped_files import mapped_files
 from modelhub.loader.reading.reading import Reading
 from modelhub.loader.strategy import Plan
@@ -33,12 +33,15 @@ class Assembled:
 
 
 class _TensorCounter:
-    """Replaces transformers' progress bar: counts tensors, and raises Cancelled between them."""
+    """Counts the tensors that are converted; ``total`` is 0 where all are used as the files have them.
 
-    def __init__(self, cancel: background.Cancel) -> None:
-        self._cancel = cancel
+    Replaces transformers' progress bar too, and raises Cancelled between two tensors.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.cancel = background.Cancel()
         self.count = 0
-        self.total = 0
+        self.total = total
 
     def __call__(self, factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Called by transformers for each progress bar; all but that of the tensors are disabled."""
@@ -49,9 +52,13 @@ class _TensorCounter:
 
     def _iterate(self, items: Any) -> Iterator[Any]:
         for item in items:
-            self._cancel.check()
+            self.cancel.check()
             yield item
-            self.count += 1
+            self.count_one()
+
+    def count_one(self) -> None:
+        """One more is in place."""
+        self.count = min(self.count + 1, self.total)
 
 
 @contextmanager
@@ -73,47 +80,53 @@ def load_weights(
     """Assemble the model while its files are read; yields the bytes in memory, with the tensors as detail.
 
     ``then`` is called as soon as the model is assembled, at once where it is ``prepared``. Where all bytes
-    are in memory and transformers still converts them, tensors are counted instead. Returns when every byte
-    is in memory. Raises ``corrupt`` for a file that has shrunk; errors of transformers are raised
-    unchanged.
+    are in memory and tensors are still converted, these are counted instead. Returns when every byte is in
+    memory. Raises ``corrupt`` for a file that has shrunk; errors of transformers are raised unchanged.
     """
-    tensors: list[_TensorCounter] = []
+    all_tensors = sum(len(weight.tensors) for weight in reading.weights)
+    in_place = prepared is not None or is_in_place(plan, reading.weights)
+    counter = _TensorCounter(0 if in_place else all_tensors)
 
     def work(cancel: background.Cancel) -> Assembled:
-        counter = _TensorCounter(cancel)
-        tensors.append(counter)
+        counter.cancel = cancel
         with _counting(counter):
-            assembled = prepared or assemble(plan, files, reading, cancel)
-        if assembled.mapped:
-            counter.count = counter.total = sum(len(weight.tensors) for weight in reading.weights)
+            assembled = prepared or assemble(plan, files, reading, cancel, counter.count_one)
+        counter.count = counter.total = all_tensors
         then(assembled)
         reading.wait(cancel)
         return assembled
 
     def describe() -> Checkpoint:
-        done, counter = reading.done, tensors[0] if tensors else None
-        if counter is not None and done == reading.size and 0 < counter.count < counter.total:
+        done = reading.done
+        if done == reading.size and counter.count < counter.total:
             return checkpoint(STEP, counter.count, counter.total, "tensors", "converting them")
         return checkpoint(STEP, done, reading.size, "bytes", _detail(reading, done, counter))
 
+    yield describe()
     return (yield from background.run(work, describe))
 
 
-def _detail(reading: Reading, done: int, counter: _TensorCounter | None) -> str | None:
+def _detail(reading: Reading, done: int, counter: _TensorCounter) -> str | None:
     if done == reading.limit < reading.size:
         return "the rest stays on disk: the model is larger than the free memory"
-    if done < reading.size or counter is None or not counter.total:
+    if done < reading.size or not counter.total:
         return reading.current
     return f"tensor {counter.count} of {counter.total}"
 
 
-def assemble(plan: Plan, files: Files, reading: Reading, cancel: background.Cancel) -> Assembled:
+def assemble(
+    plan: Plan,
+    files: Files,
+    reading: Reading,
+    cancel: background.Cancel,
+    on_converted: Callable[[], None] = lambda: None,
+) -> Assembled:
     """Build the model, by the fast path if possible. Never runs code from the model's repository."""
 
     def wait(names: list[str]) -> None:
         reading.wait_for_tensors(names, cancel)
 
-    model = assemble_mapped(plan, files, reading.weights, wait, cancel)
+    model = assemble_mapped(plan, files, reading.weights, wait, cancel, on_converted)
     if model is not None:
         return Assembled(model, mapped=True)
     with mapped_files(files, reading.weights, wait), returning_memory():

@@ -50,7 +50,7 @@ def test_nine_checkpoints_in_order_with_the_messages_of_the_table(made: Path, na
 @pytest.mark.parametrize("name", ALL)
 def test_bytes_are_those_of_the_files_and_complete(made: Path, name: str) -> None:
     checkpoints, model = run(spec_for(name, made))
-    counted = [c for c in _of(checkpoints, 5) if c.done is not None]
+    counted = [c for c in _of(checkpoints, 5) if c.done is not None and c.unit != "tensors"]
     size = _weights_size(made / name)
     assert {(c.size, c.unit) for c in counted} == {(size, "bytes")}
     assert [c.done for c in counted] == sorted(c.done or 0 for c in counted)
@@ -58,6 +58,22 @@ def test_bytes_are_those_of_the_files_and_complete(made: Path, name: str) -> Non
     assert counted[-1].detail is not None
     assert counted[-1].detail.startswith("tensor ")
     assert model.facts["bytes"] == size
+
+
+@pytest.mark.parametrize("dtype", ["auto", "float32"])
+def test_tensors_are_counted_where_they_are_converted_from_memory(tmp_path: Path, dtype: str) -> None:
+    models.make_llama(tmp_path / "m")
+    # The file is read by the time that the load is admitted.
+    checkpoints, _ = run(spec_for("m", tmp_path, dtype=dtype), lambda need: time.sleep(0.3))
+    counted = [c for c in _of(checkpoints, 5) if c.unit == "tensors"]
+    if dtype == "auto":
+        assert counted == []
+        return
+    first, total = counted[0], counted[0].size or 0
+    assert (first.done, first.detail) == (0, "converting them")
+    assert total > 10
+    assert [c.done for c in counted] == sorted(c.done or 0 for c in counted)
+    assert _of(checkpoints, 5)[-1].unit == "bytes", "complete"
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from modelhub.errors import ModelhubError
 from modelhub.loader.files.inspection import Files, WeightFile
 from modelhub.loader.files.weight_files import read_weight_files
 from modelhub.loader.mapping import DTYPES, map_tensors
@@ -104,8 +105,9 @@ def test_a_file_that_has_shrunk_is_not_mapped(tmp_path: Path) -> None:
     save_file({"a": torch.ones(5000)}, tmp_path / NAME)
     files, weight = inspected(tmp_path)
     os.truncate(tmp_path / NAME, weight.size - 1)
-    with pytest.raises(RuntimeError, match="shrunk"):
+    with pytest.raises(ModelhubError) as caught:
         map_tensors(files, weight)
+    assert caught.value.code.startswith("corrupt")
 
 
 def test_a_dtype_that_cannot_be_mapped_is_a_key_error(tmp_path: Path) -> None:
