@@ -10,6 +10,8 @@ from modelhub.cli.loads import Ending, RequestedLoad, View
 from modelhub.config import Settings
 from modelhub.core.budget import check_fits, free_for_load
 from modelhub.core.catalogue import Catalogue
+from modelhub.core.conditions import conditions_of
+from modelhub.core.experience import Experience
 from modelhub.core.follow import announce, follow, load_spec
 from modelhub.devices import check_device
 from modelhub.errors import ModelhubError
@@ -63,7 +65,9 @@ def _load(
             check_fits(load.model_id, need_bytes, free_for_load())
 
     spec = load_spec(settings, load.model_id, options)
-    announce(adapter, launcher, spec, str(load.load_id), Catalogue(settings.models_dir).find(load.model_id))
+    entry = Catalogue(settings.models_dir, demo_dir=settings.demo_dir).find(load.model_id)
+    expect = Experience().of(load.model_id)
+    announce(adapter, str(load.load_id), load.model_id, conditions_of(launcher, spec, entry), expect)
     try:
         with launcher.worker(spec) as worker:
             facts = follow(adapter, worker, spec, admit)

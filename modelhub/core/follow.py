@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from modelhub.checkpoints import LoadOptions, LoadSpec, checkpoint
 from modelhub.config import Settings
-from modelhub.core.conditions import conditions_of
-from modelhub.core.scan import Entry
-from modelhub.demos import is_made
 from modelhub.payloads import Conditions, Facts
 from modelhub.progress.adapter import ProgressAdapter
-from modelhub.progress.pace import DEMO_BYTES_PER_S, Fetch
-from modelhub.workers.launcher import Launcher
+from modelhub.progress.pace import Expect
 from modelhub.workers.worker import Worker
 
 
@@ -31,27 +26,12 @@ def load_spec(settings: Settings, model_id: str, options: LoadOptions) -> LoadSp
 
 
 def announce(
-    adapter: ProgressAdapter, launcher: Launcher, spec: LoadSpec, load_id: str, entry: Entry | None
-) -> Conditions:
-    """Emit that a load begins, and why it has to wait where no worker can be had yet.
-
-    ``entry`` is the model's where it is on this machine. Returns the conditions that it begins in.
-    """
-    model_id, conditions = spec.model_id, conditions_of(launcher, spec, entry)
-    wait_s = conditions["wait_s"]
-    adapter.started(model_id, load_id, conditions["weight_bytes"], wait_s, to_fetch(entry, spec.demo_dir))
+    adapter: ProgressAdapter, load_id: str, model_id: str, conditions: Conditions, expect: Expect
+) -> None:
+    """Emit that a load begins in ``conditions``, and why it has to wait where there is no worker yet."""
+    adapter.started(model_id, load_id, conditions, expect)
     if conditions["start"] == "import":
         adapter.emit_progress(model_id, *checkpoint(1, detail="importing torch and transformers"))
-    return conditions
-
-
-def to_fetch(entry: Entry | None, demo_dir: str | Path) -> Fetch | None:
-    """What a load of the model has to fetch or to make; None where its weights are on this machine."""
-    if entry is None or entry.size_bytes is None:
-        return Fetch(None)
-    if entry.source == "demo" and not is_made(Path(demo_dir, entry.model_id)):
-        return Fetch(entry.size_bytes, DEMO_BYTES_PER_S)
-    return None
 
 
 def follow(

@@ -42,6 +42,7 @@ _JSON_COLUMNS = ("error", "steps", "conditions", "forecast")
 _NEWEST_FIRST = "ORDER BY requested_at DESC, rowid DESC"
 _BUSY_TIMEOUT_S = 0.2
 STATISTICS_OF_NEWEST = 2_000
+PAST_LOADS = 200
 KEPT_TIMELINES = 10_000  # about 2 kB each
 _TRIMMED_AT_ONCE = 20  # a few milliseconds
 _CHECKPOINT_PAGES = 200  # written at once into the file: a few milliseconds
@@ -167,6 +168,11 @@ class Journal:
             place, skipped = skip(self._fetch, model_id, outcome, skipped, is_near)
             keys = keys_of(model_id, outcome, limit, skipped, place, is_near)
         return self._read(f"WHERE rowid IN ({keys[0]}) {_NEWEST_FIRST}", keys[1])
+
+    def past(self) -> list[LoadRow]:
+        """The newest loads that have completed, the oldest of them first: what forecasts are made from."""
+        keys, values = keys_of(None, Outcome.COMPLETED, PAST_LOADS)
+        return self._read(f"WHERE rowid IN ({keys}) {_NEWEST_FIRST}", values)[::-1]
 
     def count(self, model_id: str | None = None, outcome: Outcome | None = None) -> int:
         """How many loads ``loads`` would list without a limit."""

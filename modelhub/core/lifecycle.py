@@ -15,6 +15,7 @@ from modelhub.checkpoints import LoadOptions
 from modelhub.config import Settings
 from modelhub.core.budget import Budget, MemoryUse, compute_budget
 from modelhub.core.catalogue import Catalogue
+from modelhub.core.experience import Experience
 from modelhub.core.follow import load_spec
 from modelhub.core.journal import Journal
 from modelhub.core.load import Load, can_join, has_ended, load_resource, wrong_state
@@ -46,6 +47,7 @@ class Lifecycle:
         adapter: ProgressAdapter,
         journal: Callable[[], Journal],
         spawn: Callable[..., object],
+        experience: Experience,
         on_new_load: Callable[[str], None] = lambda model_id: None,
     ) -> None:
         self._loads = Loads(settings.max_concurrent_loads)
@@ -58,7 +60,7 @@ class Lifecycle:
         kept_s = settings.keep_prepared_seconds
         self._unloading = Unloading(self._loads, launcher, adapter, journal, spawn, kept_s)
         shared = (self._loads, catalogue, launcher, adapter, journal, spawn)
-        self._thread = LoadThread(*shared, self._unloading, settings.demo_dir)
+        self._thread = LoadThread(*shared, self._unloading, settings.demo_dir, experience)
 
     @property
     def is_closing(self) -> bool:

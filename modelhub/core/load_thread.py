@@ -9,6 +9,8 @@ from pathlib import Path
 
 from modelhub.core.budget import check_fits, free_for_load
 from modelhub.core.catalogue import Catalogue
+from modelhub.core.conditions import conditions_of
+from modelhub.core.experience import Experience
 from modelhub.core.follow import announce, follow
 from modelhub.core.journal import Journal
 from modelhub.core.load import Load, end_values, record
@@ -38,6 +40,7 @@ class LoadThread:
         spawn: Callable[..., object],
         unloading: Unloading,
         demo_dir: Path,
+        experience: Experience,
     ) -> None:
         self._loads = loads
         self._catalogue = catalogue
@@ -47,6 +50,7 @@ class LoadThread:
         self._spawn = spawn
         self._unloading = unloading
         self._demo_dir = demo_dir
+        self._experience = experience
 
     def run(self, load: Load) -> None:
         """Carry one load to its end, and on until its process has exited."""
@@ -89,14 +93,16 @@ class LoadThread:
         load.state = State.LOADING
         started_at = time.time()
         entry = self._catalogue.find(load.model_id)
-        conditions = announce(self._adapter, self._launcher, load.spec, load.load_id, entry)
+        conditions = conditions_of(self._launcher, load.spec, entry)
+        announce(self._adapter, load.load_id, load.model_id, conditions, self._experience.of(load.model_id))
         load.announced.set()
         try:
             with self._loads.lock:
                 load.worker = self._launcher.worker(load.spec)
         finally:  # written down while the worker begins
-            known = {"state": load.state, "started_at": started_at, "conditions": conditions}
-            record(self._journal(), load, known)
+            forecast = self._experience.expect(load.model_id, conditions).forecast()
+            known = {"started_at": started_at, "conditions": conditions, "forecast": forecast}
+            record(self._journal(), load, {"state": load.state, **known})
             log_begin(load)
         # A model that has yet to be fetched may not be there, or take hours.
         leaving = None if entry is None else self._replace(load)
@@ -157,6 +163,7 @@ class LoadThread:
                 load.reserved_bytes = load.worker.mapped_bytes
             load.ready_at = time.monotonic()
             self._adapter.completed(load.model_id, facts, keep_record)
+            self._experience.learn([load.row])
         load.announced.set()
         load.ended.set()
         self._launcher.prepare_spare()

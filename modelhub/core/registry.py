@@ -13,6 +13,8 @@ from modelhub.config import Settings
 from modelhub.core import deletion
 from modelhub.core.budget import Budget
 from modelhub.core.catalogue import Catalogue
+from modelhub.core.conditions import conditions_of
+from modelhub.core.experience import Experience
 from modelhub.core.folder_watch import signature
 from modelhub.core.follow import load_spec
 from modelhub.core.journal import Journal
@@ -24,6 +26,7 @@ from modelhub.demos import sweep
 from modelhub.errors import ModelhubError
 from modelhub.payloads import (
     DeletedFiles,
+    Forecast,
     LoadResource,
     ModelResource,
     PreviewResource,
@@ -56,6 +59,7 @@ class Registry:
         self.catalogue = Catalogue(settings.models_dir, demo_dir=settings.demo_dir)
         self.launcher = Launcher(self.catalogue.model_types, self._announce_prepared, settings.device)
         self.adapter = ProgressAdapter(emit, settings.stall_seconds)
+        self.experience = Experience()
         self._previewer = Previewer(self.catalogue, self.launcher)
         self.lifecycle = Lifecycle(
             settings,
@@ -64,6 +68,7 @@ class Registry:
             self.adapter,
             lambda: self.journal,
             spawn,
+            self.experience,
             on_new_load=self._previewer.forget,
         )
         self.on_start: list[Callable[[], None]] = []  # called once the data folder is this server's
@@ -113,6 +118,7 @@ class Registry:
         for hook in self.on_start:
             hook()
         self._journal.interrupt()
+        self.experience.learn(self._journal.past())
         for model_id, reason in self._journal.interrupted().items():
             self.adapter.restore_interrupted(model_id, reason)
         self.launcher.start()
@@ -218,6 +224,12 @@ class Registry:
         budget = self.budget()
         fits = budget.fits(preview["size_bytes"])
         return {**preview, "id": model_id, "free_bytes": budget.free, "fits": fits}
+
+    def forecast(self, model_id: str) -> Forecast:
+        """How long a load of the model would take if it began now."""
+        spec = load_spec(self.settings, model_id, LoadOptions())
+        conditions = conditions_of(self.launcher, spec, self.catalogue.find(model_id))
+        return self.experience.expect(model_id, conditions).forecast()
 
     def delete_files(self, model_id: str, own: bool = False) -> DeletedFiles:
         """Delete the files of a model, in the cache those of all revisions.

@@ -15,10 +15,10 @@ from marshmallow import ValidationError
 
 from modelhub.checkpoints import Checkpoint
 from modelhub.errors import ModelhubError
-from modelhub.payloads import ErrorPayload, Facts, ProgressState, Receipt, Snapshot, Timeline
+from modelhub.payloads import Conditions, ErrorPayload, Facts, ProgressState, Receipt, Snapshot, Timeline
 from modelhub.progress.log import ModelLog, absent
 from modelhub.progress.logs import ModelLogs
-from modelhub.progress.pace import Fetch
+from modelhub.progress.pace import Expect
 from modelhub.progress.place import Place
 from modelhub.progress.schemas import check_checkpoint, check_event
 from modelhub.progress.trace import Trace
@@ -136,16 +136,12 @@ class ProgressAdapter:
         self,
         model_id: str,
         load_id: str,
-        model_bytes: int | None,
-        first_step_s: float = 0.0,
-        to_fetch: Fetch | None = None,
+        conditions: Conditions,
+        expect: Expect,
     ) -> None:
-        """A load begins; ``model_bytes`` is the size of its weights where it is known already.
-
-        ``first_step_s`` is how long it is expected to wait for its process, ``to_fetch`` what is not on disk.
-        """
+        """A load begins in ``conditions``; ``expect`` tells what is expected of it."""
         load = self._open[model_id] = _OpenLoad(load_id)
-        load.tracker = Tracker(self._clock(), model_bytes, self._stall_s, first_step_s, to_fetch)
+        load.tracker = Tracker(self._clock(), conditions, expect, self._stall_s)
         state = load.tracker.state(self._clock())
         self._publish(EventName.STARTED, model_id, load_id, State.LOADING, state)
 

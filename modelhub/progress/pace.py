@@ -1,56 +1,150 @@
-"""How long each step is expected to take: constants until a load measures its own rate."""
+"""Predicts, while a load runs, how much of its time has passed, and how much is left.
+
+Pure: no clock and no I/O, so that a recorded load can be replayed through it. Before a load begins it has the
+``Expectation`` of each step; a step that counts corrects that by its own rate, one that does not moves by its
+expected time, slower before its end and never past it.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from collections.abc import Callable
+from itertools import accumulate, pairwise
 
-from modelhub.checkpoints import TOTAL_STEPS
+from modelhub.checkpoints import TOTAL_STEPS, Checkpoint
+from modelhub.payloads import Conditions
+from modelhub.progress.expectation import Expectation, Interval, interval
+from modelhub.progress.kinds import uncached_bytes
+from modelhub.progress.rate import Rate
 
-# Seconds a step takes whatever the model's size, and bytes per second for what grows with it. Taken from
-# runs on a 2-core machine with a local disk; a load corrects them by the rate it measures itself.
-_FIXED_S = (0.05, 0.3, 0.02, 0.05, 0.2, 0.02, 0.02, 0.02, 0.2)
-DOWNLOAD_BYTES_PER_S = 20e6
-DEMO_BYTES_PER_S = 230e6  # what a demo model is made at
-_READ_BYTES_PER_S = 1.2e9
-_MOVE_BYTES_PER_S = 5e9
-_FORWARD_BYTES_PER_S = 5e9
-UNKNOWN_MODEL_BYTES = 1_000_000_000
-
-
-class Fetch(NamedTuple):
-    """What step 3 has to fetch or to make, and how fast it is expected to come."""
-
-    size_bytes: int | None  # None where it is not known yet
-    bytes_per_s: float = DOWNLOAD_BYTES_PER_S
-
-    @property
-    def seconds(self) -> float:
-        """How long it is expected to take."""
-        return (UNKNOWN_MODEL_BYTES if self.size_bytes is None else self.size_bytes) / self.bytes_per_s
+MAX_PROGRESS = 0.99  # progress is 1.0 only in model_load_completed
+_FETCH, _READ = 3, 5
+_MAX_RATIO = 3.0  # of p90 to p10: a wider interval is not worth showing
+_SOFT = 0.15  # how early a step that is not counted slows down, of its expected time
+_LEAST_SOFT_S = 0.005
+_OVERDUE = 0.1
+_SLOWER = 0.5  # how fast the bar moves where it is ahead, relative to what would bring it to its end in time
+Expect = Callable[[Conditions], Expectation]
 
 
-def expected_seconds(step: int, model_bytes: int | None, fetch_s: float = 0.0) -> float:
-    """Seconds that ``step`` (1 to 9) is expected to take for a model of ``model_bytes`` bytes.
+class Pace:
+    """The pace of one load that begins at ``now``; ``expect`` tells what to expect in given conditions."""
 
-    ``fetch_s`` is how long its files are expected to be fetched, in step 3.
+    def __init__(self, expect: Expect, conditions: Conditions, now: float) -> None:
+        self._expect = expect
+        self._conditions = conditions
+        self._expected = expect(conditions)
+        self._started_at = now
+        self._step, self._step_at = 1, now
+        self._durations = [0.0] * TOTAL_STEPS  # of the steps that have ended
+        self._rate: Rate | None = None
+        self._unit: str | None = None
+        self._progress, self._progress_at = 0.0, now
+
+    def take(self, checkpoint: Checkpoint, now: float) -> None:
+        """A checkpoint that is not earlier than the last one."""
+        if checkpoint.step > self._step:
+            self._end_step(now)
+            self._step, self._step_at = checkpoint.step, now
+        if checkpoint.done is None or not checkpoint.size or checkpoint.unit is None:
+            return
+        if self._rate is None or checkpoint.unit != self._unit:
+            self._begin_count(checkpoint.done, checkpoint.size, checkpoint.unit, now)
+        elif checkpoint.done != self._rate.done or checkpoint.size != self._rate.size:
+            self._rate.take(checkpoint.done, checkpoint.size, now)
+
+    def left(self, now: float) -> Interval:
+        """Seconds left."""
+        here_s, spread = self._here(now)
+        later = range(self._step, TOTAL_STEPS)
+        seconds = [here_s, *(self._expected.seconds[index] for index in later)]
+        return interval(seconds, [spread, *(self._expected.spreads[index] for index in later)])
+
+    def shown_left(self, now: float) -> Interval | None:
+        """Seconds left; None while that would be a guess."""
+        left = self.left(now)
+        return left if left.high <= _MAX_RATIO * left.low else None
+
+    def progress(self, now: float) -> float:
+        """How much of the whole time has passed, 0 to 1; it never goes back. Call it as time goes on."""
+        left_s = self.left(now).mean
+        passed_s = now - self._progress_at
+        elapsed_s = now - self._started_at
+        reached = elapsed_s / (elapsed_s + left_s)
+        if reached < self._progress:
+            step = (1 - self._progress) * min(1.0, _SLOWER * passed_s / left_s)
+            reached = min(self._progress + step, MAX_PROGRESS)
+        self._progress, self._progress_at = min(max(reached, self._progress), MAX_PROGRESS), now
+        return self._progress
+
+    def shares(self, now: float) -> list[float]:
+        """How much of the bar each step takes; the sum is 1, and the bar ends inside the running step."""
+        here_s, _ = self._here(now)
+        passed = [*self._durations[: self._step - 1], now - self._step_at]
+        reached_s = sum(passed)
+        expected = [*passed[:-1], passed[-1] + here_s, *self._expected.seconds[self._step :]]
+        total = max(sum(expected), 1e-9)
+        edges = [edge / total for edge in accumulate(expected, initial=0.0)]
+        reached = reached_s / total
+        if 0 < reached < 1:
+            left, right = self._progress / reached, (1 - self._progress) / (1 - reached)
+            edges = [edge * left if edge <= reached else 1 - (1 - edge) * right for edge in edges]
+        return [round(end - begin, 4) for begin, end in pairwise(edges)]
+
+    def _end_step(self, now: float) -> None:
+        self._durations[self._step - 1] = now - self._step_at
+        self._rate = self._unit = None
+
+    def _begin_count(self, done: int, size: int, unit: str, now: float) -> None:
+        index = self._step - 1
+        expected_s, spread = self._expected.seconds[index], self._expected.spreads[index]
+        rate = Rate(size, done, expected_s, spread, now)
+        if unit == "bytes" and self._step == _FETCH:
+            self._learn_size(size, size - done)
+            rate = Rate(size, done, self._expected.seconds[index], self._expected.spreads[index], now)
+        elif unit == "bytes" and self._step == _READ:
+            rate = self._reading(done, size, now)
+        elif unit != "bytes" and done and self._unit is not None:
+            # It has been going on unseen while something else was counted.
+            rate = Rate(size, 0, expected_s, spread, self._step_at)
+            rate.take(done, size, now)
+        self._rate, self._unit = rate, unit
+
+    def _reading(self, done: int, size: int, now: float) -> Rate:
+        """The weights are read from the beginning of the load on, not from that of the step."""
+        cached = size - min(uncached_bytes(self._conditions), size)
+        if not self._expected.reading_s or done <= cached:
+            expected_s, spread = self._expected.seconds[_READ - 1], self._expected.spreads[_READ - 1]
+            return Rate(size, done, expected_s, spread, now)
+        rate = Rate(
+            size, cached, self._expected.reading_s, self._expected.spreads[_READ - 1], self._started_at
+        )
+        rate.take(done, size, now)
+        return rate
+
+    def _learn_size(self, size: int, fetch_bytes: int) -> None:
+        """The size of what is fetched is known from here on."""
+        if self._conditions["fetch_bytes"] != fetch_bytes:
+            known: Conditions = {**self._conditions, "fetch_bytes": fetch_bytes, "weight_bytes": size}
+            self._conditions = known
+            self._expected = self._expect(known)
+
+    def _here(self, now: float) -> tuple[float, float]:
+        """Seconds that the running step still takes, and their spread."""
+        index = self._step - 1
+        expected_s, spread = self._expected.seconds[index], self._expected.spreads[index]
+        if self._rate is not None and self._rate.share > 0:
+            return self._rate.left(now)
+        return _soft(expected_s, now - self._step_at), spread
+
+
+def _soft(expected_s: float, passed_s: float) -> float:
+    """What is left of a time that is only expected: less and less quickly towards its end, never nothing.
+
+    What takes longer than expected will take longer still.
     """
-    size = UNKNOWN_MODEL_BYTES if model_bytes is None else model_bytes
-    more = {
-        3: fetch_s,
-        5: size / _READ_BYTES_PER_S,
-        7: size / _MOVE_BYTES_PER_S,
-        9: size / _FORWARD_BYTES_PER_S,
-    }
-    return _FIXED_S[step - 1] + more.get(step, 0.0)
-
-
-def expected_shares(model_bytes: int | None, fetch_s: float = 0.0) -> list[float]:
-    """The share of the whole time that each step is expected to take."""
-    seconds = [expected_seconds(step, model_bytes, fetch_s) for step in range(1, TOTAL_STEPS + 1)]
-    return [round(one / sum(seconds), 4) for one in seconds]
-
-
-def expected_after(step: int, model_bytes: int | None, fetch_s: float = 0.0) -> float:
-    """Seconds that all steps after ``step`` are expected to take together."""
-    later = range(step + 1, TOTAL_STEPS + 1)
-    return sum(expected_seconds(one, model_bytes, fetch_s) for one in later)
+    overdue_s = _OVERDUE * max(0.0, passed_s - expected_s)
+    width = max(_SOFT * expected_s, _LEAST_SOFT_S)
+    over = (expected_s - passed_s) / width
+    soft_s = width * (over + math.log1p(math.exp(-over)) if over > 0 else math.log1p(math.exp(over)))
+    return soft_s + overdue_s

@@ -9,6 +9,7 @@ import pytest
 from modelhub.checkpoints import checkpoint
 from modelhub.cli.lines import Lines
 from modelhub.progress.adapter import ProgressAdapter
+from tests.support.expecting import expecting
 from tests.support.terminal import lines_of
 
 
@@ -33,7 +34,7 @@ def adapter(clock: Clock) -> ProgressAdapter:
         lines.show(name, payload)
 
     made = ProgressAdapter(emit, stall_s=8.0, clock=clock)
-    made.started("a/b", "load", 1_000_000_000)
+    made.started("a/b", "load", *expecting(1_000_000_000))
     return made
 
 

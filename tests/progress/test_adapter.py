@@ -11,6 +11,7 @@ from modelhub.checkpoints import STEPS
 from modelhub.errors import ModelhubError
 from modelhub.progress.adapter import ProgressAdapter, room_of
 from modelhub.progress.schemas import check_event
+from tests.support.expecting import expecting
 from tests.support.truth import check_truth
 
 FACTS = {"device": "cpu", "dtype": "bfloat16", "parameters": 7, "bytes": 14, "memory": 21, "source": "folder"}
@@ -30,7 +31,7 @@ class Recorder:
         self.rooms.append(rooms)
 
     def run_to(self, model_id: str, last: int = 9) -> None:
-        self.adapter.started(model_id, "load1", None)
+        self.adapter.started(model_id, "load1", *expecting())
         for row in STEPS[:last]:
             self.now += 0.2
             self.adapter.emit_progress(model_id, row.step, row.message)
@@ -60,7 +61,7 @@ def test_started_one_to_nine_completed(recorder: Recorder) -> None:
 def test_an_invalid_checkpoint_is_logged_and_counted_and_changes_nothing(
     recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    recorder.adapter.started("org/a", "load1", None)
+    recorder.adapter.started("org/a", "load1", *expecting())
     with caplog.at_level(logging.WARNING):
         for invalid in [
             (0, "x"),
@@ -84,7 +85,7 @@ def test_a_failing_socket_harms_no_load(caplog: pytest.LogCaptureFixture) -> Non
 
     adapter = ProgressAdapter(broken)
     with caplog.at_level(logging.WARNING):
-        adapter.started("org/a", "load1", None)
+        adapter.started("org/a", "load1", *expecting())
         adapter.emit_progress("org/a", 1, "Initializing model loader...")
         adapter.completed("org/a", FACTS)
     assert adapter.snapshot("org/a")["state"] == "ready"
@@ -103,7 +104,7 @@ def test_nothing_after_the_terminal_event(recorder: Recorder) -> None:
 
 def test_two_models_never_mix(recorder: Recorder) -> None:
     for model_id in ("org/a", "org/b"):
-        recorder.adapter.started(model_id, f"load of {model_id}", None)
+        recorder.adapter.started(model_id, f"load of {model_id}", *expecting())
     for row in STEPS:
         recorder.now += 0.2
         for model_id in ("org/a", "org/b"):

@@ -14,12 +14,13 @@ from modelhub.checkpoints import STEPS
 from modelhub.errors import ModelhubError
 from modelhub.progress import logs
 from tests.progress.test_adapter import FACTS, Recorder
+from tests.support.expecting import expecting
 
 
 def _run(recorder: Recorder, model_id: str, ticks: int = 40) -> None:
     """A load with many events, some of which have fields that the next has not."""
     recorder.adapter.queued(model_id, f"load of {model_id}", 1)
-    recorder.adapter.started(model_id, f"load of {model_id}", 10**9)
+    recorder.adapter.started(model_id, f"load of {model_id}", *expecting(10**9))
     for row in STEPS:
         for tick in range(ticks):
             recorder.now += 0.13
@@ -109,7 +110,7 @@ def test_of_too_many_models_the_one_without_news_for_longest_is_forgotten(
     _run(recorder, "org/ready", ticks=1)
     recorder.adapter.queued("org/waiting", "1", 1)
     for number in range(6):
-        recorder.adapter.started(f"org/{number}", str(number), None)
+        recorder.adapter.started(f"org/{number}", str(number), *expecting())
         recorder.adapter.failed(f"org/{number}", ModelhubError("internal"))
     assert set(recorder.adapter.known()) == {"org/ready", "org/waiting", "org/4", "org/5"}
     assert not recorder.adapter.knows("org/0")
@@ -124,10 +125,10 @@ def test_a_client_that_saw_a_forgotten_model_takes_its_next_events_for_news(
     recorder.run_to("org/a")
     recorder.adapter.failed("org/a", ModelhubError("internal"))
     seen = recorder.adapter.snapshot("org/a")["seq"]
-    recorder.adapter.started("org/b", "1", None)
+    recorder.adapter.started("org/b", "1", *expecting())
     recorder.adapter.failed("org/b", ModelhubError("internal"))
     absent = recorder.adapter.snapshot("org/a")
     assert (absent["state"], absent["load_id"]) == ("absent", None)
     assert absent["seq"] > seen
-    recorder.adapter.started("org/a", "2", None)
+    recorder.adapter.started("org/a", "2", *expecting())
     assert recorder.adapter.snapshot("org/a")["seq"] == recorder.events[-1][1]["seq"] > absent["seq"]

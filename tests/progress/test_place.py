@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.progress.test_adapter import Recorder
+from tests.support.expecting import expecting
 
 
 def positions(recorder: Recorder, model_id: str = "org/a") -> list[int]:
@@ -26,7 +27,7 @@ def test_a_snapshot_has_the_real_position_whatever_was_emitted() -> None:
         assert recorder.adapter.snapshot("org/a")["queue_position"] == position
     assert positions(recorder) == [40]
     assert recorder.adapter.snapshot("org/a")["seq"] == 1
-    recorder.adapter.started("org/a", "1", None)
+    recorder.adapter.started("org/a", "1", *expecting())
     assert recorder.adapter.snapshot("org/a")["queue_position"] is None
 
 
@@ -51,7 +52,7 @@ def test_a_queue_of_a_hundred_that_moves_quickly_costs_a_few_events_a_load() -> 
         recorder.adapter.queued(model_id, model_id, place)
     while waiting:
         recorder.now += 0.2
-        recorder.adapter.started(waiting[0], waiting.pop(0), None)
+        recorder.adapter.started(waiting[0], waiting.pop(0), *expecting())
         for place, model_id in enumerate(waiting, 1):
             recorder.adapter.queued(model_id, model_id, place)
     queued = [payload for name, payload in recorder.events if name == "model_load_queued"]

@@ -10,6 +10,7 @@ import pytest
 from modelhub.checkpoints import checkpoint
 from modelhub.progress.timeline import MAX_POINTS, MAX_STALLS, TimelineRecorder
 from modelhub.progress.tracker import Tracker
+from tests.support.expecting import expecting
 
 
 def points(timeline: dict[str, Any], step: int) -> list[tuple[float, int]]:
@@ -93,7 +94,7 @@ def test_of_many_stalls_the_longest_are_kept() -> None:
 
 
 def test_a_tracker_records_steps_bytes_and_stalls() -> None:
-    tracker = Tracker(now=10.0, stall_s=2.0)
+    tracker = Tracker(10.0, *expecting(), stall_s=2.0)
     tracker.feed(checkpoint(1), now=10.5)
     tracker.feed(checkpoint(3), now=11.0)
     tracker.feed(checkpoint(3, 0, 100, "bytes"), now=11.5)
@@ -110,7 +111,7 @@ def test_a_tracker_records_steps_bytes_and_stalls() -> None:
 
 
 def test_a_stall_that_lasts_is_shown_and_ends_with_the_load() -> None:
-    tracker = Tracker(now=0.0, stall_s=2.0)
+    tracker = Tracker(0.0, *expecting(), stall_s=2.0)
     tracker.feed(checkpoint(5, 0, 100, "bytes"), now=1.0)
     assert tracker.timeline(2.9)["stalls"] == []
     assert tracker.timeline(4.0)["stalls"] == [{"step": 5, "at": 1.0, "seconds": 3.0}]
@@ -120,5 +121,5 @@ def test_a_stall_that_lasts_is_shown_and_ends_with_the_load() -> None:
 
 
 def test_a_load_that_hangs_before_its_first_checkpoint_stalls_in_step_one() -> None:
-    tracker = Tracker(now=0.0, stall_s=2.0)
+    tracker = Tracker(0.0, *expecting(), stall_s=2.0)
     assert tracker.timeline(3.0)["stalls"] == [{"step": 1, "at": 0.0, "seconds": 3.0}]

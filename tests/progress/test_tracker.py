@@ -8,14 +8,14 @@ from itertools import pairwise
 import pytest
 
 from modelhub.checkpoints import Checkpoint, checkpoint
-from modelhub.progress.pace import DEMO_BYTES_PER_S, Fetch
 from modelhub.progress.tracker import Tracker
+from tests.support.expecting import expecting
 
 GB = 1_000_000_000
 
 
 def test_the_first_and_last_of_each_step_are_emitted_at_any_pace() -> None:
-    tracker = Tracker(now=0.0)
+    tracker = Tracker(0.0, *expecting())
     emitted = []
     for number in range(1001):
         emitted += tracker.feed(checkpoint(5, number, 1000, "bytes"), now=number / 10_000)
@@ -28,7 +28,7 @@ def test_the_first_and_last_of_each_step_are_emitted_at_any_pace() -> None:
 
 
 def test_at_most_ten_a_second_are_emitted_between_them() -> None:
-    tracker = Tracker(now=0.0)
+    tracker = Tracker(0.0, *expecting())
     emitted = [
         state
         for n in range(10_000)
@@ -37,24 +37,26 @@ def test_at_most_ten_a_second_are_emitted_between_them() -> None:
     assert 90 <= len(emitted) <= 101
 
 
-def test_a_state_is_emitted_every_second_without_news() -> None:
-    tracker = Tracker(now=0.0)
-    tracker.feed(checkpoint(9), now=0.0)
+def test_the_bar_moves_also_without_news_and_a_stall_is_told_every_second() -> None:
+    tracker = Tracker(0.0, *expecting(10 * GB), stall_s=2.0)
+    tracker.feed(checkpoint(5), now=0.0)
     emitted = [state for tenth in range(1, 51) for state in tracker.tick(now=tenth / 10)]
-    assert [round(state["elapsed"]) for state in emitted] == [1, 2, 3, 4, 5]
+    moving = [state for state in emitted if state["stalled_for"] is None]
+    assert 4 <= len(moving) <= 5
+    assert all(before["progress"] < after["progress"] for before, after in pairwise(moving))
+    assert [round(state["elapsed"]) for state in emitted[len(moving) :]] in ([2, 3, 4, 5], [3, 4, 5])
 
 
 def test_states_and_a_stall_are_emitted_before_the_first_checkpoint_too() -> None:
-    tracker = Tracker(now=0.0, stall_s=2.0)
+    tracker = Tracker(0.0, *expecting(), stall_s=2.0)
     emitted = [state for tenth in range(1, 31) for state in tracker.tick(now=tenth / 10)]
-    assert [state["elapsed"] for state in emitted] == [1.0, 2.0, 3.0]
-    assert [state["stalled_for"] for state in emitted] == [None, 2.0, 3.0]
+    assert [state["stalled_for"] for state in emitted] == [None, None, None, None, 2.2]
 
 
 def test_progress_never_goes_back_and_never_reaches_one() -> None:
     rng = random.Random(7)
     for _ in range(200):
-        tracker, now, seen = Tracker(now=0.0, model_bytes=rng.choice([None, GB, 100])), 0.0, []
+        tracker, now, seen = Tracker(0.0, *expecting(rng.choice([None, GB, 100]))), 0.0, []
         for step in range(1, 10):
             size = rng.randrange(1, 3 * GB)
             for done in sorted(rng.randrange(size + 1) for _ in range(rng.randrange(5))):
@@ -69,7 +71,7 @@ def test_progress_never_goes_back_and_never_reaches_one() -> None:
 
 
 def test_a_step_or_count_that_goes_back_is_refused_and_changes_nothing() -> None:
-    tracker = Tracker(now=0.0)
+    tracker = Tracker(0.0, *expecting())
     tracker.feed(checkpoint(5, 600, 1000, "bytes"), now=1.0)
     with pytest.raises(ValueError, match="500 bytes after 600"):
         tracker.feed(checkpoint(5, 500, 1000, "bytes"), now=2.0)
@@ -79,7 +81,7 @@ def test_a_step_or_count_that_goes_back_is_refused_and_changes_nothing() -> None
 
 
 def test_rate_and_time_left_come_from_the_bytes_once_there_are_some() -> None:
-    tracker = Tracker(now=0.0, model_bytes=10 * GB)
+    tracker = Tracker(0.0, *expecting(10 * GB))
     (first,) = tracker.feed(checkpoint(5, 0, 10 * GB, "bytes"), now=0.0)
     assert first["rate"] is None
     assert first["eta"] is None
@@ -91,13 +93,13 @@ def test_rate_and_time_left_come_from_the_bytes_once_there_are_some() -> None:
 
 
 def test_no_time_left_before_it_can_be_estimated() -> None:
-    tracker = Tracker(now=0.0)
+    tracker = Tracker(0.0, *expecting())
     for step in (1, 2, 3, 4):
         assert tracker.feed(checkpoint(step), now=step / 2)[-1]["eta"] is None
 
 
 def test_a_stall_is_shown_and_ends_with_the_next_byte() -> None:
-    tracker = Tracker(now=0.0, stall_s=10.0)
+    tracker = Tracker(0.0, *expecting(), stall_s=10.0)
     tracker.feed(checkpoint(5, 10, 100, "bytes"), now=0.0)
     assert tracker.tick(now=9.0)[-1]["stalled_for"] is None
     stalled = tracker.tick(now=12.0)[-1]
@@ -107,21 +109,21 @@ def test_a_stall_is_shown_and_ends_with_the_next_byte() -> None:
 
 
 def test_a_load_that_hangs_before_its_first_checkpoint_stalls_too() -> None:
-    tracker = Tracker(now=0.0, stall_s=10.0)
-    assert tracker.tick(now=0.5) == []
+    tracker = Tracker(0.0, *expecting(), stall_s=10.0)
+    assert tracker.tick(now=0.3) == []
     assert tracker.tick(now=1.0)[-1]["stalled_for"] is None
     assert tracker.tick(now=11.0)[-1]["stalled_for"] == 11.0
 
 
 def test_a_repeated_count_is_no_progress() -> None:
-    tracker = Tracker(now=0.0, stall_s=10.0)
+    tracker = Tracker(0.0, *expecting(), stall_s=10.0)
     for second in range(12):
         emitted = tracker.feed(checkpoint(5, 10, 100, "bytes"), now=float(second))
     assert emitted[-1]["stalled_for"] == 11.0
 
 
 def test_steps_have_their_durations() -> None:
-    tracker = Tracker(now=0.0)
+    tracker = Tracker(0.0, *expecting())
     for step, now in enumerate((0.0, 0.5, 0.75), start=1):
         emitted = tracker.feed(checkpoint(step), now)
     assert emitted[-1]["steps"] == [0.5, 0.25] + [None] * 7
@@ -130,14 +132,14 @@ def test_steps_have_their_durations() -> None:
 
 
 def test_the_message_of_a_checkpoint_is_kept() -> None:
-    assert Tracker(now=0.0).feed(Checkpoint(1, "Hello"), now=0.0)[0]["message"] == "Hello"
+    assert Tracker(0.0, *expecting()).feed(Checkpoint(1, "Hello"), now=0.0)[0]["message"] == "Hello"
 
 
 def test_the_bar_always_ends_inside_the_running_step() -> None:
     rng = random.Random(11)
     for _ in range(200):
         now = 0.0
-        tracker = Tracker(now, rng.choice([None, 10**6, 10**9, 10**11]))
+        tracker = Tracker(now, *expecting(rng.choice([None, 10**6, 10**9, 10**11])))
         for step in range(1, 10):
             size = rng.randrange(1, 10**10) if step in (3, 5, 7) else None
             for part in range(4):
@@ -156,7 +158,7 @@ def test_the_bar_always_ends_inside_the_running_step() -> None:
 @pytest.mark.parametrize("bytes_per_s", [2_000_000, 25_000_000])
 def test_the_bar_of_a_first_load_follows_its_bytes_from_the_first_one(bytes_per_s: int) -> None:
     size = 500_000_000
-    tracker, now = Tracker(now=0.0, to_fetch=Fetch(None)), 0.0
+    tracker, now = Tracker(0.0, *expecting()), 0.0
     for step in (1, 2, 3):
         tracker.feed(checkpoint(step), now)
         now += 0.5
@@ -164,17 +166,15 @@ def test_the_bar_of_a_first_load_follows_its_bytes_from_the_first_one(bytes_per_
     for part in range(201):
         now += size / 200 / bytes_per_s
         tracker.feed(checkpoint(3, size * part // 200, size, "bytes"), now)
-        seen.append((part / 200, tracker.state(now)["progress"] or 0.0))
-    assert seen[0][1] < 0.03
-    # What comes before and after the download takes some of the bar; the rest is that of the bytes.
-    for part, progress in seen:
-        assert progress == pytest.approx(part, abs=0.07)
+        seen.append((now, tracker.state(now)["progress"] or 0.0))
+    for at, progress in seen:
+        assert progress == pytest.approx(at / now, abs=0.07)
     assert all(later > before for (_, before), (_, later) in pairwise(seen[4:-3]))
 
 
 def test_the_bar_of_a_demo_follows_the_bytes_that_are_made() -> None:
     size = 500_000_000
-    tracker, now = Tracker(now=0.0, model_bytes=size, to_fetch=Fetch(size, DEMO_BYTES_PER_S)), 0.0
+    tracker, now = Tracker(0.0, *expecting(size, source="demo", fetch_bytes=size)), 0.0
     for step in (1, 2, 3):
         tracker.feed(checkpoint(step), now)
         now += 0.02

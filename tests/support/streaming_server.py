@@ -19,6 +19,7 @@ from flask import jsonify, request
 from modelhub.checkpoints import LoadSpec, describe_step
 from modelhub.core.load import Load
 from modelhub.web.current import registry_of
+from tests.support.expecting import expecting
 
 SIZE = 10**9
 app = start()
@@ -35,7 +36,7 @@ def begin() -> Any:
     load = Load(LoadSpec(model_id, models_dir="", demo_dir=""), "rest")
     registry.journal.add(load.row)
     loads[model_id] = load.load_id
-    registry.adapter.started(model_id, load.load_id, SIZE)
+    registry.adapter.started(model_id, load.load_id, *expecting(SIZE))
     return jsonify(load_id=load.load_id)
 
 

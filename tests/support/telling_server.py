@@ -22,6 +22,7 @@ from flask import jsonify, request
 from modelhub.checkpoints import describe_step
 from modelhub.errors import ModelhubError
 from modelhub.progress.adapter import ProgressAdapter
+from tests.support.expecting import expecting
 
 SIZE = 10**9
 app = start()
@@ -48,7 +49,7 @@ class Teller:
         self.loads += 1
         load_id = f"load{self.loads}"
         self.adapter.queued(self.model_id, load_id, 1)
-        self.adapter.started(self.model_id, load_id, SIZE)
+        self.adapter.started(self.model_id, load_id, *expecting(SIZE))
         waiting = [client.queue.queue for client in _clients()]
         began = time.monotonic()
         for number in range(events):

@@ -10,11 +10,9 @@ from werkzeug.wrappers import Response
 
 from modelhub import units, wording
 from modelhub.checkpoints import STEPS, TOTAL_STEPS
-from modelhub.core.follow import to_fetch
 from modelhub.devices import DTYPES, devices
 from modelhub.errors import ModelhubError
 from modelhub.payloads import ModelResource
-from modelhub.progress import pace
 from modelhub.states import CHANGING, State
 from modelhub.web import error_handlers
 from modelhub.web.current import registry
@@ -143,5 +141,6 @@ def _to_replace(model: ModelResource) -> list[ModelResource]:
 
 
 def _expected_shares(model: ModelResource) -> list[float]:
-    fetch = to_fetch(registry.catalogue.find(model["id"]), registry.settings.demo_dir)
-    return pace.expected_shares(model["size_bytes"], fetch.seconds if fetch else 0.0)
+    """The part of each step in the time that a load would take now."""
+    seconds = registry.forecast(model["id"])["steps"]
+    return [one / sum(seconds) for one in seconds]

@@ -13,6 +13,7 @@ from modelhub.progress.adapter import ProgressAdapter
 from modelhub.progress.logs import KEPT_MODELS
 from modelhub.states import EventName
 from tests.benchmarks.growth import Row
+from tests.support.expecting import expecting
 
 _FACTS: Facts = {
     **{"device": "cpu", "dtype": "bfloat16", "parameters": 8_030_261_248, "bytes": 16_060_522_496},
@@ -67,7 +68,7 @@ def _send(name: EventName, payload: Snapshot, rooms: list[str]) -> None:
 
 def _load(adapter: ProgressAdapter, clock: _Clock, model_id: str, tick_s: float | None) -> None:
     noise, size = random.Random(model_id), 16_060_522_496
-    adapter.started(model_id, f"{noise.getrandbits(64):016x}", size)
+    adapter.started(model_id, f"{noise.getrandbits(64):016x}", *expecting(size))
     if tick_s is None:
         adapter.failed(model_id, ModelhubError("no_memory", id=model_id, needed="141 GB", free="9.4 GB"))
         return

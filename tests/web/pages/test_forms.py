@@ -13,6 +13,7 @@ from modelhub.errors import ModelhubError
 from modelhub.web.current import registry_of
 from tests.progress.test_adapter import FACTS
 from tests.support import models
+from tests.support.expecting import expecting
 from tests.support.forms import Visitor, csrf_token
 from tests.support.ids import BERT, LLAMA
 from tests.support.server import Server
@@ -110,13 +111,13 @@ def test_a_page_offers_to_load_instead_of_what_makes_room_enough(
     models.make_llama(tmp_path / "models" / "org" / "new")
     adapter = registry_of(app).adapter
     for model_id, held in (("org/large", 900_000), ("org/middle", 500_000), ("org/small", 1_000)):
-        adapter.started(model_id, model_id, held, 0, None)
+        adapter.started(model_id, model_id, *expecting(held))
         adapter.completed(model_id, {**FACTS, "memory": held})
     assert offers("/models/org/new") == [], "it fits"
     monkeypatch.setattr("modelhub.memory.free_bytes", lambda: 100_000)
     assert offers("/models/org/new") == ["org/middle", "org/large"]
     assert offers("/models/org/small") == [], "it is in memory"
     monkeypatch.setattr("modelhub.memory.free_bytes", lambda: 10_000_000)
-    adapter.started("org/new", "1", None, 0, None)
+    adapter.started("org/new", "1", *expecting())
     adapter.failed("org/new", ModelhubError("no_memory", id="org/new", needed="1 GB", free="0 bytes"))
     assert offers("/models/org/new") == ["org/small", "org/middle"], "it was refused: any may make room"

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from modelhub.errors import ModelhubError
 from modelhub.web.current import registry_of
 from modelhub.web.pages.model_list import PAGE_SIZE
+from tests.support.expecting import expecting
 from tests.support.many import make_many
 
 MANY = 2 * PAGE_SIZE + 20
@@ -73,7 +74,7 @@ def test_a_short_list_has_no_pager(client: FlaskClient, tmp_path: Path) -> None:
 def test_what_loads_or_waits_is_on_the_first_page_however_many(app: Flask, client: FlaskClient) -> None:
     adapter = registry_of(app).adapter
     active = [f"queued/model-{number:03}" for number in range(PAGE_SIZE + 7)]
-    adapter.started("zoo/last-by-name", "load", None)
+    adapter.started("zoo/last-by-name", "load", *expecting())
     for position, model_id in enumerate(active, 1):
         adapter.queued(model_id, f"load{position}", position)
     adapter.queued("zoo/failed", "load0", 1)

@@ -1,0 +1,41 @@
+"""What the loads of this machine have taught so far: read from the journal once, then kept up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from modelhub.payloads import Conditions, LoadRow
+from modelhub.progress.expectation import Expectation
+from modelhub.progress.history import History, Past
+from modelhub.progress.pace import Expect
+from modelhub.states import State
+
+
+class Experience:
+    """The history that forecasts are made from. Any thread may call any method."""
+
+    def __init__(self) -> None:
+        self._history = History()
+
+    def learn(self, rows: Iterable[LoadRow]) -> None:
+        """Take loads, the oldest first; those that have not completed teach nothing."""
+        past = [one for row in rows if (one := _past(row)) is not None]
+        if past:
+            self._history.learn(past)
+
+    def expect(self, model_id: str, conditions: Conditions) -> Expectation:
+        """What to expect of a load of this model in these conditions."""
+        return self._history.expect(model_id, conditions)
+
+    def of(self, model_id: str) -> Expect:
+        """The same for the loads of one model."""
+        return partial(self._history.expect, model_id)
+
+
+def _past(row: LoadRow) -> Past | None:
+    steps, conditions = row["steps"], row["conditions"]
+    if row["state"] not in (State.READY, State.UNLOADED) or steps is None or conditions is None:
+        return None
+    seconds = tuple(one for one in steps if one is not None)
+    return Past.of(row["model_id"], conditions, seconds, row["bytes"]) if len(seconds) == len(steps) else None

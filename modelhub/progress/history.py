@@ -1,0 +1,147 @@
+"""What earlier loads teach of the next one: how long each of its steps takes on this machine."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from modelhub.checkpoints import TOTAL_STEPS
+from modelhub.payloads import Conditions
+from modelhub.progress import reference
+from modelhub.progress.expectation import Expectation
+from modelhub.progress.kinds import Kind, is_size_known, kind_of, size_of, uncached_bytes, when_cached
+from modelhub.progress.robust import Line, Point, fit_line, log_spread, weighted_median
+
+_MOST_LOADS = 200
+_MOST_OF_MODEL = 12
+_NEWEST = 40  # of which a line is fitted
+_READ = 5
+_MIN_WAIT_S = 0.05  # a shorter step 5 says nothing of the disk
+_MACHINE_SPREAD = 0.3
+_UNKNOWN_SIZE_SPREAD = 1.5
+_LEAST_SPREADS = (0.0, 0.2, 0.12, 0.08)  # by how many loads it was learned from
+
+
+class Past(NamedTuple):
+    """A load that has completed; ``steps`` are the seconds of its nine steps."""
+
+    model_id: str
+    conditions: Conditions
+    steps: tuple[float, ...]
+
+    @classmethod
+    def of(
+        cls, model_id: str, conditions: Conditions, steps: tuple[float, ...], weight_bytes: int | None
+    ) -> Past:
+        """With the size of the weights, which was not known before where they were fetched."""
+        fetched = weight_bytes if conditions["fetch_bytes"] is None else conditions["fetch_bytes"]
+        known: Conditions = {**conditions, "weight_bytes": weight_bytes, "fetch_bytes": fetched}
+        return cls(model_id, known, steps)
+
+    @property
+    def reading_s(self) -> float:
+        """When the disk had brought all weights, in seconds from the beginning."""
+        return sum(self.steps[:_READ])
+
+
+class Step(NamedTuple):
+    """What is expected of one step."""
+
+    seconds: float
+    spread: float
+    is_own: bool = False  # learned from loads of the same model
+
+
+class History:
+    """The newest loads of a machine; ``expect`` tells what they let expect of another one.
+
+    ``speed`` is how many times as quick as that of ``reference`` the processor is, which counts until there
+    are loads.
+    """
+
+    def __init__(self, speed: float = 1.0) -> None:
+        self.speed = speed
+        self._loads: deque[Past] = deque(maxlen=_MOST_LOADS)
+        self._models: dict[str, deque[Past]] = {}
+        self._lines: dict[tuple[int, Kind], Line] = {}
+        self._disk = reference.DISK
+
+    def learn(self, past: Iterable[Past]) -> None:
+        """Take loads that have completed, the newest at the end."""
+        for one in past:
+            self._loads.append(one)
+            self._models.setdefault(one.model_id, deque(maxlen=_MOST_OF_MODEL)).append(one)
+        self._fit()
+
+    def expect(self, model_id: str, conditions: Conditions) -> Expectation:
+        """What to expect of a load of this model in these conditions."""
+        own = [*reversed(self._models.get(model_id, ()))]
+        cached = when_cached(conditions)
+        steps = [
+            self._step(step, own, cached if step == _READ else conditions)
+            for step in range(1, TOTAL_STEPS + 1)
+        ]
+        reading = self._reading(own, conditions)
+        left_s = reading.seconds - sum(step.seconds for step in steps[: _READ - 1])
+        if left_s > steps[_READ - 1].seconds:
+            steps[_READ - 1] = reading._replace(seconds=left_s)
+        is_own = any(step.is_own for step in steps)
+        return Expectation(
+            tuple(step.seconds for step in steps),
+            tuple(step.spread for step in steps),
+            reading.seconds,
+            "model" if is_own else "machine" if self._loads else "none",
+        )
+
+    def _step(self, step: int, own: Sequence[Past], conditions: Conditions) -> Step:
+        """One step, without waiting for the disk in step 5."""
+        kind, size = kind_of(step, conditions), size_of(step, conditions)
+        line = self._lines.get((step, kind))
+        if line is None:
+            line = reference.line(step, kind)
+            line = line._replace(fixed=line.fixed / self.speed, slope=line.slope / self.speed)
+        expected = max(line.at(size), 1e-4)
+        ratios = [
+            max(one.steps[step - 1], 1e-4) / max(line.at(size_of(step, one.conditions)), 1e-4)
+            for one in own
+            if kind_of(step, one.conditions) == kind
+        ]
+        if ratios:
+            return Step(expected * weighted_median(ratios), _spread(ratios), True)
+        spread = max(line.spread, _MACHINE_SPREAD)
+        return Step(expected, spread if is_size_known(step, conditions) else _UNKNOWN_SIZE_SPREAD)
+
+    def _reading(self, own: Sequence[Past], conditions: Conditions) -> Step:
+        """When the disk will have brought all weights, in seconds from the beginning."""
+        size = uncached_bytes(conditions)
+        if not size:
+            return Step(0.0, 0.0)
+        rates = [one.reading_s / uncached_bytes(one.conditions) for one in own if _waited(one)]
+        if rates:
+            return Step(size * weighted_median(rates), _spread(rates), True)
+        return Step(self._disk.at(size), max(self._disk.spread, _MACHINE_SPREAD))
+
+    def _fit(self) -> None:
+        newest = [*reversed(self._loads)]
+        points: dict[tuple[int, Kind], list[Point]] = {}
+        for one in newest:
+            for step, seconds in enumerate(one.steps, 1):
+                found = points.setdefault((step, kind_of(step, one.conditions)), [])
+                if len(found) < _NEWEST:
+                    found.append(Point(size_of(step, one.conditions), max(seconds, 1e-4)))
+        self._lines = {key: fit_line(found, reference.line(*key)) for key, found in points.items()}
+        rates = [one.reading_s / uncached_bytes(one.conditions) for one in newest[:_NEWEST] if _waited(one)]
+        if rates:
+            self._disk = Line(0.0, weighted_median(rates), log_spread(rates))
+
+
+def _waited(past: Past) -> bool:
+    """Whether a load waited for the disk, so that it tells how fast that is."""
+    is_most = 2 * uncached_bytes(past.conditions) > (past.conditions["weight_bytes"] or 0)
+    return is_most and past.steps[_READ - 1] > max(_MIN_WAIT_S, 0.3 * past.reading_s)
+
+
+def _spread(ratios: Sequence[float]) -> float:
+    least = _LEAST_SPREADS[min(len(ratios), len(_LEAST_SPREADS) - 1)]
+    return max(log_spread(ratios), least)

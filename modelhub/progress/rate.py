@@ -1,0 +1,58 @@
+"""The rate of a count within a step: what was expected, corrected by what is measured."""
+
+from __future__ import annotations
+
+_MEMORY = 0.5  # of the time that the count has run so far: older measurements fade
+_LEAST_MEMORY_S = 2.0
+_PRIOR = 0.002  # how much of the work an expectation of spread 1 is worth
+_LEAST_PRIOR, _MOST_PRIOR = 0.01, 0.5
+_LATE_S = 0.25  # a pause longer than this lowers the rate
+_MEASURED_SPREAD = 0.12
+
+
+class Rate:
+    """Counts up to ``size``. ``expected_s`` is how long ``work``, what is to be counted, should take.
+
+    ``began_at`` is since when the count has run, and ``done`` what it had come to before anything was
+    measured. Times are seconds on one clock.
+    """
+
+    def __init__(self, size: int, done: int, expected_s: float, spread: float, began_at: float) -> None:
+        self.size = size
+        self.done = done
+        self._work = max(size - done, 1)
+        self._expected = expected_s / self._work  # seconds for one
+        self._spread = spread
+        self._began_at = began_at
+        self._at = began_at
+        self._time = 0.0  # measured, of which the older part has faded
+        self._count = 0.0
+        self._moved = 0
+
+    @property
+    def share(self) -> float:
+        """How much of the work was measured, 0 to 1."""
+        return min(1.0, self._moved / self._work)
+
+    def take(self, done: int, size: int, now: float) -> None:
+        """The count has come to ``done``."""
+        passed = now - self._at
+        memory_s = max(_LEAST_MEMORY_S, _MEMORY * (now - self._began_at))
+        kept = max(0.0, 1 - passed / memory_s)
+        self._time = self._time * kept + passed
+        self._count = self._count * kept + (done - self.done)
+        self._moved += done - self.done
+        self.done, self.size, self._at = done, size, now
+
+    def left(self, now: float) -> tuple[float, float]:
+        """Seconds until the count is full, and their spread."""
+        prior = min(max(_PRIOR / max(self._spread, 0.01) ** 2, _LEAST_PRIOR), _MOST_PRIOR)
+        weight = self.share / (self.share + prior)
+        late_s = max(0.0, now - self._at - _LATE_S)
+        seconds = self._expected
+        if self._count > 0:
+            measured = (self._time + late_s) / self._count
+            seconds = (1 - weight) * self._expected + weight * measured
+        waited_s = min(now - self._at, _LATE_S)
+        left_s = max(0.0, (self.size - self.done) * seconds - waited_s)
+        return left_s, (1 - weight) * self._spread + weight * _MEASURED_SPREAD

@@ -1,0 +1,1 @@
+"""How true progress and time left are: see ``__main__``."""
