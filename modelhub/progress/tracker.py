@@ -61,10 +61,14 @@ class Tracker:
 
     def tick(self, now: float) -> list[ProgressState]:
         """Time has passed: return what was held back, or a sign of life, if it is due."""
-        is_stalled = now - self._moved_at >= self._stall_s
-        heartbeat_s = _STALLED_HEARTBEAT_S if is_stalled else HEARTBEAT_S
-        due_s = MIN_INTERVAL_S if self._pending else heartbeat_s
-        return [self._state_to_emit(now)] if now - self._emitted_at >= due_s else []
+        stalled_at = self._moved_at + self._stall_s
+        if self._emitted_at < stalled_at <= now:
+            due_at = stalled_at
+        elif self._pending:
+            due_at = self._emitted_at + MIN_INTERVAL_S
+        else:
+            due_at = self._emitted_at + (HEARTBEAT_S if now < stalled_at else _STALLED_HEARTBEAT_S)
+        return [self._state_to_emit(now)] if now >= due_at else []
 
     def flush(self, now: float) -> list[ProgressState]:
         """What is still held back; call it before the end of the load is emitted."""
