@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -243,7 +244,9 @@ def test_the_bar_has_nine_segments_with_number_message_and_mark(server: Server, 
         (1, 11), (2, 22), (3, 33), (4, 44), (5, 56), (6, 67), (7, 78), (8, 89), (9, 100)
     ]  # fmt: skip
     drawn = [float(width) for width in re.findall(r'class="line" x="[\d.]+%" y="17" width="([\d.]+)%"', html)]
-    shares = server.snapshot("tiny/llama")["shares"]
+    data = re.search(r'<script type="application/json" id="data">(.+?)</script>', html)
+    assert data is not None
+    shares = json.loads(data[1])["snapshots"][0]["shares"]
     assert drawn == pytest.approx([100 * share for share in shares], abs=1)
     frozen.resume()
 
