@@ -16,7 +16,7 @@ _STALLED = ("stall",)  # cases in which nothing can be known while nothing comes
 
 
 class Row(NamedTuple):
-    """A figure, and what it is held to: for seen models, for unseen ones, and for loads of less than a second."""
+    """A figure, and what it is held to: for seen models, for unseen ones, and for short loads."""
 
     name: str
     value: Callable[[Sequence[Score]], float | None]
@@ -104,14 +104,10 @@ def _show_group(title: str, chosen: dict[str, list[Score]]) -> dict[str, dict[st
 
 def _show_each(found: dict[str, Scored]) -> None:
     for name, scored in found.items():
-        print(
-            f"\n{name}: case, model, seconds; deviation, max; time left at 25, 50, 75 %; from; freeze; covered"
-        )
+        print(f"\n{name}: case, model, seconds; deviation, max; left at 25, 50, 75 %; from; freeze; covered")
         for one, s in sorted(scored, key=lambda pair: (pair[0]["case"], pair[0]["model"], pair[1].seconds)):
             left = " ".join("   -" if error is None else f"{error:.2f}" for error in s.left_errors)
             start = "   -" if s.shown_from is None else f"{s.shown_from:.2f}"
             covered = "   -" if s.covered is None else f"{s.covered:.2f}"
-            print(
-                f"{one['case']:<16}{one['model'][-22:]:<23}{s.seconds:7.2f}  {s.deviation:.3f} {s.worst:.2f}  "
-                f"{left}  {start} {s.freeze_s:.2f} {covered}"
-            )
+            about = f"{one['case']:<16}{one['model'][-22:]:<23}{s.seconds:7.2f}"
+            print(f"{about}  {s.deviation:.3f} {s.worst:.2f}  {left}  {start} {s.freeze_s:.2f} {covered}")
