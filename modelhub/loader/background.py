@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from modelhub.checkpoints import Checkpoint
 
 POLL_S = 0.05
+_FIRST_POLL_S = 0.01  # many steps are over before a few longer ones have passed
 CLOSE_S = 30.0
 
 Result = TypeVar("Result")
@@ -62,12 +63,14 @@ class Helper(Generic[Result]):
     ) -> Generator[Checkpoint, None, None]:
         """Yield ``describe()`` whenever it has changed, until the event is set or the work is done.
 
-        ``describe`` is called every 50 ms and once at the end. Raises the error of the work, if it has one.
+        ``describe`` is called every 50 ms, more often at first, and once at the end. Raises the error of the
+        work, if it has one.
         """
         last: Checkpoint | None = None
-        finished = False
+        finished, poll_s = False, _FIRST_POLL_S
         while not finished:
-            finished = (until or self.done).wait(POLL_S) or self.done.is_set()
+            finished = (until or self.done).wait(poll_s) or self.done.is_set()
+            poll_s = min(POLL_S, 1.2 * poll_s)
             now = describe() if self.error is None else None
             if now is not None and now != last:
                 last = now
@@ -96,7 +99,7 @@ def run(
 ) -> Generator[Checkpoint, None, Result]:
     """Run ``work(cancel)`` in a thread; yield ``describe()`` whenever it has changed; return the result.
 
-    ``describe`` is called every 50 ms and once at the end. Closing the generator sets the cancel flag and
+    ``describe`` is called as by ``Helper.follow``. Closing the generator sets the cancel flag and
     waits up to 30 s for the thread to stop. An exception of the work is raised here.
     """
     with closing(Helper(work)) as helper:

@@ -11,6 +11,9 @@ from modelhub.progress.timeline import TimelineRecorder
 
 MIN_INTERVAL_S = 0.1  # so at most 10 events a second
 HEARTBEAT_S = 0.4  # without news: the bar moves by the time that is expected
+# In its first moments a load is told of more often: many are over before a second has passed.
+_FIRST_INTERVAL_S = 0.03
+_PART_OF_ELAPSED = 0.25
 _STALLED_HEARTBEAT_S = 1.0
 _RATE_WINDOW_S = 3.0
 _RATE_MIN_SPAN_S = 0.25
@@ -65,9 +68,11 @@ class Tracker:
         if self._emitted_at < stalled_at <= now:
             due_at = stalled_at
         elif self._pending:
-            due_at = self._emitted_at + MIN_INTERVAL_S
+            due_at = self._emitted_at + self._interval(MIN_INTERVAL_S)
+        elif now < stalled_at:
+            due_at = self._emitted_at + self._interval(HEARTBEAT_S)
         else:
-            due_at = self._emitted_at + (HEARTBEAT_S if now < stalled_at else _STALLED_HEARTBEAT_S)
+            due_at = self._emitted_at + _STALLED_HEARTBEAT_S
         return [self._state_to_emit(now)] if now >= due_at else []
 
     def flush(self, now: float) -> list[ProgressState]:
@@ -119,6 +124,11 @@ class Tracker:
     @property
     def _step(self) -> int:
         return 1 if self._current is None else self._current.step
+
+    def _interval(self, longest_s: float) -> float:
+        """Seconds from the last event to the next one."""
+        since_start_s = _PART_OF_ELAPSED * (self._emitted_at - self.started_at)
+        return min(longest_s, max(_FIRST_INTERVAL_S, since_start_s))
 
     def _moved(self, now: float) -> None:
         silent = now - self._moved_at

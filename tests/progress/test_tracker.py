@@ -27,14 +27,16 @@ def test_the_first_and_last_of_each_step_are_emitted_at_any_pace() -> None:
     ]
 
 
-def test_at_most_ten_a_second_are_emitted_between_them() -> None:
+def test_at_most_ten_a_second_are_emitted_between_them_and_a_few_more_at_the_very_start() -> None:
     tracker = Tracker(0.0, *expecting())
     emitted = [
         state
         for n in range(10_000)
         for state in tracker.feed(checkpoint(5, n, 10_000, "bytes"), now=n / 1000)
     ]
-    assert 90 <= len(emitted) <= 101
+    assert 90 <= len(emitted) <= 108
+    late = [state["elapsed"] for state in emitted if state["elapsed"] >= 0.5]
+    assert all(after - before > 0.099 for before, after in pairwise(late))
 
 
 def test_the_bar_moves_also_without_news_and_a_stall_is_told_every_second() -> None:
@@ -42,7 +44,7 @@ def test_the_bar_moves_also_without_news_and_a_stall_is_told_every_second() -> N
     tracker.feed(checkpoint(5), now=0.0)
     emitted = [state for tenth in range(1, 51) for state in tracker.tick(now=tenth / 10)]
     moving = [state for state in emitted if state["stalled_for"] is None]
-    assert 4 <= len(moving) <= 5
+    assert 7 <= len(moving) <= 12
     assert all(before["progress"] < after["progress"] for before, after in pairwise(moving))
     assert [round(state["elapsed"]) for state in emitted[len(moving) :]] in ([2, 3, 4, 5], [3, 4, 5])
 
@@ -50,7 +52,7 @@ def test_the_bar_moves_also_without_news_and_a_stall_is_told_every_second() -> N
 def test_states_and_a_stall_are_emitted_before_the_first_checkpoint_too() -> None:
     tracker = Tracker(0.0, *expecting(), stall_s=2.0)
     emitted = [state for tenth in range(1, 31) for state in tracker.tick(now=tenth / 10)]
-    assert [state["stalled_for"] for state in emitted] == [None] * 4 + [2.0, 3.0]
+    assert [state["stalled_for"] for state in emitted][-3:] == [None, 2.0, 3.0]
 
 
 def test_progress_never_goes_back_and_never_reaches_one() -> None:
@@ -110,7 +112,7 @@ def test_a_stall_is_shown_and_ends_with_the_next_byte() -> None:
 
 def test_a_load_that_hangs_before_its_first_checkpoint_stalls_too() -> None:
     tracker = Tracker(0.0, *expecting(), stall_s=10.0)
-    assert tracker.tick(now=0.3) == []
+    assert tracker.tick(now=0.02) == []
     assert tracker.tick(now=1.0)[-1]["stalled_for"] is None
     assert tracker.tick(now=11.0)[-1]["stalled_for"] == 11.0
 

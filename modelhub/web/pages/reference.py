@@ -17,7 +17,7 @@ blueprint.after_request(never_cached)
 EVENTS = {
     EventName.QUEUED: "A load waits for its turn; again as its position changes.",
     EventName.STARTED: "A load begins.",
-    EventName.PROGRESS: "A step begins or has come further; about once a second also without news.",
+    EventName.PROGRESS: "A step begins or has come further; also without news, at least once a second.",
     EventName.COMPLETED: "The model is loaded and a forward pass has been run. Ends the load.",
     EventName.FAILED: "The load failed, or the server is ending in the middle of it. Ends the load.",
     EventName.CANCELLED: "The load was cancelled. Ends the load.",
