@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -245,15 +245,25 @@ def test_every_message_of_asyncapi_is_named_as_its_key(asyncapi: dict[str, Any])
 
 
 def _commands() -> dict[str, click.Command]:
+    """The commands by what is typed to run them."""
     from modelhub.cli.command import main
 
-    return main.commands
+    return dict(_flat("modelhub", main.commands.values()))
 
 
-def _usage(command: click.Command) -> str:
+def _flat(prefix: str, commands: Iterable[click.Command]) -> Iterator[tuple[str, click.Command]]:
+    for command in commands:
+        name = f"{prefix} {command.name}"
+        if isinstance(command, click.Group):
+            yield from _flat(name, command.commands.values())
+        else:
+            yield name, command
+
+
+def _usage(name: str, command: click.Command) -> str:
     context = click.Context(command)
     arguments = [param.make_metavar(context) for param in command.params if _is_argument(param)]
-    return " ".join(["modelhub", str(command.name), *arguments])
+    return " ".join([name, *arguments])
 
 
 def _is_argument(param: click.Parameter) -> bool:
@@ -262,17 +272,19 @@ def _is_argument(param: click.Parameter) -> bool:
 
 def test_every_command_is_documented() -> None:
     headings = re.findall(r"^## (modelhub .*)$", (DOCS / "cli.md").read_text(), re.M)
-    assert sorted(headings) == sorted(_usage(command) for command in _commands().values())
+    assert sorted(headings) == sorted(_usage(*one) for one in _commands().items())
 
 
 def test_every_option_is_documented() -> None:
-    for command in _commands().values():
+    for typed, command in _commands().items():
         options = {
             name for param in command.params if not _is_argument(param) for name in _option_names(param)
         }
-        table = [line for line in _section("cli.md", _usage(command)).splitlines() if line.startswith("| `")]
+        table = [
+            line for line in _section("cli.md", _usage(typed, command)).splitlines() if line.startswith("| `")
+        ]
         documented = {name for line in table for name in re.findall(r"`(--[a-z-]+)", line.split("|")[1])}
-        assert documented == options, command.name
+        assert documented == options, typed
 
 
 def _option_names(param: click.Parameter) -> list[str]:

@@ -1,4 +1,4 @@
-"""The commands preload, models, unload and cancel. Heavy modules are imported when a command runs."""
+"""The commands preload, models, unload, cancel and traces. Heavy modules are imported when a command runs."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import click
-from flask import Flask, current_app
+from flask import Flask
 from flask.cli import with_appcontext
 
 from modelhub.checkpoints import LoadOptions
 from modelhub.cli.parameters import (
+    EXIT_CODES,
     INTERRUPTED,
     NOT_ALL_READY,
     DeviceType,
-    Failed,
     ModelIdType,
     NotRequested,
+    failed,
+    server_at,
     server_option,
+    settings,
 )
-from modelhub.config import Settings
+from modelhub.cli.traces import traces
 from modelhub.devices import DTYPES
 from modelhub.errors import ModelhubError
 from modelhub.states import ACTIVE, State
@@ -30,13 +33,6 @@ if TYPE_CHECKING:
     from modelhub.cli.lines import Json, Lines
     from modelhub.cli.loads import RequestedLoad
     from modelhub.cli.server import Server
-
-_EXIT_CODES = """\b
-Exit codes:
-  0    {done}
-  1    {failed}
-  2    wrong usage, or no server responds
-  130  interrupted with Ctrl-C"""
 
 
 def create_app() -> Flask:
@@ -52,13 +48,13 @@ def create_app() -> Flask:
 
 
 def init_app(app: Flask) -> None:
-    """Give the ``flask`` command preload, models, unload and cancel."""
+    """Give the ``flask`` command preload, models, unload, cancel and traces."""
     for command in COMMANDS:
         app.cli.add_command(command)
 
 
 @click.command(
-    epilog=_EXIT_CODES.format(
+    epilog=EXIT_CODES.format(
         done="all are ready; with --no-wait: all were accepted",
         failed="a load failed, was refused, cancelled or interrupted",
     )
@@ -105,9 +101,9 @@ def preload(
         if here:
             _preload_here(loads, options, as_json)
         elif wait:
-            _preload_and_follow(_server(server), loads, options, as_json)
+            _preload_and_follow(server_at(server), loads, options, as_json)
         else:
-            _preload_only(_server(server), loads, options, as_json)
+            _preload_only(server_at(server), loads, options, as_json)
     except ModelhubError as error:
         raise NotRequested(error) from None
     except KeyboardInterrupt:
@@ -122,7 +118,7 @@ def _preload_here(loads: list[RequestedLoad], options: LoadOptions, as_json: boo
 
     view = _view(loads, as_json)
     try:
-        load_here(_settings(), loads, options, view)
+        load_here(settings(), loads, options, view)
     finally:
         view.close([load.end for load in loads if load.end])
 
@@ -160,7 +156,7 @@ def _preload_only(server: Server, loads: list[RequestedLoad], options: LoadOptio
             view.accepted(accepted)
 
 
-@click.command(epilog=_EXIT_CODES.format(done="the table was printed", failed="the server returned an error"))
+@click.command(epilog=EXIT_CODES.format(done="the table was printed", failed="the server returned an error"))
 @server_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; with --watch the events, one per line.")
 @click.option("--watch", is_flag=True, help="Show changes until Ctrl-C (exit code 0).")
@@ -171,15 +167,15 @@ def models(server: str | None, as_json: bool, watch: bool) -> None:
 
     try:
         if watch:
-            listing.watch(_server(server), as_json)
+            listing.watch(server_at(server), as_json)
         else:
-            listing.show(_server(server), as_json)
+            listing.show(server_at(server), as_json)
     except ModelhubError as error:
-        raise _failed(error) from None
+        raise failed(error) from None
 
 
 @click.command(
-    epilog=_EXIT_CODES.format(
+    epilog=EXIT_CODES.format(
         done="all models were unloaded", failed="one was not in memory, or a request failed"
     )
 )
@@ -197,7 +193,7 @@ def unload(ids: tuple[str, ...], server: str | None) -> None:
 
 
 @click.command(
-    epilog=_EXIT_CODES.format(
+    epilog=EXIT_CODES.format(
         done="all loads were cancelled", failed="one had ended already, or a request failed"
     )
 )
@@ -213,30 +209,14 @@ def cancel(ids: tuple[str, ...], server: str | None) -> None:
 
 def _end(end_each: Callable[[Server, Iterable[str]], bool], url: str | None, ids: tuple[str, ...]) -> None:
     try:
-        all_ended = end_each(_server(url), dict.fromkeys(ids))
+        all_ended = end_each(server_at(url), dict.fromkeys(ids))
     except ModelhubError as error:
-        raise _failed(error) from None
+        raise failed(error) from None
     if not all_ended:
         sys.exit(NOT_ALL_READY)
 
 
-COMMANDS = (preload, models, unload, cancel)
-
-
-def _settings() -> Settings:
-    from modelhub.web.current import registry_of
-
-    return registry_of(current_app).settings
-
-
-def _server(url: str | None) -> Server:
-    from modelhub.cli.server import Server
-
-    return Server(url or _settings().server)
-
-
-def _failed(error: ModelhubError) -> Failed:
-    return NotRequested(error) if error.code == "server_unreachable" else Failed(error)
+COMMANDS = (preload, models, unload, cancel, traces)
 
 
 def _view(loads: list[RequestedLoad], as_json: bool) -> Bars | Lines | Json:

@@ -1,4 +1,4 @@
-"""The ``modelhub`` command of an installed modelhub: serve, preload, models, unload and cancel."""
+"""The ``modelhub`` command of an installed modelhub: serve, preload, models, unload, cancel and traces."""
 
 from __future__ import annotations
 

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
+from flask import current_app
 from flask.cli import ScriptInfo
 
+from modelhub.config import Settings
 from modelhub.devices import DEVICE_PATTERN, DEVICES, devices
 from modelhub.errors import ModelhubError
 from modelhub.model_ids import plain_model_id
 from modelhub.states import State
 
+if TYPE_CHECKING:
+    from modelhub.cli.server import Server
+
 NOT_ALL_READY, NOT_REQUESTED, INTERRUPTED = 1, 2, 130
+EXIT_CODES = """\b
+Exit codes:
+  0    {done}
+  1    {failed}
+  2    wrong usage, or no server responds
+  130  interrupted with Ctrl-C"""
 
 
 class Failed(click.ClickException):
@@ -95,3 +106,22 @@ def _check_server(ctx: click.Context, param: click.Parameter, value: str | None)
 server_option = click.option(
     "--server", metavar="URL", callback=_check_server, help="Address of the server; else MODELHUB_SERVER."
 )
+
+
+def settings() -> Settings:
+    """The settings of the app that the command runs in."""
+    from modelhub.web.current import registry_of
+
+    return registry_of(current_app).settings
+
+
+def server_at(url: str | None) -> Server:
+    """The server that the option names, else that of the settings."""
+    from modelhub.cli.server import Server
+
+    return Server(url or settings().server)
+
+
+def failed(error: ModelhubError) -> Failed:
+    """How the command ends by an error."""
+    return NotRequested(error) if error.code == "server_unreachable" else Failed(error)

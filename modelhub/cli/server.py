@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -15,10 +16,12 @@ from modelhub.checkpoints import LoadOptions
 from modelhub.config import CLI_USER_AGENT
 from modelhub.core.budget import Budget
 from modelhub.errors import ModelhubError
-from modelhub.payloads import LoadResource, ModelResource, Snapshot
+from modelhub.payloads import LoadResource, ModelResource, Snapshot, Timeline
+from modelhub.states import Outcome
 
 _CONNECT_S = 5.0
 _RESPONSE_S = 60.0
+_LOADS_AT_ONCE = 100
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # A lost connection is shown in words, not by the library's log.
 _quiet = logging.getLogger("modelhub.cli.sockets")
@@ -45,6 +48,25 @@ class Server:
     def load(self, load_id: str) -> LoadResource:
         """One load, also one of an earlier run of the server."""
         return cast(LoadResource, self._request("load_id", "GET", f"/api/loads/{load_id}"))
+
+    def completed_loads(self, model_id: str | None, limit: int) -> Iterator[LoadResource]:
+        """The newest loads that have completed, of one model or of all."""
+        query: dict[str, str | int] = {"outcome": Outcome.COMPLETED.value}
+        query |= {} if model_id is None else {"model": model_id}
+        while limit > 0:
+            page = self._request(
+                "loads", "GET", "/api/loads", params={**query, "limit": min(limit, _LOADS_AT_ONCE)}
+            )
+            yield from page["loads"]
+            limit -= len(page["loads"])
+            if page["next"] is None:
+                return
+            query["before"] = page["next"]
+
+    def timeline(self, load_id: str) -> Timeline | None:
+        """When the steps of a load ran, and what they counted; None where that was not kept."""
+        timeline: Timeline | None = self._request("load_id", "GET", f"/api/loads/{load_id}")["timeline"]
+        return timeline
 
     def cancel(self, load_id: str) -> LoadResource:
         """Cancel a load and wait for its end."""

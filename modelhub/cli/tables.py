@@ -70,6 +70,11 @@ def models(resources: list[ModelResource], with_hints: bool = True) -> Table:
     return _table(("Model", "State", "Size", "Source", "Now"), rows)
 
 
+def plain(names: tuple[str, ...], rows: list[list[str | Text]]) -> Table:
+    """A table of any columns."""
+    return _table(names, rows)
+
+
 def state(value: State) -> Text:
     """A state in words, in its colour."""
     return Text(STATE_NAMES[State(value)], style=COLOURS.get(value, ""))
