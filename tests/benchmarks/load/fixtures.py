@@ -67,54 +67,63 @@ def _demo(name: str) -> Callable[[Path], None]:
     return write
 
 
+def write_tokens(folder: Path, **fields: Any) -> None:
+    """Write a Llama with a tokenizer of 128,000 tokens."""
+    config = llama(vocab_size=tokens.VOCABULARY, tie_word_embeddings=True, **fields)
+    write(folder, config, specs_of(LlamaForCausalLM, config), torch.bfloat16)
+    tokens.write(folder)
+
+
 def _tokens(folder: Path) -> None:
-    config = _llama(
-        vocab_size=tokens.VOCABULARY,
+    write_tokens(
+        folder,
         hidden_size=2048,
         intermediate_size=8192,
         num_hidden_layers=12,
         num_attention_heads=32,
         num_key_value_heads=8,
-        tie_word_embeddings=True,
     )
-    specs = [spec for spec in _specs(LlamaForCausalLM, config) if spec[0] != "lm_head.weight"]
-    _write(folder, config, specs, torch.bfloat16)
-    tokens.write(folder)
 
 
 def _float32(folder: Path) -> None:
-    _write_small(folder, _llama(**_FLOAT32), LlamaForCausalLM, torch.float32)
+    write_small(folder, llama(**_FLOAT32), LlamaForCausalLM, torch.float32)
 
 
 def _shards(folder: Path) -> None:
-    config = _llama(hidden_size=640, intermediate_size=1728, num_hidden_layers=60, num_attention_heads=10)
-    _write_small(folder, config, LlamaForCausalLM, torch.bfloat16, shards=40)
+    config = llama(hidden_size=640, intermediate_size=1728, num_hidden_layers=60, num_attention_heads=10)
+    write_small(folder, config, LlamaForCausalLM, torch.bfloat16, shards=40)
 
 
-def _experts(folder: Path) -> None:
-    """Qwen3-MoE's files have a tensor for each expert, which transformers joins into one for all."""
-    config = Qwen3MoeConfig(**_EXPERTS, **_SPECIALS, vocab_size=259, architectures=["Qwen3MoeForCausalLM"])
+def write_experts(folder: Path, **fields: Any) -> None:
+    """Write a Qwen3-MoE: its files have a tensor for each expert, which transformers joins into one."""
+    fields = {**_EXPERTS, **_SPECIALS, **fields, "vocab_size": 259}
+    config = Qwen3MoeConfig(**fields, architectures=["Qwen3MoeForCausalLM"])
     config.dtype = torch.bfloat16
-    _write_small(folder, config, Qwen3MoeForCausalLM, torch.bfloat16)
+    write_small(folder, config, Qwen3MoeForCausalLM, torch.bfloat16)
 
 
-def _llama(**fields: Any) -> Any:
+def llama(**fields: Any) -> Any:
+    """The configuration of a Llama with the tokens of bytes, unless ``fields`` say otherwise."""
     fields = {"vocab_size": 259, "tie_word_embeddings": False, **_SPECIALS, **fields}
     return LlamaConfig(
         architectures=["LlamaForCausalLM"], max_position_embeddings=2048, dtype=torch.bfloat16, **fields
     )
 
 
-def _write_small(folder: Path, config: Any, model_class: Any, dtype: torch.dtype, shards: int = 1) -> None:
-    _write(folder, config, _specs(model_class, config), dtype, shards)
+def write_small(folder: Path, config: Any, model_class: Any, dtype: torch.dtype, shards: int = 1) -> None:
+    """Write a model with a tokenizer of bytes."""
+    write(folder, config, specs_of(model_class, config), dtype, shards)
     byte_tokenizer().save_pretrained(folder)
 
 
-def _specs(model_class: Any, config: Any) -> list[Spec]:
-    """The tensors of the model's files, in their order."""
+def specs_of(model_class: Any, config: Any) -> list[Spec]:
+    """The tensors of the model's files, in their order; one that is tied to another is not in them."""
     with torch.device("meta"):
-        state = model_class(config).state_dict()
-    return [spec for name, tensor in state.items() for spec in _apart(name, tuple(tensor.shape))]
+        state = model_class(config).state_dict(keep_vars=True)
+    own: dict[int, tuple[str, torch.Tensor]] = {}
+    for name, tensor in state.items():
+        own.setdefault(id(tensor), (name, tensor))
+    return [spec for name, tensor in own.values() for spec in _apart(name, tuple(tensor.shape))]
 
 
 def _apart(name: str, shape: tuple[int, ...]) -> Iterator[Spec]:
@@ -129,7 +138,7 @@ def _apart(name: str, shape: tuple[int, ...]) -> Iterator[Spec]:
             yield f"{joined}.{number}.{one}.weight", (shape[1] // len(parts), shape[2])
 
 
-def _write(folder: Path, config: Any, specs: Sequence[Spec], dtype: torch.dtype, shards: int = 1) -> None:
+def write(folder: Path, config: Any, specs: Sequence[Spec], dtype: torch.dtype, shards: int = 1) -> None:
     """Write configuration and weights. As the hub's files do, shards follow the order of the names."""
     config.save_pretrained(folder)
     pool = numpy.random.default_rng(SEED).standard_normal(_POOL, dtype=numpy.float32) * _SPREAD
@@ -201,5 +210,5 @@ SMALL = Fixture("demo/random-0.1gb", "0.1 GB", _demo("random-0.1gb"))
 LARGE = Fixture("demo/random-2gb", "2 GB", _demo("random-2gb"))
 TOKENS = Fixture("bench/tokens-128k", "128,000 tokens", _tokens)
 FLOAT32 = Fixture("bench/float32", "float32 to bfloat16", _float32, converted=2 * _FLOAT32_COUNT)
-EXPERTS = Fixture("bench/experts", "mixture of experts", _experts, converted=2 * _EXPERTS_COUNT)
+EXPERTS = Fixture("bench/experts", "mixture of experts", write_experts, converted=2 * _EXPERTS_COUNT)
 SHARDS = Fixture("bench/shards-40", "40 shards", _shards)
