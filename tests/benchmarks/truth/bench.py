@@ -133,6 +133,7 @@ class Bench:
                 "case": case,
                 "model": load["model_id"],
                 "seconds": load["seconds"],
+                "bytes": load["bytes"],
                 "conditions": load["conditions"],
                 "steps": load["steps"],
                 "timeline": load["timeline"],

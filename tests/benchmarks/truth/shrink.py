@@ -11,11 +11,11 @@ from modelhub.payloads import Counts, Series, Timeline
 from tests.benchmarks.truth.traces import Sight, Trace, read, write
 
 MAX_POINTS = 80
-_PLACES = 3  # of a second
+_PLACES = 4  # of a second
 
 
 def shrink(trace: Trace, with_watched: bool = False) -> Trace:
-    """The trace with at most MAX_POINTS points a series, and times in milliseconds.
+    """The trace with at most MAX_POINTS points a series, and times in tenths of milliseconds.
 
     What was watched is left out unless ``with_watched``, and then has as many sights at most.
     """
@@ -23,8 +23,9 @@ def shrink(trace: Trace, with_watched: bool = False) -> Trace:
         "case": trace["case"],
         "model": trace["model"],
         "seconds": round(trace["seconds"], _PLACES),
+        "bytes": trace["bytes"],
         "conditions": trace["conditions"],
-        "steps": _rounded(trace["steps"]),
+        "steps": [round(one, _PLACES) for one in trace["steps"]],
         "timeline": _timeline(trace["timeline"]),
     }
     if with_watched and "watched" in trace:

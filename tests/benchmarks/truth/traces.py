@@ -5,23 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import NotRequired
 
-from modelhub.payloads import Conditions, Timeline
+from modelhub.progress.replay import Recording
 
 # Seconds since the load began at the watcher, progress, eta, eta_low, eta_high, step, stalled_for.
 Sight = list[float | None]
 
 
-class Trace(TypedDict):
+class Trace(Recording):
     """One completed load. ``watched`` has each event up to the last one, as it arrived."""
 
-    case: str
-    model: str
-    seconds: float
-    conditions: Conditions
-    steps: list[float | None]
-    timeline: Timeline
     watched: NotRequired[list[Sight]]
 
 
