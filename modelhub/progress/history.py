@@ -11,7 +11,7 @@ from modelhub.payloads import Conditions
 from modelhub.progress import reference
 from modelhub.progress.expectation import Expectation
 from modelhub.progress.kinds import Kind, is_size_known, kind_of, size_of, uncached_bytes, when_cached
-from modelhub.progress.robust import Line, Point, fit_line, log_spread, weighted_median
+from modelhub.progress.robust import LEAST_S, Line, Point, fit_line, log_spread, weighted_median
 
 _MOST_LOADS = 200
 _MOST_OF_MODEL = 12
@@ -63,7 +63,7 @@ class History:
     def __init__(self, speed: float = 1.0) -> None:
         self.speed = speed
         self._loads: deque[Past] = deque(maxlen=_MOST_LOADS)
-        self._models: dict[str, deque[Past]] = {}
+        self.models: dict[str, deque[Past]] = {}  # the one that was loaded last at the end
         self._lines: dict[tuple[int, Kind], Line] = {}
         self._disk = reference.DISK
 
@@ -71,12 +71,16 @@ class History:
         """Take loads that have completed, the newest at the end."""
         for one in past:
             self._loads.append(one)
-            self._models.setdefault(one.model_id, deque(maxlen=_MOST_OF_MODEL)).append(one)
+            own = self.models.pop(one.model_id, deque(maxlen=_MOST_OF_MODEL))
+            own.append(one)
+            self.models[one.model_id] = own
+        while len(self.models) > _MOST_LOADS:
+            del self.models[next(iter(self.models))]
         self._fit()
 
     def expect(self, model_id: str, conditions: Conditions) -> Expectation:
         """What to expect of a load of this model in these conditions."""
-        own = [*reversed(self._models.get(model_id, ()))]
+        own = [*reversed(self.models.get(model_id, ()))]
         cached = when_cached(conditions)
         steps = [
             self._step(step, own, cached if step == _READ else conditions)
@@ -101,9 +105,9 @@ class History:
         if line is None:
             line = reference.line(step, kind)
             line = line._replace(fixed=line.fixed / self.speed, slope=line.slope / self.speed)
-        expected = max(line.at(size), 1e-4)
+        expected = line.at(size)
         ratios = [
-            max(one.steps[step - 1], 1e-4) / max(line.at(size_of(step, one.conditions)), 1e-4)
+            max(one.steps[step - 1], LEAST_S) / line.at(size_of(step, one.conditions))
             for one in own
             if kind_of(step, one.conditions) == kind
         ]
@@ -129,7 +133,7 @@ class History:
             for step, seconds in enumerate(one.steps, 1):
                 found = points.setdefault((step, kind_of(step, one.conditions)), [])
                 if len(found) < _NEWEST:
-                    found.append(Point(size_of(step, one.conditions), max(seconds, 1e-4)))
+                    found.append(Point(size_of(step, one.conditions), max(seconds, LEAST_S)))
         self._lines = {key: fit_line(found, reference.line(*key)) for key, found in points.items()}
         rates = [one.reading_s / uncached_bytes(one.conditions) for one in newest[:_NEWEST] if _waited(one)]
         if rates:

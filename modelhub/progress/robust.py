@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 _DECAY = 0.8  # the weight of a measurement, relative to the next newer one
-_ROUNDS = 4
-_OUTLIER = 0.3  # a relative residual beyond which a measurement loses weight
-_PRIOR = 0.3  # the weight of what is expected without measurements, relative to the newest one
+LEAST_S = 1e-4  # shorter times are not told apart
+_FITTED = 12  # measurements that a line is fitted through
+_PRIOR = 0.1  # the weight of what is expected without measurements, relative to the newest one
 
 
 class Point(NamedTuple):
@@ -28,7 +28,7 @@ class Line(NamedTuple):
 
     def at(self, x: float) -> float:
         """The seconds for ``x`` bytes."""
-        return self.fixed + self.slope * x
+        return max(self.fixed + self.slope * x, LEAST_S)
 
 
 def weighted_median(values: Sequence[float]) -> float:
@@ -52,34 +52,35 @@ def log_spread(values: Sequence[float]) -> float:
 
 
 def fit_line(points: Sequence[Point], prior: Line) -> Line:
-    """The line through points, the newest first, with few of them close to ``prior``.
+    """The line through points, the newest first, with few of them in the proportions of ``prior``.
 
-    It minimizes relative residuals; those of outliers count less.
+    Of the lines through one or two points it is the one from which the logarithms of the newest _FITTED are
+    the least away, so that outliers do not move it. It neither falls nor lies below zero.
     """
-    largest = max((point.x for point in points), default=0.0) or 1.0
-    anchors = [Point(0.0, prior.at(0.0)), Point(largest, prior.at(largest))]
-    rows = [(point, _DECAY**age) for age, point in enumerate(points)] + [(one, _PRIOR) for one in anchors]
-    fixed, slope = prior.fixed, prior.slope
-    for _ in range(_ROUNDS):
-        weights = []
-        for point, weight in rows:
-            residual = abs(fixed + slope * point.x - point.y) / point.y
-            weights.append(weight * min(1.0, _OUTLIER / max(residual, 1e-9)) / point.y**2)
-        fixed, slope = _least_squares([point for point, _ in rows], weights)
-    ratios = [point.y / max(fixed + slope * point.x, 1e-9) for point in points]
-    return Line(fixed, slope, max(log_spread(ratios), prior.spread / (1 + len(points))))
+    points = points[:_FITTED]
+    scale = weighted_median([point.y / prior.at(point.x) for point in points])
+    like_prior = Line(scale * prior.fixed, scale * prior.slope, prior.spread)
+    largest = max(point.x for point in points)
+
+    def distance(line: Line) -> float:
+        away = sum(_DECAY**age * _away(line.at(point.x), point.y) for age, point in enumerate(points))
+        return away + _PRIOR * sum(_away(line.at(x), like_prior.at(x)) for x in (0.0, largest))
+
+    best = min([like_prior, *_candidates(points, prior)], key=distance)
+    ratios = [point.y / best.at(point.x) for point in points]
+    return best._replace(spread=max(log_spread(ratios), prior.spread / (1 + len(points))))
 
 
-def _least_squares(points: Sequence[Point], weights: Sequence[float]) -> tuple[float, float]:
-    """The line with the least weighted squares, of those that never fall and never lie below zero."""
-    total = sum(weights)
-    mean_x = sum(w * p.x for p, w in zip(points, weights, strict=True)) / total
-    mean_y = sum(w * p.y for p, w in zip(points, weights, strict=True)) / total
-    square = sum(w * (p.x - mean_x) ** 2 for p, w in zip(points, weights, strict=True))
-    product = sum(w * (p.x - mean_x) * (p.y - mean_y) for p, w in zip(points, weights, strict=True))
-    slope = max(0.0, product / square) if square > 0 else 0.0
-    fixed = mean_y - slope * mean_x
-    if fixed >= 0:
-        return fixed, slope
-    squares = sum(w * p.x**2 for p, w in zip(points, weights, strict=True))
-    return 0.0, sum(w * p.x * p.y for p, w in zip(points, weights, strict=True)) / squares
+def _candidates(points: Sequence[Point], prior: Line) -> Iterator[Line]:
+    for number, one in enumerate(points):
+        ratio = one.y / prior.at(one.x)
+        yield Line(ratio * prior.fixed, ratio * prior.slope, 0.0)
+        for other in points[:number]:
+            slope = (one.y - other.y) / (one.x - other.x) if one.x != other.x else 0.0
+            fixed = one.y - slope * one.x
+            if slope >= 0 and fixed > 0:
+                yield Line(fixed, slope, 0.0)
+
+
+def _away(one: float, other: float) -> float:
+    return abs(math.log(one / other))
