@@ -41,7 +41,7 @@ def load_here(settings: Settings, loads: list[RequestedLoad], options: LoadOptio
         load.load_id = secrets.token_hex(8)
         adapter.queued(load.model_id, load.load_id, position)
     try:
-        with Launcher() as launcher:
+        with Launcher(warm_up_path=settings.warm_up_path) as launcher:
             for load in loads:
                 _load(settings, launcher, adapter, load, options)
     except KeyboardInterrupt:
@@ -66,7 +66,7 @@ def _load(
     announce(adapter, launcher, spec, str(load.load_id), Catalogue(settings.models_dir).find(load.model_id))
     try:
         with launcher.worker(spec) as worker:
-            facts = follow(adapter, worker, spec, admit)
+            facts = follow(adapter, launcher, worker, spec, admit)
     except ModelhubError as error:
         adapter.failed(load.model_id, error)
     else:

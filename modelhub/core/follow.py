@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from modelhub.checkpoints import LoadOptions, LoadSpec, checkpoint
+from modelhub.checkpoints import LoadOptions, LoadSpec
 from modelhub.config import Settings
 from modelhub.core.scan import Entry
 from modelhub.demos import is_made
@@ -39,8 +39,8 @@ def announce(
     model_id, wait_s = spec.model_id, launcher.expected_wait_s()
     size_bytes = entry.size_bytes if entry else None
     adapter.started(model_id, load_id, size_bytes, wait_s, to_fetch(entry, spec.demo_dir))
-    if wait_s:
-        adapter.emit_progress(model_id, *checkpoint(1, detail="importing torch and transformers"))
+    if waiting := launcher.waiting():
+        adapter.emit_progress(model_id, *waiting)
 
 
 def to_fetch(entry: Entry | None, demo_dir: str | Path) -> Fetch | None:
@@ -54,6 +54,7 @@ def to_fetch(entry: Entry | None, demo_dir: str | Path) -> Fetch | None:
 
 def follow(
     adapter: ProgressAdapter,
+    launcher: Launcher,
     worker: Worker,
     spec: LoadSpec,
     admit: Callable[[int], None],
@@ -66,12 +67,16 @@ def follow(
     where the load fails or the process ends.
     """
     checkpoints = worker.load(spec, admit)
+    has_begun, waited = False, launcher.waiting()
     while not is_cancelled():
         try:
             news = next(checkpoints)
         except StopIteration as end:
             facts: Facts = end.value
             return facts
+        has_begun = has_begun or news is not None
+        if not has_begun and (waiting := launcher.waiting()) != waited:
+            news = waited = waiting
         if news is None:
             adapter.tick(spec.model_id)
         else:

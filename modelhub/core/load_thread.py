@@ -101,6 +101,7 @@ class LoadThread:
         leaving = None if entry is None else self._replace(load)
         return follow(
             self._adapter,
+            self._launcher,
             load.worker,
             load.spec,
             lambda need: self._admit(load, need, self._replace(load) if leaving is None else leaving),

@@ -26,7 +26,7 @@ class CheckpointSchema(Schema):
     message = String(required=True, validate=validate.Length(1, 200))
     done = Integer(strict=True, allow_none=True, validate=_not_negative)
     size = Integer(strict=True, allow_none=True, validate=_not_negative)
-    unit = String(allow_none=True, validate=validate.OneOf(("bytes", "tensors", "layers")))
+    unit = String(allow_none=True, validate=validate.OneOf(("bytes", "tensors", "layers", "modules")))
     detail = String(allow_none=True, validate=validate.Length(max=400))
 
     @validates_schema
@@ -104,7 +104,7 @@ class EventSchema(Schema):
     unit = String(
         required=True,
         allow_none=True,
-        metadata=_is("What `done` and `size` count: `bytes`, `tensors` or `layers`."),
+        metadata=_is("What `done` and `size` count: `bytes`, `tensors`, `layers` or `modules`."),
     )
     rate = Float(
         required=True,

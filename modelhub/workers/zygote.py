@@ -20,6 +20,7 @@ from typing import Any
 
 from modelhub.workers import spare
 from modelhub.workers.channel import Channel, Message
+from modelhub.workers.import_count import ImportCount
 from modelhub.workers.kept import CHECK_S, Keeping, keep
 from modelhub.workers.lifeline import die_with_parent, name_process, thread_count
 
@@ -44,13 +45,15 @@ class Zygote:
         name_process("modelhub-zygote", "modelhub: zygote")
         started = time.monotonic()
         self._send({"type": "warming", "pid": os.getpid()})
-        from modelhub.loader.preparation import import_ahead
-        from modelhub.workers import process  # noqa: F401 - imported before the fork
+        with ImportCount(self._send_imported) as counted:
+            from modelhub.loader.preparation import import_ahead
+            from modelhub.workers import process  # noqa: F401 - imported before the fork
 
-        import_ahead(model_types)
+            import_ahead(model_types)
         gc.collect()
         gc.freeze()  # these objects are never collected, so that children keep sharing their pages
-        self._send({"type": "warm", "seconds": time.monotonic() - started, "threads": thread_count()})
+        seconds = time.monotonic() - started
+        self._send({"type": "warm", "seconds": seconds, "modules": counted.done, "threads": thread_count()})
         self.serve()
 
     def serve(self) -> None:
@@ -222,6 +225,11 @@ class Zygote:
             os.kill(pid, signal.SIGKILL)
         for pid in children:
             os.waitpid(pid, 0)
+
+    def _send_imported(self, done: int) -> None:
+        """Send how many modules are imported; not as ``_send``, whose EOFError an import could catch."""
+        with contextlib.suppress(OSError):
+            self.channel.send({"type": "importing", "done": done})
 
     def _send(self, message: Message) -> None:
         try:
