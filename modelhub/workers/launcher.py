@@ -62,6 +62,7 @@ class Launcher:
         self._imported = 0  # modules, by the zygote that warms up
         self.warm = threading.Event()
         self.warm_seconds: float | None = None
+        self.rehearsal_seconds: float | None = None  # of the newest spare: how fast this machine is
         self.zygote_pid: int | None = None
         self.kept = KeptModels(on_kept)
         self._lock = threading.Lock()
@@ -208,6 +209,8 @@ class Launcher:
     def _handle(self, message: Message) -> None:
         if message["type"] == "importing":
             self._imported = max(self._imported, message["done"])
+        elif message["type"] == "spare":
+            self.rehearsal_seconds = message["rehearsal"] or self.rehearsal_seconds
         elif message["type"] == "warm":
             self.warm_seconds = round(message["seconds"], 3)
             self.warm.set()

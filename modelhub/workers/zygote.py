@@ -162,7 +162,7 @@ class Zygote:
     def _read_spare(self, waiting: spare.Spare) -> None:
         try:
             waiting.read_ready()
-            self._send({"type": "spare", "pid": waiting.pid})
+            self._send({"type": "spare", "pid": waiting.pid, "rehearsal": waiting.rehearsal_seconds})
         except (EOFError, OSError):
             self._forget_spare()  # _reap() reaps it as any child
 
@@ -170,7 +170,7 @@ class Zygote:
         if self._spare is not None:
             self._spare.control.close()
             self._spare = None
-            self._send({"type": "spare", "pid": None})
+            self._send({"type": "spare", "pid": None, "rehearsal": None})
 
     def _start_child(self, work: Callable[[], None]) -> int:
         """Fork a child that runs ``work`` and exits; returns its process id."""

@@ -234,6 +234,23 @@ def test_the_spare_takes_the_next_load_and_computes_the_same(launcher: Launcher,
     assert not spare.is_running()
 
 
+def test_the_newest_spare_says_how_long_its_rehearsal_took(spec: LoadSpec) -> None:
+    with Launcher() as launcher:
+        launcher.start()
+        assert launcher.warm.wait(60)
+        assert launcher.rehearsal_seconds is None
+        began = time.monotonic()
+        spare = waiting_spare(launcher)
+        first = launcher.rehearsal_seconds
+        assert first is not None
+        assert 0.01 < first < time.monotonic() - began
+        spare.kill()
+        wait_until(lambda: launcher.spare_pid is None)
+        assert launcher.rehearsal_seconds == first, "it is kept"
+        waiting_spare(launcher)
+        wait_until(lambda: launcher.rehearsal_seconds != first)
+
+
 def command_line(pid: int | None) -> str:
     """The command line as ``ps -ef`` shows it."""
     return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()
