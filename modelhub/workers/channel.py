@@ -101,3 +101,10 @@ class Channel:
         if not data:
             raise EOFError("The other end of the channel is closed.")
         self._buffer += data
+
+
+def blocking_socket(descriptor: int) -> socket.socket:
+    """The socket of a descriptor, blocking: the server, whose sockets are patched, leaves it non-blocking."""
+    sock = socket.socket(fileno=descriptor)
+    sock.setblocking(True)
+    return sock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -40,4 +41,5 @@ class ImportCount(MetaPathFinder):
         now = time.monotonic()
         if now - self._reported_at >= _EVERY_S:
             self._reported_at = now
-            self._report(self.done)
+            with contextlib.suppress(OSError):  # an import could catch it, and go another way
+                self._report(self.done)

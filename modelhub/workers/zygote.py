@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from modelhub.workers import spare
-from modelhub.workers.channel import Channel, Message
+from modelhub.workers.channel import Channel, Message, blocking_socket
 from modelhub.workers.import_count import ImportCount
 from modelhub.workers.kept import CHECK_S, Keeping, keep
 from modelhub.workers.lifeline import die_with_parent, name_process, thread_count
@@ -45,7 +45,7 @@ class Zygote:
         name_process("modelhub-zygote", "modelhub: zygote")
         started = time.monotonic()
         self._send({"type": "warming", "pid": os.getpid()})
-        with ImportCount(self._send_imported) as counted:
+        with ImportCount(lambda done: self.channel.send({"type": "importing", "done": done})) as counted:
             from modelhub.loader.preparation import import_ahead
             from modelhub.workers import process  # noqa: F401 - imported before the fork
 
@@ -144,7 +144,7 @@ class Zygote:
         def work() -> None:
             keeping = keep(spec, seconds)
             if keeping is not None:
-                zygote = Zygote(_blocking(descriptor), keeping)
+                zygote = Zygote(blocking_socket(descriptor), keeping)
                 zygote._send({"type": "kept", "pid": os.getpid()})
                 zygote.serve()
 
@@ -157,7 +157,7 @@ class Zygote:
         from modelhub.workers import process
 
         prepared = None if self._keeping is None else self._keeping.prepared
-        process.main(_blocking(descriptor), prepared)
+        process.main(blocking_socket(descriptor), prepared)
 
     def _read_spare(self, waiting: spare.Spare) -> None:
         try:
@@ -226,11 +226,6 @@ class Zygote:
         for pid in children:
             os.waitpid(pid, 0)
 
-    def _send_imported(self, done: int) -> None:
-        """Send how many modules are imported; not as ``_send``, whose EOFError an import could catch."""
-        with contextlib.suppress(OSError):
-            self.channel.send({"type": "importing", "done": done})
-
     def _send(self, message: Message) -> None:
         try:
             self.channel.send(message)
@@ -242,16 +237,9 @@ def main() -> None:
     """Entry point; arguments: the control socket's descriptor, the parent's process id, model types."""
     descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
     die_with_parent(parent)
-    zygote = Zygote(_blocking(descriptor))
+    zygote = Zygote(blocking_socket(descriptor))
     with contextlib.suppress(EOFError):
         zygote.run(sys.argv[3:])
-
-
-def _blocking(descriptor: int) -> socket.socket:
-    """The socket of a descriptor, blocking: the server, whose sockets are patched, leaves it non-blocking."""
-    sock = socket.socket(fileno=descriptor)
-    sock.setblocking(True)
-    return sock
 
 
 if __name__ == "__main__":
