@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from modelhub.checkpoints import LoadOptions, LoadSpec
@@ -12,6 +13,7 @@ from modelhub.demos import is_made
 from modelhub.payloads import Facts
 from modelhub.progress.adapter import ProgressAdapter
 from modelhub.progress.pace import DEMO_BYTES_PER_S, Fetch
+from modelhub.workers.diagnosis import Diagnosis
 from modelhub.workers.launcher import Launcher
 from modelhub.workers.worker import Worker
 
@@ -67,7 +69,8 @@ def follow(
     where the load fails or the process ends.
     """
     checkpoints = worker.load(spec, admit)
-    has_begun, waited = False, launcher.waiting()
+    diagnosis = Diagnosis(lambda: launcher.processes_of(worker))
+    step, has_begun, waited = 1, False, launcher.waiting()
     while not is_cancelled():
         try:
             news = next(checkpoints)
@@ -78,7 +81,8 @@ def follow(
         if not has_begun and (waiting := launcher.waiting()) != waited:
             news = waited = waiting
         if news is None:
-            adapter.tick(spec.model_id)
+            adapter.tick(spec.model_id, partial(diagnosis.cause, step))
         else:
+            step = news.step
             adapter.emit_progress(spec.model_id, *news)
     return None

@@ -9,7 +9,7 @@ from marshmallow.fields import Float, Integer, List, Nested, String
 
 from modelhub.checkpoints import TOTAL_STEPS, Checkpoint, ModelLoadPhase
 from modelhub.payloads import Snapshot
-from modelhub.states import MODEL_STATES
+from modelhub.states import MODEL_STATES, StallCause
 
 _not_negative = validate.Range(min=0)
 
@@ -139,6 +139,15 @@ class EventSchema(Schema):
         validate=_not_negative,
         metadata=_is(
             "Time without a byte and without a new step, once it is longer than `MODELHUB_STALL_SECONDS`."
+        ),
+    )
+    stall_cause = String(
+        required=True,
+        allow_none=True,
+        validate=validate.OneOf([cause.value for cause in StallCause]),
+        metadata=_is(
+            "What its processes probably wait for: `disk`, `swap`, `network`, `processor`; "
+            "`stopped` is certain."
         ),
     )
     error = Nested(

@@ -142,6 +142,11 @@ class Launcher:
         workers = [worker for link in self._links() for worker in list(link.workers.values())]
         return [*(worker.pid for worker in workers if worker.pid is not None), *self.kept.pids()]
 
+    def processes_of(self, worker: Worker) -> list[int]:
+        """The processes that a load is held up by: its worker, else what forks that, and the reader."""
+        pids = (worker.pid or self.zygote_pid, self._read_ahead.pid)
+        return [pid for pid in pids if pid is not None]
+
     def _links(self) -> list[ZygoteLink]:
         zygote = self._zygote
         return [*([] if zygote is None else [zygote]), *self.kept.links()]
