@@ -45,8 +45,8 @@ TOTAL_STEPS = len(STEPS)
 class Checkpoint(NamedTuple):
     """What a load yields when a step begins or progresses.
 
-    ``done`` and ``size`` count in ``unit`` ("bytes", "tensors" or "layers"); all three are None if the step
-    has no progress of its own or its size is not known.
+    ``done`` and ``size`` count in ``unit`` ("bytes", "tensors", "layers" or "modules"); all three are None if
+    the step has no progress of its own or its size is not known.
     """
 
     step: int

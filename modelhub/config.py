@@ -41,6 +41,11 @@ class Settings:
         """The folder in which demo models are made."""
         return self.data_dir / "demo"
 
+    @property
+    def warm_up_path(self) -> Path:
+        """The file that keeps what the last warm-up of the server took."""
+        return self.data_dir / "warm_up.json"
+
     def check_machine(self) -> None:
         """For a process that loads models: raise ``bad_setting`` for what this machine does not have.
 

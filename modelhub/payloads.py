@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NotRequired, TypedDict
 
-from modelhub.states import State
+from modelhub.states import StallCause, State
 
 
 class ErrorPayload(TypedDict):
@@ -67,6 +67,7 @@ class ProgressState(TypedDict):
     eta_low: float | None
     eta_high: float | None
     stalled_for: float | None
+    stall_cause: StallCause | None  # as far as it is known
     steps: list[float | None]  # seconds of each step that has ended
 
 

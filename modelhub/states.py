@@ -76,6 +76,18 @@ class StepStatus(str, Enum):  # noqa: UP042
     __str__ = str.__str__
 
 
+class StallCause(str, Enum):  # noqa: UP042
+    """Why nothing moves in a load, as far as its processes show."""
+
+    STOPPED = "stopped"  # by a signal
+    DISK = "disk"
+    SWAP = "swap"
+    NETWORK = "network"
+    PROCESSOR = "processor"  # it computes
+
+    __str__ = str.__str__
+
+
 class EventName(str, Enum):  # noqa: UP042
     """The Socket.IO events that the server sends; server-sent events have the same names."""
 

@@ -9,7 +9,7 @@ from modelhub.checkpoints import TOTAL_STEPS
 from modelhub.core.budget import Budget
 from modelhub.demos import DEMOS
 from modelhub.payloads import PreviewResource, Snapshot
-from modelhub.states import State
+from modelhub.states import StallCause, State
 
 UNKNOWN = "–"
 STATE_NAMES = {
@@ -42,8 +42,14 @@ SOURCE_NAMES = {
     "demo": "made on this machine",
 }
 _FETCH_STEP = 3
-_HUB_STEPS = (1, 2)  # the list of files, and the small ones
-_DISK_STEPS = (2, 3, 4, 5)  # processor, cache, headers, weights
+_HUB_STEPS, _DISK_STEPS = (1, 2), (2, 3, 4, 5)  # what asks the hub for small files; what reads files
+_STALL_CAUSES = {
+    StallCause.STOPPED: "Its process is stopped (SIGSTOP); SIGCONT resumes it.",
+    StallCause.DISK: "It probably waits for the disk.",
+    StallCause.SWAP: "Its memory is probably being swapped in: memory is short.",
+    StallCause.NETWORK: "It probably waits for the network or the hub.",
+    StallCause.PROCESSOR: "It still computes; the processor is probably busy.",
+}
 _ATTENTION = (
     *(State.LOADING, State.UNLOADING, State.QUEUED, State.FAILED, State.INTERRUPTED, State.CANCELLED),
     *(State.READY, State.ABSENT),
@@ -172,7 +178,9 @@ def line(snapshot: Snapshot) -> str:
 
 
 def stall_cause(snapshot: Snapshot) -> str:
-    """What is probably slow at the step where nothing moves."""
+    """Why nothing moves: by what the processes of the load show, else what is probably slow at its step."""
+    if snapshot["stall_cause"] is not None:
+        return _STALL_CAUSES[snapshot["stall_cause"]]
     step, is_demo = snapshot["step"], snapshot["id"] in DEMOS
     is_download = step == _FETCH_STEP and snapshot["unit"] == "bytes" and not is_demo
     if is_download or "hub" in (snapshot["detail"] or ""):

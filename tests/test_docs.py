@@ -17,7 +17,7 @@ from modelhub import config, create_app
 from modelhub.checkpoints import STEPS, ModelLoadPhase
 from modelhub.errors import FAILURES
 from modelhub.progress.schemas import ErrorSchema, EventSchema, check_event
-from modelhub.states import MODEL_STATES, EventName
+from modelhub.states import MODEL_STATES, EventName, StallCause
 from tests.support.server import ROOT
 
 DOCS = ROOT / "docs"
@@ -124,6 +124,10 @@ def test_what_may_be_null_is_documented_as_such(schema: type[EventSchema | Error
 
 def test_every_state_is_documented() -> None:
     assert set(_rows(_section("events.md", "States"))) == {state.value for state in MODEL_STATES}
+
+
+def test_every_cause_of_a_stall_is_documented() -> None:
+    assert list(_rows(_section("events.md", "Stalls"))) == [cause.value for cause in StallCause]
 
 
 def test_the_steps_are_those_of_a_load() -> None:

@@ -312,6 +312,23 @@ def test_a_stall_names_its_likely_cause(changes: dict[str, Any], likely: str) ->
     )
 
 
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        ("stopped", "Its process is stopped (SIGSTOP); SIGCONT resumes it."),
+        ("disk", "It probably waits for the disk."),
+        ("swap", "Its memory is probably being swapped in: memory is short."),
+        ("network", "It probably waits for the network or the hub."),
+        ("processor", "It still computes; the processor is probably busy."),
+    ],
+)
+@pytest.mark.parametrize("step", [3, 5, 9])
+def test_a_stall_whose_cause_is_seen_names_that_instead(cause: str, words: str, step: int) -> None:
+    stalled = loading(stalled_for=12.0, stall_cause=cause, step=step)
+    assert wording.describe(stalled)["stalled"] == f"No progress for 12 s. {words} The load continues."
+    assert model_wording.log_line(stalled) == f"Stalled. {words}"
+
+
 def test_an_interrupted_load_is_shown_with_what_to_do() -> None:
     words = model_wording.page_words(snapshot(state="interrupted", error=INTERRUPTED))
     assert (words["state"], words["actions"]) == ("Interrupted", ["load", "dismiss"])

@@ -43,7 +43,7 @@ def load_here(settings: Settings, loads: list[RequestedLoad], options: LoadOptio
         load.load_id = secrets.token_hex(8)
         adapter.queued(load.model_id, load.load_id, position)
     try:
-        with Launcher() as launcher:
+        with Launcher(warm_up_path=settings.warm_up_path) as launcher:
             for load in loads:
                 _load(settings, launcher, adapter, load, options)
     except KeyboardInterrupt:
@@ -67,10 +67,11 @@ def _load(
     spec = load_spec(settings, load.model_id, options)
     entry = Catalogue(settings.models_dir, demo_dir=settings.demo_dir).find(load.model_id)
     expect = Experience().of(load.model_id)
-    announce(adapter, str(load.load_id), load.model_id, conditions_of(launcher, spec, entry), expect)
+    conditions = conditions_of(launcher, spec, entry)
+    announce(adapter, launcher, str(load.load_id), load.model_id, conditions, expect)
     try:
         with launcher.worker(spec) as worker:
-            facts = follow(adapter, worker, spec, admit)
+            facts = follow(adapter, launcher, worker, spec, admit)
     except ModelhubError as error:
         adapter.failed(load.model_id, error)
     else:

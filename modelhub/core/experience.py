@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from modelhub.payloads import Conditions, LoadRow
 from modelhub.progress.expectation import Expectation
 from modelhub.progress.history import History, Past
 from modelhub.progress.pace import Expect
+from modelhub.progress.reference import REHEARSAL_S
 from modelhub.states import State
 
 
 class Experience:
-    """The history that forecasts are made from. Any thread may call any method."""
+    """The history that forecasts are made from. Any thread may call any method.
 
-    def __init__(self) -> None:
+    ``rehearsal_s`` returns how long the rehearsal of a spare took, which tells how fast the processor is.
+    """
+
+    def __init__(self, rehearsal_s: Callable[[], float | None] = lambda: None) -> None:
         self._history = History()
+        self._rehearsal_s = rehearsal_s
 
     def learn(self, rows: Iterable[LoadRow]) -> None:
         """Take loads, the oldest first; those that have not completed teach nothing."""
@@ -26,11 +31,14 @@ class Experience:
 
     def expect(self, model_id: str, conditions: Conditions) -> Expectation:
         """What to expect of a load of this model in these conditions."""
+        rehearsal_s = self._rehearsal_s()
+        if rehearsal_s is not None:
+            self._history.speed = REHEARSAL_S / rehearsal_s
         return self._history.expect(model_id, conditions)
 
     def of(self, model_id: str) -> Expect:
         """The same for the loads of one model."""
-        return partial(self._history.expect, model_id)
+        return partial(self.expect, model_id)
 
 
 def _past(row: LoadRow) -> Past | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from modelhub.checkpoints import LoadOptions, LoadSpec, checkpoint
+from modelhub.checkpoints import LoadOptions, LoadSpec
 from modelhub.config import Settings
 from modelhub.payloads import Conditions, Facts
 from modelhub.progress.adapter import ProgressAdapter
 from modelhub.progress.pace import Expect
+from modelhub.workers.diagnosis import Diagnosis
+from modelhub.workers.launcher import Launcher
 from modelhub.workers.worker import Worker
 
 
@@ -26,16 +29,22 @@ def load_spec(settings: Settings, model_id: str, options: LoadOptions) -> LoadSp
 
 
 def announce(
-    adapter: ProgressAdapter, load_id: str, model_id: str, conditions: Conditions, expect: Expect
+    adapter: ProgressAdapter,
+    launcher: Launcher,
+    load_id: str,
+    model_id: str,
+    conditions: Conditions,
+    expect: Expect,
 ) -> None:
     """Emit that a load begins in ``conditions``, and why it has to wait where there is no worker yet."""
     adapter.started(model_id, load_id, conditions, expect)
-    if conditions["start"] == "import":
-        adapter.emit_progress(model_id, *checkpoint(1, detail="importing torch and transformers"))
+    if waiting := launcher.waiting():
+        adapter.emit_progress(model_id, *waiting)
 
 
 def follow(
     adapter: ProgressAdapter,
+    launcher: Launcher,
     worker: Worker,
     spec: LoadSpec,
     admit: Callable[[int], None],
@@ -48,14 +57,20 @@ def follow(
     where the load fails or the process ends.
     """
     checkpoints = worker.load(spec, admit)
+    diagnosis = Diagnosis(lambda: launcher.processes_of(worker))
+    step, has_begun, waited = 1, False, launcher.waiting()
     while not is_cancelled():
         try:
             news = next(checkpoints)
         except StopIteration as end:
             facts: Facts = end.value
             return facts
+        has_begun = has_begun or news is not None
+        if not has_begun and (waiting := launcher.waiting()) != waited:
+            news = waited = waiting
         if news is None:
-            adapter.tick(spec.model_id)
+            adapter.tick(spec.model_id, partial(diagnosis.cause, step))
         else:
+            step = news.step
             adapter.emit_progress(spec.model_id, *news)
     return None

@@ -94,13 +94,14 @@ class LoadThread:
         started_at = time.time()
         entry = self._catalogue.find(load.model_id)
         conditions = conditions_of(self._launcher, load.spec, entry)
-        announce(self._adapter, load.load_id, load.model_id, conditions, self._experience.of(load.model_id))
+        expect = self._experience.of(load.model_id)
+        announce(self._adapter, self._launcher, load.load_id, load.model_id, conditions, expect)
         load.announced.set()
         try:
             with self._loads.lock:
                 load.worker = self._launcher.worker(load.spec)
         finally:  # written down while the worker begins
-            forecast = self._experience.expect(load.model_id, conditions).forecast()
+            forecast = expect(conditions).forecast()
             known = {"started_at": started_at, "conditions": conditions, "forecast": forecast}
             record(self._journal(), load, {"state": load.state, **known})
             log_begin(load)
@@ -108,6 +109,7 @@ class LoadThread:
         leaving = None if entry is None else self._replace(load)
         return follow(
             self._adapter,
+            self._launcher,
             load.worker,
             load.spec,
             lambda need: self._admit(load, need, self._replace(load) if leaving is None else leaving),

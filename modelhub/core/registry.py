@@ -57,9 +57,11 @@ class Registry:
         self.settings = settings
         self._spawn = spawn
         self.catalogue = Catalogue(settings.models_dir, demo_dir=settings.demo_dir)
-        self.launcher = Launcher(self.catalogue.model_types, self._announce_prepared, settings.device)
+        self.launcher = Launcher(
+            self.catalogue.model_types, self._announce_prepared, settings.device, settings.warm_up_path
+        )
         self.adapter = ProgressAdapter(emit, settings.stall_seconds)
-        self.experience = Experience()
+        self.experience = Experience(lambda: self.launcher.rehearsal_seconds)
         self._previewer = Previewer(self.catalogue, self.launcher)
         self.lifecycle = Lifecycle(
             settings,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import tempfile
+import time
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -18,11 +19,13 @@ log = logging.getLogger(__name__)
 _TINY = Demo("rehearsal/tiny", layers=1, hidden=16, intermediate=16, heads=1, shards=1)
 
 
-def rehearse(device: str = "cpu") -> None:
+def rehearse(device: str = "cpu") -> float | None:
     """Generate the tiny model, load it to ``device``, and discard it: a GPU has its context then.
 
-    Not for a process that forks others: it starts torch's threads.
+    Returns how many seconds that took, None where it failed. Not for a process that forks others: it starts
+    torch's threads.
     """
+    began = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="modelhub-") as folder:
             with closing(DemoMaker(_TINY, Path(folder))) as maker:
@@ -35,3 +38,5 @@ def rehearse(device: str = "cpu") -> None:
             gc.collect()  # the model has cycles: the next load would unmap its weights, and wait for the disk
     except Exception as error:
         log.warning("The rehearsal failed, so the next load takes a little longer: %s", error)
+        return None
+    return time.monotonic() - began

@@ -23,11 +23,12 @@ from modelhub.progress.place import Place
 from modelhub.progress.schemas import check_checkpoint, check_event
 from modelhub.progress.trace import Trace
 from modelhub.progress.tracker import Tracker
-from modelhub.states import ACTIVE, EventName, State
+from modelhub.states import ACTIVE, EventName, StallCause, State
 
 log = logging.getLogger(__name__)
 DASHBOARD_ROOM = "dashboard"
 Emit = Callable[[EventName, Snapshot, list[str]], None]  # name, payload, Socket.IO rooms
+FindCause = Callable[[], StallCause | None]
 Record = Callable[[Snapshot, Timeline | None], None]
 
 
@@ -165,10 +166,15 @@ class ProgressAdapter:
             return
         self._publish_progress(model_id, load.load_id, states)
 
-    def tick(self, model_id: str) -> None:
-        """No checkpoint came: emit what was held back, a sign of life, or a stall. Never raises."""
+    def tick(self, model_id: str, find_cause: FindCause = lambda: None) -> None:
+        """No checkpoint came: emit what was held back, a sign of life, or a stall. Never raises.
+
+        ``find_cause`` is called while the load is stalled, for the likely cause.
+        """
         try:
             load, tracker = self._running(model_id)
+            if tracker.is_stalled(self._clock()):
+                tracker.stall_cause = find_cause()
             states = tracker.tick(self._clock())
         except Exception as error:
             self._reject(f"a tick of {model_id}", error)

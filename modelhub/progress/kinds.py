@@ -33,9 +33,14 @@ def kind_of(step: int, conditions: Conditions) -> Kind:
 
 
 def size_of(step: int, conditions: Conditions) -> int:
-    """The bytes that the seconds of a step grow with; 0 where there are none."""
+    """The bytes that the seconds of a step grow with; 0 where there are none.
+
+    Of step 1 it is the milliseconds that the process is expected to take until it is there.
+    """
     weights = _or_unknown(conditions["weight_bytes"])
     match step:
+        case 1:
+            return round(1000 * conditions["wait_s"])
         case 2:
             return conditions["other_bytes"]
         case 3:

@@ -111,5 +111,6 @@ def absent(model_id: str, epoch: str, seq: int = 0) -> Snapshot:
         "eta_low": None,
         "eta_high": None,
         "stalled_for": None,
+        "stall_cause": None,
         "steps": [None] * TOTAL_STEPS,
     }

@@ -11,7 +11,6 @@ from modelhub.progress.robust import Line
 REHEARSAL_S = 0.12
 UNKNOWN_MODEL_BYTES = 1_000_000_000
 _SPREAD = 0.8
-_IMPORT_S = 6.0
 _FETCHED_BYTES_PER_S = {"hub": 20e6, "demo": 230e6}
 _DISK_BYTES_PER_S = 1.2e9
 
@@ -24,7 +23,7 @@ def line(step: int, kind: tuple[object, ...]) -> Line:
 
 DISK = Line(0.0, 1 / _DISK_BYTES_PER_S, _SPREAD)
 _FIXED_AND_SLOPE: dict[tuple[object, ...], tuple[float, float]] = {
-    (1, "import"): (_IMPORT_S, 0.0),
+    (1, "import"): (0.05, 0.001),
     (1, "fork"): (0.08, 0.0),
     (1,): (0.015, 0.0),
     (2, "hub"): (0.6, 0.0),

@@ -9,7 +9,7 @@ from marshmallow.fields import Float, Integer, List, Nested, String
 
 from modelhub.checkpoints import TOTAL_STEPS, Checkpoint, ModelLoadPhase
 from modelhub.payloads import Snapshot
-from modelhub.states import MODEL_STATES
+from modelhub.states import MODEL_STATES, StallCause
 
 _not_negative = validate.Range(min=0)
 
@@ -26,7 +26,7 @@ class CheckpointSchema(Schema):
     message = String(required=True, validate=validate.Length(1, 200))
     done = Integer(strict=True, allow_none=True, validate=_not_negative)
     size = Integer(strict=True, allow_none=True, validate=_not_negative)
-    unit = String(allow_none=True, validate=validate.OneOf(("bytes", "tensors", "layers")))
+    unit = String(allow_none=True, validate=validate.OneOf(("bytes", "tensors", "layers", "modules")))
     detail = String(allow_none=True, validate=validate.Length(max=400))
 
     @validates_schema
@@ -104,7 +104,7 @@ class EventSchema(Schema):
     unit = String(
         required=True,
         allow_none=True,
-        metadata=_is("What `done` and `size` count: `bytes`, `tensors` or `layers`."),
+        metadata=_is("What `done` and `size` count: `bytes`, `tensors`, `layers` or `modules`."),
     )
     rate = Float(
         required=True,
@@ -139,6 +139,15 @@ class EventSchema(Schema):
         validate=_not_negative,
         metadata=_is(
             "Time without a byte and without a new step, once it is longer than `MODELHUB_STALL_SECONDS`."
+        ),
+    )
+    stall_cause = String(
+        required=True,
+        allow_none=True,
+        validate=validate.OneOf([cause.value for cause in StallCause]),
+        metadata=_is(
+            "What its processes probably wait for: `disk`, `swap`, `network`, `processor`; "
+            "`stopped` is certain."
         ),
     )
     error = Nested(

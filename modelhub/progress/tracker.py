@@ -8,6 +8,7 @@ from modelhub.checkpoints import TOTAL_STEPS, Checkpoint, describe_step
 from modelhub.payloads import Conditions, ProgressState, Timeline
 from modelhub.progress.pace import Expect, Pace
 from modelhub.progress.timeline import TimelineRecorder
+from modelhub.states import StallCause
 
 MIN_INTERVAL_S = 0.1  # so at most 10 events a second
 HEARTBEAT_S = 0.4  # without news: the bar moves by the time that is expected
@@ -41,6 +42,7 @@ class Tracker:
         self._emitted_at = now
         self._pending = False
         self._samples: deque[tuple[float, int]] = deque()
+        self.stall_cause: StallCause | None = None  # of the stall that lasts, as far as it is known
 
     def feed(self, checkpoint: Checkpoint, now: float) -> list[ProgressState]:
         """Take one checkpoint. The first and the last of each step are always emitted."""
@@ -85,13 +87,17 @@ class Tracker:
         if self._current is not None and self._durations[self._current.step - 1] is None:
             self._durations[self._current.step - 1] = now - self._step_began_at
 
+    def is_stalled(self, now: float) -> bool:
+        """Whether there was no news for so long that the load counts as stalled."""
+        return now - self._moved_at >= self._stall_s
+
     def state(self, now: float) -> ProgressState:
         """The load as it stands."""
         checkpoint = self._current or Checkpoint(1, describe_step(1).message)
         row = describe_step(checkpoint.step)
         elapsed = now - self.started_at
         stalled = now - self._moved_at
-        is_stalled = stalled >= self._stall_s
+        is_stalled = self.is_stalled(now)
         rate = self._rate(now)
         left = None if is_stalled else self._pace.shown_left(now)
         return {
@@ -112,6 +118,7 @@ class Tracker:
             "eta_low": None if left is None else round(left.low, 3),
             "eta_high": None if left is None else round(left.high, 3),
             "stalled_for": round(stalled, 1) if is_stalled else None,
+            "stall_cause": self.stall_cause if is_stalled else None,
             "steps": [None if s is None else round(s, 4) for s in self._durations],
         }
 
@@ -135,6 +142,7 @@ class Tracker:
         if silent >= self._stall_s:
             self._timeline.stall(self._step, self._moved_at, silent)
         self._moved_at = now
+        self.stall_cause = None
 
     def _begin_step(self, checkpoint: Checkpoint, now: float) -> None:
         self._moved(now)

@@ -16,7 +16,7 @@ _MAX_DESCRIPTORS = 16
 
 # A JSON object, whose other fields depend on "op" (a request) or "type" (what comes back):
 #   server to zygote: fork, spare, keep, kill
-#   zygote to server: warming, warm, kept, forked, spare, exited
+#   zygote to server: warming, importing, warm, kept, forked, spare, exited
 #   server to worker: load, admission, predict; or preview
 #   server to reader: read
 #   worker to server: checkpoint, need, loaded, error, result; or preview, error
@@ -101,3 +101,10 @@ class Channel:
         if not data:
             raise EOFError("The other end of the channel is closed.")
         self._buffer += data
+
+
+def blocking_socket(descriptor: int) -> socket.socket:
+    """The socket of a descriptor, blocking: the server, whose sockets are patched, leaves it non-blocking."""
+    sock = socket.socket(fileno=descriptor)
+    sock.setblocking(True)
+    return sock

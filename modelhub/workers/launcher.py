@@ -11,23 +11,25 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from itertools import count
+from pathlib import Path
 from types import TracebackType
 
-from modelhub.checkpoints import LoadSpec
+from modelhub.checkpoints import Checkpoint, LoadSpec, checkpoint
 from modelhub.errors import ModelhubError
 from modelhub.payloads import WorkersStatus
 from modelhub.workers.channel import Channel, Message
 from modelhub.workers.kept_models import KeptModels
 from modelhub.workers.read_ahead import ReadAheadProcess
 from modelhub.workers.start import start_module
+from modelhub.workers.warm_up import WarmUp, keep_warm_up, read_warm_up
 from modelhub.workers.worker import Worker
 from modelhub.workers.zygote_link import ZygoteLink
 
 log = logging.getLogger(__name__)
+_IMPORTING = "importing torch and transformers"
 _EXIT_TIMEOUT_S = 5.0
 # Preparing a spare takes a core for 0.1 s, which a model that was just loaded may need.
 _SPARE_AFTER_S = 1.0
-_WARM_UP_S = 8.0  # to import torch and transformers on a slow machine
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 # Waiting threads spin for some microseconds only, then sleep. While other processes need the cores too, a
 # forward pass of a model of 2 GB on two cores then takes 0.2 s instead of 0.9 s; on an idle machine that of a
@@ -40,7 +42,8 @@ class Launcher:
     """Owns the zygote. Use it as a context manager, or call ``close``: no process outlives it.
 
     ``model_types`` returns the types of models (as in config.json) whose code the zygote imports ahead;
-    ``on_kept`` is called when other models are kept prepared; ``device`` is where the spare rehearses.
+    ``on_kept`` is called when other models are kept prepared; ``device`` is where the spare rehearses;
+    ``warm_up_path`` is a file that keeps for the next launcher what the warm-up of the zygote took.
     It works with real threads (the command line) and green threads (the server) alike, since it uses only
     threading, socket and select of the standard library.
     """
@@ -50,11 +53,16 @@ class Launcher:
         model_types: Callable[[], Iterable[str]] = tuple,
         on_kept: Callable[[], None] = lambda: None,
         device: str = "cpu",
+        warm_up_path: Path | None = None,
     ) -> None:
         self._model_types = model_types
         self._device = device
+        self._warm_up_path = warm_up_path
+        self._last_warm_up = read_warm_up(warm_up_path)
+        self._imported = 0  # modules, by the zygote that warms up
         self.warm = threading.Event()
         self.warm_seconds: float | None = None
+        self.rehearsal_seconds: float | None = None  # of the newest spare: how fast this machine is
         self.zygote_pid: int | None = None
         self.kept = KeptModels(on_kept)
         self._lock = threading.Lock()
@@ -89,6 +97,7 @@ class Launcher:
                 raise ModelhubError("worker_unavailable", why=error.strerror) from None
             self._zygote = ZygoteLink(control, self._handle)
             self.zygote_pid = self._process.pid
+            self._imported = 0
             self._started_at = time.monotonic()
             threading.Thread(target=self._listen, args=(self._zygote, self._process), daemon=True).start()
 
@@ -133,6 +142,11 @@ class Launcher:
         workers = [worker for link in self._links() for worker in list(link.workers.values())]
         return [*(worker.pid for worker in workers if worker.pid is not None), *self.kept.pids()]
 
+    def processes_of(self, worker: Worker) -> list[int]:
+        """The processes that a load is held up by: its worker, else what forks that, and the reader."""
+        pids = (worker.pid or self.zygote_pid, self._read_ahead.pid)
+        return [pid for pid in pids if pid is not None]
+
     def _links(self) -> list[ZygoteLink]:
         zygote = self._zygote
         return [*([] if zygote is None else [zygote]), *self.kept.links()]
@@ -151,7 +165,17 @@ class Launcher:
         if self.warm.is_set():
             return 0.0
         passed = time.monotonic() - self._started_at if self._zygote is not None else 0.0
-        return max(_WARM_UP_S - passed, 1.0)
+        return max(self._last_warm_up.seconds - passed, 1.0)
+
+    def waiting(self) -> Checkpoint | None:
+        """How far a load is that waits for the zygote, as a checkpoint of step 1; None once that is warm.
+
+        The size is what the last warm-up needed, so the count stays below it.
+        """
+        if self.warm.is_set():
+            return None
+        size = self._last_warm_up.modules
+        return checkpoint(1, min(self._imported, size - 1), size, "modules", _IMPORTING)
 
     def start_of(self, spec: LoadSpec) -> str:
         """What the process of a load would come from now: import, fork, spare or prepared."""
@@ -196,9 +220,15 @@ class Launcher:
         zygote.close("the parent process of the workers was killed")
 
     def _handle(self, message: Message) -> None:
-        if message["type"] == "warm":
+        if message["type"] == "importing":
+            self._imported = max(self._imported, message["done"])
+        elif message["type"] == "spare":
+            self.rehearsal_seconds = message["rehearsal"] or self.rehearsal_seconds
+        elif message["type"] == "warm":
             self.warm_seconds = round(message["seconds"], 3)
             self.warm.set()
+            self._last_warm_up = WarmUp(self.warm_seconds, message["modules"])
+            keep_warm_up(self._warm_up_path, self._last_warm_up)
             if (zygote := self._zygote) is not None and not zygote.workers:
                 self.prepare_spare()
 

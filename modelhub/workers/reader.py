@@ -33,7 +33,7 @@ from modelhub.loader.files.local import find_local
 from modelhub.loader.files.weight_files import read_weight_files, weight_names
 from modelhub.loader.reading import shared
 from modelhub.loader.reading.reader import Reader
-from modelhub.workers.channel import Channel
+from modelhub.workers.channel import Channel, blocking_socket
 from modelhub.workers.lifeline import die_with_parent, name_process
 
 log = logging.getLogger(__name__)
@@ -46,10 +46,8 @@ def main() -> None:
     die_with_parent(int(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     name_process("modelhub-reader", "modelhub: reader")
-    control = socket.socket(fileno=int(sys.argv[1]))
-    control.setblocking(True)
     with contextlib.suppress(EOFError):
-        serve(Channel(control, takes_descriptors=True))
+        serve(Channel(blocking_socket(int(sys.argv[1])), takes_descriptors=True))
     os._exit(0)
 
 
@@ -58,8 +56,7 @@ def serve(channel: Channel) -> None:
     while True:
         request = channel.receive()
         if request is not None:
-            link = socket.socket(fileno=channel.descriptors.popleft())
-            link.setblocking(True)
+            link = blocking_socket(channel.descriptors.popleft())
             threading.Thread(target=_read, args=(request["spec"], link), daemon=True).start()
 
 

@@ -7,11 +7,13 @@ waits can. The spare takes about 35 MB of memory meanwhile.
 
 from __future__ import annotations
 
+import json
 import socket
 
 from modelhub.workers.lifeline import name_process, prefer_as_oom_victim
 
-_READY = b"r"
+_WORK = b"w"
+_MOST_BYTES = 64
 
 
 class Spare:
@@ -21,17 +23,20 @@ class Spare:
         self.pid = pid
         self.control = control
         self.is_ready = False
+        self.rehearsal_seconds: float | None = None  # None where it is not ready, or the rehearsal failed
 
     def read_ready(self) -> None:
         """Read that the spare is ready; raises EOFError or OSError if it has exited."""
-        if self.control.recv(1) != _READY:
+        message = self.control.recv(_MOST_BYTES)
+        if not message:
             raise EOFError
+        self.rehearsal_seconds = json.loads(message)
         self.is_ready = True
 
     def assign(self, descriptor: int) -> bool:
         """Send it the channel of a worker; False if it has exited."""
         try:
-            socket.send_fds(self.control, [_READY], [descriptor])
+            socket.send_fds(self.control, [_WORK], [descriptor])
         except OSError:
             return False
         finally:
@@ -50,8 +55,7 @@ def wait_for_work(control: socket.socket, device: str) -> int | None:
     name_process("modelhub-spare", "modelhub: spare")
     prefer_as_oom_victim()
     prepare_process()
-    rehearse(device)
-    control.sendall(_READY)
+    control.sendall(json.dumps(rehearse(device)).encode())
     _, descriptors, _, _ = socket.recv_fds(control, 1, 1)
     control.close()
     return descriptors[0] if descriptors else None

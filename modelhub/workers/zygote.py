@@ -19,7 +19,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from modelhub.workers import spare
-from modelhub.workers.channel import Channel, Message
+from modelhub.workers.channel import Channel, Message, blocking_socket
+from modelhub.workers.import_count import ImportCount
 from modelhub.workers.kept import CHECK_S, Keeping, keep
 from modelhub.workers.lifeline import die_with_parent, name_process, thread_count
 
@@ -44,13 +45,15 @@ class Zygote:
         name_process("modelhub-zygote", "modelhub: zygote")
         started = time.monotonic()
         self._send({"type": "warming", "pid": os.getpid()})
-        from modelhub.loader.preparation import import_ahead
-        from modelhub.workers import process  # noqa: F401 - imported before the fork
+        with ImportCount(lambda done: self.channel.send({"type": "importing", "done": done})) as counted:
+            from modelhub.loader.preparation import import_ahead
+            from modelhub.workers import process  # noqa: F401 - imported before the fork
 
-        import_ahead(model_types)
+            import_ahead(model_types)
         gc.collect()
         gc.freeze()  # these objects are never collected, so that children keep sharing their pages
-        self._send({"type": "warm", "seconds": time.monotonic() - started, "threads": thread_count()})
+        seconds = time.monotonic() - started
+        self._send({"type": "warm", "seconds": seconds, "modules": counted.done, "threads": thread_count()})
         self.serve()
 
     def serve(self) -> None:
@@ -141,7 +144,7 @@ class Zygote:
         def work() -> None:
             keeping = keep(spec, seconds)
             if keeping is not None:
-                zygote = Zygote(_blocking(descriptor), keeping)
+                zygote = Zygote(blocking_socket(descriptor), keeping)
                 zygote._send({"type": "kept", "pid": os.getpid()})
                 zygote.serve()
 
@@ -154,12 +157,12 @@ class Zygote:
         from modelhub.workers import process
 
         prepared = None if self._keeping is None else self._keeping.prepared
-        process.main(_blocking(descriptor), prepared)
+        process.main(blocking_socket(descriptor), prepared)
 
     def _read_spare(self, waiting: spare.Spare) -> None:
         try:
             waiting.read_ready()
-            self._send({"type": "spare", "pid": waiting.pid})
+            self._send({"type": "spare", "pid": waiting.pid, "rehearsal": waiting.rehearsal_seconds})
         except (EOFError, OSError):
             self._forget_spare()  # _reap() reaps it as any child
 
@@ -167,7 +170,7 @@ class Zygote:
         if self._spare is not None:
             self._spare.control.close()
             self._spare = None
-            self._send({"type": "spare", "pid": None})
+            self._send({"type": "spare", "pid": None, "rehearsal": None})
 
     def _start_child(self, work: Callable[[], None]) -> int:
         """Fork a child that runs ``work`` and exits; returns its process id."""
@@ -234,16 +237,9 @@ def main() -> None:
     """Entry point; arguments: the control socket's descriptor, the parent's process id, model types."""
     descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
     die_with_parent(parent)
-    zygote = Zygote(_blocking(descriptor))
+    zygote = Zygote(blocking_socket(descriptor))
     with contextlib.suppress(EOFError):
         zygote.run(sys.argv[3:])
-
-
-def _blocking(descriptor: int) -> socket.socket:
-    """The socket of a descriptor, blocking: the server, whose sockets are patched, leaves it non-blocking."""
-    sock = socket.socket(fileno=descriptor)
-    sock.setblocking(True)
-    return sock
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from modelhub.workers.worker import Worker
 
 class ZygoteLink:
     """Any thread may call the methods; one thread calls ``listen``. ``on_message`` gets what is not about
-    workers."""
+    workers, and that there is a spare."""
 
     def __init__(self, sock: socket.socket, on_message: Callable[[Message], None]) -> None:
         self.channel = Channel(sock)
@@ -66,6 +66,7 @@ class ZygoteLink:
         if kind == "forked" and message["worker"] in self.workers:
             self.workers[message["worker"]].pid = message["pid"]
         elif kind == "spare":
+            self._on_message(message)
             self.spare_pid = message["pid"]
         elif kind == "exited":
             worker = self.workers.pop(message["worker"], None)

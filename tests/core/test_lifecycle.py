@@ -41,6 +41,23 @@ def test_a_load_is_emitted_from_start_to_end(empty_server: Server, watch: Watch,
     assert (row["state"], row["bytes"], row["steps"]) == ("ready", done["bytes"], done["steps"])
 
 
+def test_a_load_on_a_cold_server_counts_what_it_waits_for(start_server: StartServer, watch: Watch) -> None:
+    server = start_server()
+    watcher = watch(server)
+    watcher.subscribe(LLAMA)
+    server.request_load(LLAMA)
+    watcher.wait_for("model_load_completed")
+    check_truth(watcher.events, with_gaps=True)
+    waits = [payload for _, payload in watcher.events if payload["unit"] == "modules"]
+    assert {(wait["step"], wait["detail"]) for wait in waits} == {(1, "importing torch and transformers")}
+    counts = [wait["done"] for wait in waits]
+    assert counts == sorted(counts)
+    assert len(set(counts)) >= 5, "it moves"
+    assert counts[-1] < waits[-1]["size"] < 1.5 * counts[-1], "as far as the import"
+    after = [payload["unit"] for _, payload in watcher.events[len(waits) + 1 :]]
+    assert "modules" not in after, "and then the load has begun"
+
+
 def test_a_second_request_joins_and_a_third_finds_it_ready(empty_server: Server) -> None:
     worker = empty_server.freeze_load(LLAMA)
     first = empty_server.get(f"/api/loads?model={LLAMA}&limit=1").json()["loads"][0]

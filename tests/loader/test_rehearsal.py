@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,10 @@ def test_a_rehearsal_loads_the_weights_and_leaves_nothing(
         mapped, "_finish", lambda *given: (finish(*given), finished.append(type(given[0]).__name__))
     )
     before = set(threading.enumerate())
-    rehearse()
+    began = time.monotonic()
+    seconds = rehearse()
+    assert seconds is not None
+    assert 0 < seconds <= time.monotonic() - began
     assert finished == ["LlamaForCausalLM"]
     assert set(threading.enumerate()) <= before
     assert list(tmp_path.iterdir()) == []
@@ -34,5 +38,5 @@ def test_a_rehearsal_that_fails_is_logged_and_raises_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not-there"))
-    rehearse()
+    assert rehearse() is None
     assert "the next load takes a little longer" in caplog.text

@@ -11,6 +11,7 @@ from modelhub.checkpoints import STEPS
 from modelhub.errors import ModelhubError
 from modelhub.progress.adapter import ProgressAdapter, room_of
 from modelhub.progress.schemas import check_event
+from modelhub.states import StallCause
 from tests.support.expecting import expecting
 from tests.support.truth import check_truth
 
@@ -100,6 +101,31 @@ def test_nothing_after_the_terminal_event(recorder: Recorder) -> None:
     recorder.adapter.tick("org/a")
     assert len(recorder.events) == before
     assert recorder.events[-1][1]["by"] == "page"
+
+
+def test_the_cause_of_a_stall_is_asked_for_and_emitted_while_it_lasts(recorder: Recorder) -> None:
+    asked: list[float] = []
+
+    def find_cause() -> StallCause | None:
+        asked.append(recorder.now)
+        return StallCause.DISK if recorder.now >= 12 else None
+
+    recorder.adapter.started("org/a", "load1", *expecting())
+    recorder.adapter.emit_progress("org/a", 5, "x", 1, 9, "bytes")
+    for recorder.now in (9.0, 10.0, 12.0):
+        recorder.adapter.tick("org/a", find_cause)
+    assert asked == [10.0, 12.0]
+    assert recorder.adapter.snapshot("org/a")["stall_cause"] == "disk"
+    recorder.now = 13.0
+    recorder.adapter.emit_progress("org/a", 5, "x", 2, 9, "bytes")
+    recorder.now = 40.0
+    assert recorder.adapter.snapshot("org/a")["stall_cause"] is None, "of the next stall it is not known yet"
+    recorder.adapter.tick("org/a", find_cause)
+    recorder.adapter.completed("org/a", FACTS)
+    causes = [payload["stall_cause"] for _, payload in recorder.events]
+    assert causes == [None, None, None, None, "disk", None, "disk", None]
+    for _, payload in recorder.events:
+        check_event(payload)
 
 
 def test_two_models_never_mix(recorder: Recorder) -> None:

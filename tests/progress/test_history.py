@@ -88,8 +88,9 @@ def test_a_download_takes_as_long_as_the_network_has_lately() -> None:
 
 def test_what_the_process_comes_from_counts() -> None:
     history = History()
-    history.learn([past("a/a", {1: 5.0}, start="import"), past("a/a", {1: 0.1}, start="fork")])
-    assert history.expect("b/b", conditions(GB, start="import")).seconds[0] == pytest.approx(5.0, rel=0.1)
+    history.learn([past("a/a", {1: 5.0}, start="import", wait_s=5.0), past("a/a", {1: 0.1}, start="fork")])
+    waiting = conditions(GB, start="import", wait_s=5.0)
+    assert history.expect("b/b", waiting).seconds[0] == pytest.approx(5.0, rel=0.1)
     assert history.expect("b/b", conditions(GB, start="fork")).seconds[0] == pytest.approx(0.1, rel=0.1)
 
 

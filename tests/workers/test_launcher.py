@@ -21,8 +21,10 @@ import pytest
 from modelhub.checkpoints import STEPS, Checkpoint, LoadSpec
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Facts
-from modelhub.workers.channel import Channel
+from modelhub.workers.channel import Channel, Message
 from modelhub.workers.launcher import Launcher
+from modelhub.workers.start import start_module
+from modelhub.workers.warm_up import WarmUp, read_warm_up
 from modelhub.workers.worker import Worker
 from tests.support.ids import LLAMA
 from tests.support.server import ROOT, SPARE, wait_until
@@ -97,6 +99,59 @@ def test_the_zygote_has_one_thread_also_after_its_children_have_computed(
     assert [child.name() for child in zygote.children()] in ([], [SPARE])
 
 
+def received_until(channel: Channel, kind: str) -> list[Message]:
+    """The messages of a zygote up to the first one of this type."""
+    messages: list[Message] = []
+    while not messages or messages[-1]["type"] != kind:
+        message = channel.receive(60)
+        assert message is not None
+        messages.append(message)
+    return messages
+
+
+def test_a_zygote_counts_the_modules_that_it_imports() -> None:
+    process, control = start_module("modelhub.workers.zygote", {**os.environ, "PYTHONPATH": str(ROOT)})
+    channel = Channel(control)
+    began = time.monotonic()
+    messages = received_until(channel, "warm")
+    seconds = time.monotonic() - began
+    channel.close()
+    assert process.wait(10) == 0
+    counts = [message["done"] for message in messages if message["type"] == "importing"]
+    assert counts == sorted(counts)
+    assert counts[0] < 100, "from the first import on"
+    assert counts[-1] <= messages[-1]["modules"]
+    assert len({count // 250 for count in counts}) >= 5, "it grows little by little"
+    assert len(counts) <= seconds / 0.05 + 1
+
+
+def test_what_a_warm_up_took_is_what_the_next_one_is_measured_by(tmp_path: Path) -> None:
+    kept = tmp_path / "warm_up.json"
+    with Launcher(warm_up_path=kept) as first:
+        unknown = first.waiting()
+        assert unknown is not None
+        assert (unknown.step, unknown.done, unknown.unit) == (1, 0, "modules")
+        assert first.expected_wait_s() == WarmUp().seconds, "that of a slow machine"
+        first.start()
+        assert first.warm.wait(60)
+        assert (first.waiting(), first.expected_wait_s()) == (None, 0)
+        wait_until(kept.exists)
+    with Launcher(warm_up_path=kept) as second:
+        waiting = second.waiting()
+        assert waiting is not None
+        assert waiting.size == json.loads(kept.read_text())["modules"] > 1000
+        assert second.expected_wait_s() == max(1.0, first.warm_seconds or 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"seconds": 0, "modules": 9}', '{"seconds": 3.5, "modules": -1}']
+)
+def test_a_damaged_note_of_the_last_warm_up_is_not_used(tmp_path: Path, text: str) -> None:
+    kept = tmp_path / "warm_up.json"
+    kept.write_text(text)
+    assert read_warm_up(kept) == WarmUp()
+
+
 def test_a_zygote_with_a_second_thread_does_not_fork() -> None:
     code = (
         "import socket, sys, threading;"
@@ -112,12 +167,10 @@ def test_a_zygote_with_a_second_thread_does_not_fork() -> None:
     theirs.close()
     channel = Channel(ours)
     channel.send_with_fd({"op": "fork", "worker": "w1", "fresh": True}, other.fileno())
-    messages = [channel.receive(60) for _ in range(3)]
+    last = received_until(channel, "exited")[-1]
     channel.close()
     assert process.wait(10) == 0
-    last = messages[-1]
-    assert last is not None
-    assert (last["type"], last["worker"]) == ("exited", "w1")
+    assert last["worker"] == "w1"
     assert "threads" in last["why"]
     one.close()
     other.close()
@@ -179,6 +232,23 @@ def test_the_spare_takes_the_next_load_and_computes_the_same(launcher: Launcher,
         assert json.loads(_predict(worker)[1])["outputs"] == expected
         assert spare.memory_full_info().uss < 60_000_000
     assert not spare.is_running()
+
+
+def test_the_newest_spare_says_how_long_its_rehearsal_took(spec: LoadSpec) -> None:
+    with Launcher() as launcher:
+        launcher.start()
+        assert launcher.warm.wait(60)
+        assert launcher.rehearsal_seconds is None
+        began = time.monotonic()
+        spare = waiting_spare(launcher)
+        first = launcher.rehearsal_seconds
+        assert first is not None
+        assert 0.01 < first < time.monotonic() - began
+        spare.kill()
+        wait_until(lambda: launcher.spare_pid is None)
+        assert launcher.rehearsal_seconds == first, "it is kept"
+        waiting_spare(launcher)
+        wait_until(lambda: launcher.rehearsal_seconds != first)
 
 
 def command_line(pid: int | None) -> str:
