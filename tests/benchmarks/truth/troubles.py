@@ -77,7 +77,7 @@ def _stop(server: Server) -> None:
 
 def download(bench: Bench) -> None:
     """Networks of 10 and of 30 MB/s for each file."""
-    for megabytes, fixtures in ((10, (GPT2,)), (30, (BERT, TOKENS_SMALL, SHARDS))):
+    for megabytes, fixtures in ((10, (GPT2,)), (30, (BERT, SHARDS))):
         with _hub(bench, f"download-{megabytes}", megabytes * 10**6) as (hub, server):
             for job in bench.jobs([Job("download", one) for one in fixtures], 2):
                 _fetch(bench, hub, server, job)
