@@ -7,6 +7,7 @@ _LEAST_MEMORY_S = 2.0
 _PRIOR = 0.002  # how much of the work an expectation of spread 1 is worth
 _LEAST_PRIOR, _MOST_PRIOR = 0.01, 0.5
 _LATE_S = 0.25  # a pause longer than this lowers the rate
+_LONGEST_S, _TYPICAL = 1.0, 4.0  # a pause counts up to a second, or up to so many typical ones
 _MEASURED_SPREAD = 0.12
 
 
@@ -28,6 +29,7 @@ class Rate:
         self._time = 0.0  # measured, of which the older part has faded
         self._count = 0.0
         self._moved = 0
+        self._takes, self._passed = 0, 0.0  # of which a typical pause is made
 
     @property
     def share(self) -> float:
@@ -36,19 +38,21 @@ class Rate:
 
     def take(self, done: int, size: int, now: float) -> None:
         """The count has come to ``done``."""
-        passed = now - self._at
+        passed = min(now - self._at, self._longest_s())
         memory_s = max(_LEAST_MEMORY_S, _MEMORY * (now - self._began_at))
         kept = max(0.0, 1 - passed / memory_s)
         self._time = self._time * kept + passed
         self._count = self._count * kept + (done - self.done)
         self._moved += done - self.done
+        self._takes += 1
+        self._passed += passed
         self.done, self.size, self._at = done, size, now
 
     def left(self, now: float) -> tuple[float, float]:
         """Seconds until the count is full, and their spread."""
         prior = min(max(_PRIOR / max(self._spread, 0.01) ** 2, _LEAST_PRIOR), _MOST_PRIOR)
         weight = self.share / (self.share + prior)
-        late_s = max(0.0, now - self._at - _LATE_S)
+        late_s = max(0.0, min(now - self._at, self._longest_s()) - _LATE_S)
         seconds = self._expected
         if self._count > 0:
             measured = (self._time + late_s) / self._count
@@ -56,3 +60,8 @@ class Rate:
         waited_s = min(now - self._at, _LATE_S)
         left_s = max(0.0, (self.size - self.done) * seconds - waited_s)
         return left_s, (1 - weight) * self._spread + weight * _MEASURED_SPREAD
+
+    def _longest_s(self) -> float:
+        """A longer pause says that nothing came, not that everything is slower."""
+        typical_s = self._passed / self._takes if self._takes else 0.0
+        return max(_LONGEST_S, _TYPICAL * typical_s)

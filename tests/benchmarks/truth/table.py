@@ -12,7 +12,7 @@ from modelhub.progress.score import Score
 
 Scored = list[tuple[Recording, Score]]
 _LONG_S = 1.0  # shorter loads are held to less
-_STALLED = ("stall",)  # cases in which nothing can be known while nothing comes
+_STALLED = "stall"  # in the name of the cases in which nothing can be known while nothing comes
 
 
 class Row(NamedTuple):
@@ -80,7 +80,7 @@ def show(found: dict[str, Scored], is_each: bool) -> None:
 
 
 def _is_stalled(one: Recording) -> bool:
-    return one["case"].startswith(_STALLED)
+    return _STALLED in one["case"]
 
 
 def _show_group(title: str, chosen: dict[str, list[Score]]) -> dict[str, dict[str, float | None]]:
