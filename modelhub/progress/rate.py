@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-_MEMORY = 0.5  # of the time that the count has run so far: older measurements fade
-_LEAST_MEMORY_S = 2.0
+import math
+
+_MEMORY = 1.0  # of the time that the count has run so far: older measurements fade
+_LEAST_MEMORY_S = 3.0
 _PRIOR = 0.002  # how much of the work an expectation of spread 1 is worth
 _LEAST_PRIOR, _MOST_PRIOR = 0.01, 0.5
 _LATE_S = 0.25  # a pause longer than this lowers the rate
 _LONGEST_S, _TYPICAL = 1.0, 4.0  # a pause counts up to a second, or up to so many typical ones
-_MEASURED_SPREAD = 0.12
+_MEASURED_SPREAD = 0.2
+_SETTLED_S = 0.1  # a measurement of so short a time counts little
+_LEAST_SURPRISE, _SURPRISING = 0.1, 2.0
 
 
 class Rate:
@@ -51,11 +55,14 @@ class Rate:
     def left(self, now: float) -> tuple[float, float]:
         """Seconds until the count is full, and their spread."""
         prior = min(max(_PRIOR / max(self._spread, 0.01) ** 2, _LEAST_PRIOR), _MOST_PRIOR)
-        weight = self.share / (self.share + prior)
         late_s = max(0.0, min(now - self._at, self._longest_s()) - _LATE_S)
-        seconds = self._expected
+        seconds, weight = self._expected, 0.0
         if self._count > 0:
             measured = (self._time + late_s) / self._count
+            # What contradicts an expectation by much more than its spread refutes it.
+            surprise = math.log(measured / self._expected) / max(self._spread, _LEAST_SURPRISE)
+            weight = self.share / (self.share + prior / (1 + (surprise / _SURPRISING) ** 2))
+            weight *= 1 - math.exp(-self._passed / _SETTLED_S)
             seconds = (1 - weight) * self._expected + weight * measured
         waited_s = min(now - self._at, _LATE_S)
         left_s = max(0.0, (self.size - self.done) * seconds - waited_s)

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 _DECAY = 0.8  # the weight of a measurement, relative to the next newer one
 LEAST_S = 1e-4  # shorter times are not told apart
+_ENOUGH = 4  # values, so that one of them may be an outlier
+_NORMAL = 1.25  # the standard deviation over the mean of what is away from the middle
 _FITTED = 12  # measurements that a line is fitted through
 _PRIOR = 0.1  # the weight of what is expected without measurements, relative to the newest one
 
@@ -45,10 +47,16 @@ def weighted_median(values: Sequence[float]) -> float:
 
 
 def log_spread(values: Sequence[float]) -> float:
-    """How far positive values lie apart: a robust standard deviation of their logarithms; 0 of one value."""
-    logs = sorted(math.log(max(value, 1e-9)) for value in values)
+    """How far positive values lie apart, the newest first: a standard deviation of their logarithms.
+
+    0 of one value. Of four and more the one that is farthest away does not count.
+    """
+    logs = [math.log(max(value, 1e-9)) for value in values]
     middle = weighted_median(logs)
-    return 1.48 * weighted_median([abs(one - middle) for one in logs]) if len(logs) > 1 else 0.0
+    away = sorted((abs(one - middle), _DECAY**age) for age, one in enumerate(logs))
+    kept = away[:-1] if len(away) >= _ENOUGH else away
+    mean = sum(distance * weight for distance, weight in kept) / sum(weight for _, weight in kept)
+    return _NORMAL * mean * (len(kept) / (len(kept) - 1) if len(kept) > 1 else 0.0)
 
 
 def fit_line(points: Sequence[Point], prior: Line) -> Line:

@@ -36,7 +36,7 @@ def test_a_line_is_found_through_noise_and_outliers() -> None:
     line = fit_line(points, FLAT)
     for x in (10**8, 10**9, 2 * 10**9):
         assert line.at(x) == pytest.approx(0.2 + 2e-9 * x, rel=0.15)
-    assert line.spread < 0.2
+    assert line.spread < 0.5, "two outliers in twelve"
 
 
 def test_one_measurement_moves_the_line_of_the_reference_to_it() -> None:

@@ -58,12 +58,19 @@ def replayed(recordings: list[Recording]) -> dict[str, list[tuple[Recording, Sco
 def expectation(one: Recording, recordings: list[Recording], name: str) -> partial[object]:
     """What a load is expected to take: by the other loads, by those of other models, or by none."""
     history = History()
-    others = [other for other in recordings if other is not one]
+    others = [other for other in recordings if other is not one and _machine(other) == _machine(one)]
     if name == "unseen":
         others = [other for other in others if other["model"] != one["model"]]
     if name != "first":
         history.learn(map(past_of, others))
     return partial(history.expect, one["model"])
+
+
+def _machine(one: Recording) -> str:
+    """Loads with a slow disk or little memory are those of another machine: it learns from its own."""
+    return next(
+        (name for name in ("throttled", "stall-disk", "pressure", "thrashing") if name in one["case"]), ""
+    )
 
 
 def _stall_s(one: Recording) -> float:
