@@ -52,6 +52,7 @@ def follow(
 ) -> Facts | None:
     """Have the worker load the model and emit each checkpoint; return the facts of the loaded model.
 
+    Before its first one, how far the zygote is that will fork it; in a stall, the likely cause.
     ``admit`` gets the bytes of memory needed and refuses by raising ModelhubError. Returns None once
     ``is_cancelled``, which is looked at before each checkpoint and each tick of 0.1 s. Raises ModelhubError
     where the load fails or the process ends.

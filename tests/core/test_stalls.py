@@ -60,7 +60,7 @@ def test_a_zygote_that_is_stopped_while_it_warms_up(start_server: StartServer, w
     server = start_server(STALL_SECONDS=1)
     watcher = subscribed(watch, server, LLAMA)
     server.request_load(LLAMA)
-    watcher.wait_until(lambda events: (events[-1][1]["done"] or 0) > 200)
+    watcher.wait_until(lambda events: events and (events[-1][1]["done"] or 0) > 200)
     zygote = server.zygote()
     zygote.suspend()
     event, _ = wait_stalled(watcher, "stopped")
