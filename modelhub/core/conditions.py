@@ -44,7 +44,7 @@ def conditions_of(
     if entry is None or size is None:
         return found
     if entry.source == "demo" and not is_made(Path(spec.demo_dir, entry.model_id)):
-        return {**found, "cached_bytes": size, "fetch_bytes": size}
+        return {**found, "fetch_bytes": size}
     if entry.folder is not None:
         weights, other_bytes = _files(entry.folder)
         cached = round(size * cached_share(weights))

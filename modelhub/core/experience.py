@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from modelhub.payloads import Conditions, LoadRow
+from modelhub.payloads import Conditions, LoadRow, Timeline
 from modelhub.progress.expectation import Expectation
 from modelhub.progress.history import History, Past
 from modelhub.progress.pace import Expect
@@ -23,9 +23,9 @@ class Experience:
         self._history = History()
         self._rehearsal_s = rehearsal_s
 
-    def learn(self, rows: Iterable[LoadRow]) -> None:
+    def learn(self, loads: Iterable[tuple[LoadRow, Timeline | None]]) -> None:
         """Take loads, the oldest first; those that have not completed teach nothing."""
-        past = [one for row in rows if (one := _past(row)) is not None]
+        past = [one for row, timeline in loads if (one := _past(row, timeline)) is not None]
         if past:
             self._history.learn(past)
 
@@ -41,9 +41,12 @@ class Experience:
         return partial(self.expect, model_id)
 
 
-def _past(row: LoadRow) -> Past | None:
+def _past(row: LoadRow, timeline: Timeline | None) -> Past | None:
     steps, conditions = row["steps"], row["conditions"]
     if row["state"] not in (State.READY, State.UNLOADED) or steps is None or conditions is None:
         return None
-    seconds = tuple(one for one in steps if one is not None)
-    return Past.of(row["model_id"], conditions, seconds, row["bytes"]) if len(seconds) == len(steps) else None
+    seconds = [one for one in steps if one is not None]
+    if len(seconds) < len(steps):
+        return None
+    stalls = () if timeline is None else timeline["stalls"]
+    return Past.of(row["model_id"], conditions, seconds, row["bytes"], stalls)

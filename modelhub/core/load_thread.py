@@ -148,7 +148,11 @@ class LoadThread:
         if load.state == State.INTERRUPTED:
             failure = ModelhubError("interrupted", id=load.model_id)
 
+        kept: Timeline | None = None
+
         def keep_record(payload: Snapshot, timeline: Timeline | None) -> None:
+            nonlocal kept
+            kept = timeline
             record(self._journal(), load, {**end_values(payload), "ended_by": load.cancelled_by})
             if timeline is not None:
                 self._journal().keep_timeline(load.load_id, timeline)
@@ -165,7 +169,7 @@ class LoadThread:
                 load.reserved_bytes = load.worker.mapped_bytes
             load.ready_at = time.monotonic()
             self._adapter.completed(load.model_id, facts, keep_record)
-            self._experience.learn([load.row])
+            self._experience.learn([(load.row, kept)])
         load.announced.set()
         load.ended.set()
         self._launcher.prepare_spare()

@@ -120,7 +120,7 @@ class Registry:
         for hook in self.on_start:
             hook()
         self._journal.interrupt()
-        self.experience.learn(self._journal.past())
+        self.experience.learn((row, self._journal.timeline(row["load_id"])) for row in self._journal.past())
         for model_id, reason in self._journal.interrupted().items():
             self.adapter.restore_interrupted(model_id, reason)
         self.launcher.start()

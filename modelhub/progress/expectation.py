@@ -10,6 +10,7 @@ from modelhub.payloads import Forecast
 
 _P90 = 1.2816  # standard deviations from the median to the p90
 _LEAST_S = 0.001
+_MOST_SPREAD = 1.0
 _SHARED = 0.5  # how much of what makes one step slow makes the others slow too
 
 
@@ -23,7 +24,8 @@ class Interval(NamedTuple):
     @property
     def mean(self) -> float:
         """The mean, which is longer than the median: what is uncertain may take much longer."""
-        return self.middle * math.exp((math.log(self.high / self.low) / (2 * _P90)) ** 2 / 2)
+        spread = min(math.log(self.high / self.low) / (2 * _P90), _MOST_SPREAD)
+        return self.middle * math.exp(spread**2 / 2)
 
 
 class Expectation(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from modelhub.checkpoints import TOTAL_STEPS
-from modelhub.payloads import Conditions
+from modelhub.payloads import Conditions, Stall
 from modelhub.progress import reference
 from modelhub.progress.expectation import Expectation
 from modelhub.progress.kinds import Kind, is_size_known, kind_of, size_of, uncached_bytes, when_cached
@@ -32,12 +32,20 @@ class Past(NamedTuple):
 
     @classmethod
     def of(
-        cls, model_id: str, conditions: Conditions, steps: tuple[float, ...], weight_bytes: int | None
+        cls,
+        model_id: str,
+        conditions: Conditions,
+        steps: Sequence[float],
+        weight_bytes: int | None,
+        stalls: Iterable[Stall] = (),
     ) -> Past:
-        """With the size of the weights, which was not known before where they were fetched."""
+        """Without its stalls, and with the size of the weights, which is known once they were fetched."""
+        moving = [*steps]
+        for stall in stalls:
+            moving[stall["step"] - 1] = max(0.0, moving[stall["step"] - 1] - stall["seconds"])
         fetched = weight_bytes if conditions["fetch_bytes"] is None else conditions["fetch_bytes"]
         known: Conditions = {**conditions, "weight_bytes": weight_bytes, "fetch_bytes": fetched}
-        return cls(model_id, known, steps)
+        return cls(model_id, known, tuple(moving))
 
     @property
     def reading_s(self) -> float:

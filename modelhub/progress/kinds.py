@@ -7,6 +7,7 @@ from modelhub.progress.reference import UNKNOWN_MODEL_BYTES
 
 _CACHED = 0.98  # of the weights: with more of them in the page cache, the disk does not matter
 _FETCH, _READ, _RUN = 3, 5, 9
+_UNREHEARSED = ("import", "fork")
 
 Kind = tuple[object, ...]
 
@@ -25,8 +26,12 @@ def kind_of(step: int, conditions: Conditions) -> Kind:
             return () if conditions["fetch_bytes"] == 0 else (conditions["source"],)
         case 4:
             return prepared
-        case 5 | 9:
+        case 5:
             return (*(("cold",) if is_cold(conditions) else ()), *prepared)
+        case 9:
+            # A process that has not rehearsed does for the first time all that a forward pass needs.
+            new = ("new",) if start in _UNREHEARSED else ()
+            return (*(("cold",) if is_cold(conditions) else ()), *prepared, *new)
         case 7:
             return (conditions["device"],)
     return ()

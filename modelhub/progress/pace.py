@@ -20,8 +20,9 @@ from modelhub.progress.rate import Rate
 MAX_PROGRESS = 0.99  # progress is 1.0 only in model_load_completed
 _FETCH, _READ = 3, 5
 _MAX_RATIO = 3.0  # of p90 to p10: a wider interval is not worth showing
-_SOFT = 0.15  # how early a step that is not counted slows down, of its expected time
-_LEAST_SOFT_S = 0.005
+# How early a step that is not counted slows down, of its expected time: the earlier, the less that is known.
+_SOFT, _MOST_SOFT = 0.4, 0.2
+_LEAST_SOFT_S = 0.002
 _OVERDUE = 0.1
 _SLOWER = 0.5  # how fast the bar moves where it is ahead, relative to what would bring it to its end in time
 Expect = Callable[[Conditions], Expectation]
@@ -107,7 +108,7 @@ class Pace:
         elif unit != "bytes" and done and self._unit is not None:
             # It has been going on unseen while something else was counted.
             rate = Rate(size, 0, expected_s, spread, self._step_at)
-            rate.take(done, size, now)
+            rate.credit(done, now)
         self._rate, self._unit = rate, unit
 
     def _reading(self, done: int, size: int, now: float) -> Rate:
@@ -119,7 +120,7 @@ class Pace:
         rate = Rate(
             size, cached, self._expected.reading_s, self._expected.spreads[_READ - 1], self._started_at
         )
-        rate.take(done, size, now)
+        rate.credit(done, now)
         return rate
 
     def _learn_size(self, size: int, fetch_bytes: int) -> None:
@@ -135,16 +136,16 @@ class Pace:
         expected_s, spread = self._expected.seconds[index], self._expected.spreads[index]
         if self._rate is not None and self._rate.share > 0:
             return self._rate.left(now)
-        return _soft(expected_s, now - self._step_at), spread
+        return _soft(expected_s, spread, now - self._step_at), spread
 
 
-def _soft(expected_s: float, passed_s: float) -> float:
+def _soft(expected_s: float, spread: float, passed_s: float) -> float:
     """What is left of a time that is only expected: less and less quickly towards its end, never nothing.
 
     What takes longer than expected will take longer still.
     """
     overdue_s = _OVERDUE * max(0.0, passed_s - expected_s)
-    width = max(_SOFT * expected_s, _LEAST_SOFT_S)
+    width = max(min(_SOFT * spread, _MOST_SOFT) * expected_s, _LEAST_SOFT_S)
     over = (expected_s - passed_s) / width
     soft_s = width * (over + math.log1p(math.exp(-over)) if over > 0 else math.log1p(math.exp(over)))
     return soft_s + overdue_s

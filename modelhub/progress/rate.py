@@ -8,30 +8,29 @@ _MEMORY = 1.0  # of the time that the count has run so far: older measurements f
 _LEAST_MEMORY_S = 3.0
 _PRIOR = 0.002  # how much of the work an expectation of spread 1 is worth
 _LEAST_PRIOR, _MOST_PRIOR = 0.01, 0.5
-_LATE_S = 0.25  # a pause longer than this lowers the rate
-_LONGEST_S, _TYPICAL = 1.0, 4.0  # a pause counts up to a second, or up to so many typical ones
-_MEASURED_SPREAD = 0.2
-_SETTLED_S = 0.1  # a measurement of so short a time counts little
 _LEAST_SURPRISE, _SURPRISING = 0.1, 2.0
+# A measurement of less than this share of the expected time counts little: the first bytes come in a burst.
+_SETTLED, _LEAST_SETTLED_S, _MOST_SETTLED_S = 0.05, 0.03, 0.5
+_LATE_S = 0.25  # a pause longer than this lowers the rate
+_LONGEST_S, _TYPICAL = 0.5, 4.0  # a pause counts up to so many seconds, or up to so many typical ones
+_MEASURED_SPREAD = 0.2
 
 
 class Rate:
-    """Counts up to ``size``. ``expected_s`` is how long ``work``, what is to be counted, should take.
+    """Counts up to ``size``. ``expected_s`` is how long what is to be counted from ``done`` on should take.
 
-    ``began_at`` is since when the count has run, and ``done`` what it had come to before anything was
-    measured. Times are seconds on one clock.
+    ``spread`` is that of the expectation. Times are seconds on one clock; the count has run since
+    ``began_at``.
     """
 
     def __init__(self, size: int, done: int, expected_s: float, spread: float, began_at: float) -> None:
         self.size = size
         self.done = done
         self._work = max(size - done, 1)
-        self._expected = expected_s / self._work  # seconds for one
+        self._expected_s = expected_s
         self._spread = spread
-        self._began_at = began_at
-        self._at = began_at
-        self._time = 0.0  # measured, of which the older part has faded
-        self._count = 0.0
+        self._began_at = self._at = began_at
+        self._time = self._count = 0.0  # measured, of which the older part has faded
         self._moved = 0
         self._takes, self._passed = 0, 0.0  # of which a typical pause is made
 
@@ -40,33 +39,48 @@ class Rate:
         """How much of the work was measured, 0 to 1."""
         return min(1.0, self._moved / self._work)
 
+    def credit(self, done: int, now: float) -> None:
+        """The count has come to ``done`` unseen, since it began."""
+        self._take(done, now, now - self._at)
+
     def take(self, done: int, size: int, now: float) -> None:
         """The count has come to ``done``."""
-        passed = min(now - self._at, self._longest_s())
-        memory_s = max(_LEAST_MEMORY_S, _MEMORY * (now - self._began_at))
-        kept = max(0.0, 1 - passed / memory_s)
-        self._time = self._time * kept + passed
-        self._count = self._count * kept + (done - self.done)
-        self._moved += done - self.done
+        self.size = size
         self._takes += 1
-        self._passed += passed
-        self.done, self.size, self._at = done, size, now
+        self._passed += min(now - self._at, self._longest_s())
+        self._take(done, now, min(now - self._at, self._longest_s()))
 
     def left(self, now: float) -> tuple[float, float]:
         """Seconds until the count is full, and their spread."""
-        prior = min(max(_PRIOR / max(self._spread, 0.01) ** 2, _LEAST_PRIOR), _MOST_PRIOR)
         late_s = max(0.0, min(now - self._at, self._longest_s()) - _LATE_S)
-        seconds, weight = self._expected, 0.0
+        seconds, weight = self._expected_s / self._work, 0.0
         if self._count > 0:
             measured = (self._time + late_s) / self._count
-            # What contradicts an expectation by much more than its spread refutes it.
-            surprise = math.log(measured / self._expected) / max(self._spread, _LEAST_SURPRISE)
-            weight = self.share / (self.share + prior / (1 + (surprise / _SURPRISING) ** 2))
-            weight *= 1 - math.exp(-self._passed / _SETTLED_S)
-            seconds = (1 - weight) * self._expected + weight * measured
+            difference = math.log(max(measured, 1e-15) / max(seconds, 1e-15))
+            weight = self._weight(difference)
+            seconds *= math.exp(weight * difference)
         waited_s = min(now - self._at, _LATE_S)
         left_s = max(0.0, (self.size - self.done) * seconds - waited_s)
         return left_s, (1 - weight) * self._spread + weight * _MEASURED_SPREAD
+
+    def _weight(self, difference: float) -> float:
+        """How much what is measured counts, 0 to 1; ``difference`` is that of the logarithms.
+
+        What contradicts an expectation by much more than its spread refutes it.
+        """
+        prior = min(max(_PRIOR / max(self._spread, 0.01) ** 2, _LEAST_PRIOR), _MOST_PRIOR)
+        surprise = difference / max(self._spread, _LEAST_SURPRISE) / _SURPRISING
+        settled_s = min(max(_SETTLED * self._expected_s, _LEAST_SETTLED_S), _MOST_SETTLED_S)
+        weight = self.share / (self.share + prior / (1 + surprise**2))
+        return weight * (1 - math.exp(-self._time / settled_s))
+
+    def _take(self, done: int, now: float, passed_s: float) -> None:
+        memory_s = max(_LEAST_MEMORY_S, _MEMORY * (now - self._began_at))
+        kept = max(0.0, 1 - passed_s / memory_s)
+        self._time = self._time * kept + passed_s
+        self._count = self._count * kept + (done - self.done)
+        self._moved += done - self.done
+        self.done, self._at = done, now
 
     def _longest_s(self) -> float:
         """A longer pause says that nothing came, not that everything is slower."""

@@ -42,8 +42,8 @@ class Seen(NamedTuple):
 
 def past_of(recording: Recording) -> Past:
     """What a history learns from it."""
-    steps = tuple(recording["steps"])
-    return Past.of(recording["model"], recording["conditions"], steps, recording["bytes"])
+    known = (recording["model"], recording["conditions"], recording["steps"], recording["bytes"])
+    return Past.of(*known, recording["timeline"]["stalls"])
 
 
 def checkpoints_of(timeline: Timeline) -> Iterator[tuple[float, Checkpoint]]:

@@ -67,10 +67,10 @@ def expectation(one: Recording, recordings: list[Recording], name: str) -> parti
 
 
 def _machine(one: Recording) -> str:
-    """Loads with a slow disk or little memory are those of another machine: it learns from its own."""
-    return next(
-        (name for name in ("throttled", "stall-disk", "pressure", "thrashing") if name in one["case"]), ""
-    )
+    """Loads with a slow disk or with little memory are those of another machine: it learns from its own."""
+    if one["case"] in ("throttled", "stall", "stall-disk"):
+        return "a slow disk"
+    return "little memory" if one["case"] in ("pressure", "thrashing") else ""
 
 
 def _stall_s(one: Recording) -> float:
