@@ -120,6 +120,8 @@ class Conditions(TypedDict):
     fetch_bytes: int | None  # to fetch or to make; None where that is not known
     other_bytes: int  # of configuration, tokenizer and the like
     files: int  # weight files
+    others: int  # other loads that run at the same time
+    converts: NotRequired[bool]  # whether tensors are converted, which is known from step 5 on
 
 
 class Forecast(TypedDict):

@@ -22,11 +22,16 @@ _SAMPLE_BYTES = 256 * 2**10
 
 
 def conditions_of(
-    launcher: Launcher, spec: LoadSpec, entry: Entry | None, fetch_bytes: int | None = None
+    launcher: Launcher,
+    spec: LoadSpec,
+    entry: Entry | None,
+    others: int = 0,
+    fetch_bytes: int | None = None,
 ) -> Conditions:
     """The conditions of a load that begins now; ``entry`` is the model's where it is on this machine.
 
-    ``fetch_bytes`` is what is to be fetched where the list of the hub's files is known.
+    ``others`` is how many other loads run, ``fetch_bytes`` what is to be fetched where the list of the hub's
+    files is known.
     """
     size = None if entry is None else entry.size_bytes
     found: Conditions = {
@@ -40,6 +45,7 @@ def conditions_of(
         "fetch_bytes": fetch_bytes if size is None else 0,
         "other_bytes": 0,
         "files": 0,
+        "others": others,
     }
     if entry is None or size is None:
         return found

@@ -48,5 +48,4 @@ def _past(row: LoadRow, timeline: Timeline | None) -> Past | None:
     seconds = [one for one in steps if one is not None]
     if len(seconds) < len(steps):
         return None
-    stalls = () if timeline is None else timeline["stalls"]
-    return Past.of(row["model_id"], conditions, seconds, row["bytes"], stalls)
+    return Past.of(row["model_id"], conditions, seconds, row["bytes"], timeline)

@@ -93,7 +93,8 @@ class LoadThread:
         load.state = State.LOADING
         started_at = time.time()
         entry = self._catalogue.find(load.model_id)
-        conditions = conditions_of(self._launcher, load.spec, entry)
+        others = sum(other.state == State.LOADING for other in self._loads.all() if other is not load)
+        conditions = conditions_of(self._launcher, load.spec, entry, others)
         expect = self._experience.of(load.model_id)
         announce(self._adapter, self._launcher, load.load_id, load.model_id, conditions, expect)
         load.announced.set()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from modelhub.checkpoints import TOTAL_STEPS
-from modelhub.payloads import Conditions, Stall
+from modelhub.payloads import Conditions, Timeline
 from modelhub.progress import reference
 from modelhub.progress.expectation import Expectation
 from modelhub.progress.kinds import Kind, is_size_known, kind_of, size_of, uncached_bytes, when_cached
@@ -20,7 +20,7 @@ _READ = 5
 _MIN_WAIT_S = 0.05  # a shorter step 5 says nothing of the disk
 _MACHINE_SPREAD = 0.3
 _UNKNOWN_SIZE_SPREAD = 1.5
-_LEAST_SPREADS = (0.0, 0.2, 0.12, 0.08)  # by how many loads it was learned from
+_LEAST_SPREADS = (0.0, 0.3, 0.25, 0.2, 0.15)  # by how many loads it was learned from
 
 
 class Past(NamedTuple):
@@ -37,14 +37,16 @@ class Past(NamedTuple):
         conditions: Conditions,
         steps: Sequence[float],
         weight_bytes: int | None,
-        stalls: Iterable[Stall] = (),
+        timeline: Timeline | None = None,
     ) -> Past:
-        """Without its stalls, and with the size of the weights, which is known once they were fetched."""
+        """Without its stalls, and with what is known of it by now: the size, and whether it converts."""
         moving = [*steps]
-        for stall in stalls:
+        for stall in timeline["stalls"] if timeline else ():
             moving[stall["step"] - 1] = max(0.0, moving[stall["step"] - 1] - stall["seconds"])
         fetched = weight_bytes if conditions["fetch_bytes"] is None else conditions["fetch_bytes"]
         known: Conditions = {**conditions, "weight_bytes": weight_bytes, "fetch_bytes": fetched}
+        counts = timeline.get("counts", []) if timeline else []
+        known["converts"] = any((one["step"], one["unit"]) == (_READ, "tensors") for one in counts)
         return cls(model_id, known, tuple(moving))
 
     @property
@@ -89,6 +91,8 @@ class History:
     def expect(self, model_id: str, conditions: Conditions) -> Expectation:
         """What to expect of a load of this model in these conditions."""
         own = [*reversed(self.models.get(model_id, ()))]
+        if "converts" not in conditions and own:
+            conditions = {**conditions, "converts": own[0].conditions.get("converts", False)}
         cached = when_cached(conditions)
         steps = [
             self._step(step, own, cached if step == _READ else conditions)
@@ -129,10 +133,11 @@ class History:
         size = uncached_bytes(conditions)
         if not size:
             return Step(0.0, 0.0)
-        rates = [one.reading_s / uncached_bytes(one.conditions) for one in own if _waited(one)]
+        shared = size * _at_once(conditions)
+        rates = [_disk_rate(one) for one in own if _waited(one)]
         if rates:
-            return Step(size * weighted_median(rates), _spread(rates), True)
-        return Step(self._disk.at(size), max(self._disk.spread, _MACHINE_SPREAD))
+            return Step(shared * weighted_median(rates), _spread(rates), True)
+        return Step(self._disk.at(shared), max(self._disk.spread, _MACHINE_SPREAD))
 
     def _fit(self) -> None:
         newest = [*reversed(self._loads)]
@@ -143,7 +148,7 @@ class History:
                 if len(found) < _NEWEST:
                     found.append(Point(size_of(step, one.conditions), max(seconds, LEAST_S)))
         self._lines = {key: fit_line(found, reference.line(*key)) for key, found in points.items()}
-        rates = [one.reading_s / uncached_bytes(one.conditions) for one in newest[:_NEWEST] if _waited(one)]
+        rates = [_disk_rate(one) for one in newest[:_NEWEST] if _waited(one)]
         if rates:
             self._disk = Line(0.0, weighted_median(rates), log_spread(rates))
 
@@ -152,6 +157,16 @@ def _waited(past: Past) -> bool:
     """Whether a load waited for the disk, so that it tells how fast that is."""
     is_most = 2 * uncached_bytes(past.conditions) > (past.conditions["weight_bytes"] or 0)
     return is_most and past.steps[_READ - 1] > max(_MIN_WAIT_S, 0.3 * past.reading_s)
+
+
+def _disk_rate(past: Past) -> float:
+    """Seconds for a byte, if one load had the disk for itself."""
+    return past.reading_s / (uncached_bytes(past.conditions) * _at_once(past.conditions))
+
+
+def _at_once(conditions: Conditions) -> int:
+    """How many loads share the disk."""
+    return 1 + conditions.get("others", 0)
 
 
 def _spread(ratios: Sequence[float]) -> float:

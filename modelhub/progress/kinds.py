@@ -27,7 +27,8 @@ def kind_of(step: int, conditions: Conditions) -> Kind:
         case 4:
             return prepared
         case 5:
-            return (*(("cold",) if is_cold(conditions) else ()), *prepared)
+            converts = ("converts",) if conditions.get("converts") else ()
+            return (*(("cold",) if is_cold(conditions) else ()), *prepared, *converts)
         case 9:
             # A process that has not rehearsed does for the first time all that a forward pass needs.
             new = ("new",) if start in _UNREHEARSED else ()

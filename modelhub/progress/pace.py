@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import accumulate, pairwise
+from typing import cast
 
 from modelhub.checkpoints import TOTAL_STEPS, Checkpoint
 from modelhub.payloads import Conditions
@@ -97,38 +98,38 @@ class Pace:
         self._rate = self._unit = None
 
     def _begin_count(self, done: int, size: int, unit: str, now: float) -> None:
+        if unit == "bytes" and self._step == _FETCH:
+            self._learn(fetch_bytes=size - done, weight_bytes=size)
+        elif unit == "tensors" and self._step == _READ:
+            self._learn(converts=True)
         index = self._step - 1
         expected_s, spread = self._expected.seconds[index], self._expected.spreads[index]
-        rate = Rate(size, done, expected_s, spread, now)
-        if unit == "bytes" and self._step == _FETCH:
-            self._learn_size(size, size - done)
-            rate = Rate(size, done, self._expected.seconds[index], self._expected.spreads[index], now)
-        elif unit == "bytes" and self._step == _READ:
-            rate = self._reading(done, size, now)
-        elif unit != "bytes" and done and self._unit is not None:
-            # It has been going on unseen while something else was counted.
-            rate = Rate(size, 0, expected_s, spread, self._step_at)
-            rate.credit(done, now)
-        self._rate, self._unit = rate, unit
+        was_unseen = unit != "bytes" and done > 0 and self._unit is not None
+        if unit == "bytes" and self._step == _READ:
+            self._rate = self._reading(done, size, now)
+        elif was_unseen:  # it went on while something else was counted
+            self._rate = Rate(size, 0, expected_s, spread, self._step_at, unit)
+            self._rate.credit(done, now)
+        else:
+            self._rate = Rate(size, done, expected_s, spread, now, unit)
+        self._unit = unit
 
     def _reading(self, done: int, size: int, now: float) -> Rate:
         """The weights are read from the beginning of the load on, not from that of the step."""
         cached = size - min(uncached_bytes(self._conditions), size)
+        spread = self._expected.spreads[_READ - 1]
         if not self._expected.reading_s or done <= cached:
-            expected_s, spread = self._expected.seconds[_READ - 1], self._expected.spreads[_READ - 1]
-            return Rate(size, done, expected_s, spread, now)
-        rate = Rate(
-            size, cached, self._expected.reading_s, self._expected.spreads[_READ - 1], self._started_at
-        )
+            return Rate(size, done, self._expected.seconds[_READ - 1], spread, now)
+        rate = Rate(size, cached, self._expected.reading_s, spread, self._started_at)
         rate.credit(done, now)
         return rate
 
-    def _learn_size(self, size: int, fetch_bytes: int) -> None:
-        """The size of what is fetched is known from here on."""
-        if self._conditions["fetch_bytes"] != fetch_bytes:
-            known: Conditions = {**self._conditions, "fetch_bytes": fetch_bytes, "weight_bytes": size}
-            self._conditions = known
-            self._expected = self._expect(known)
+    def _learn(self, **known: object) -> None:
+        """What is known of the conditions from here on."""
+        conditions = cast(Conditions, {**self._conditions, **known})
+        if conditions != self._conditions:
+            self._conditions = conditions
+            self._expected = self._expect(conditions)
 
     def _here(self, now: float) -> tuple[float, float]:
         """Seconds that the running step still takes, and their spread."""

@@ -6,9 +6,12 @@ import math
 
 _MEMORY = 1.0  # of the time that the count has run so far: older measurements fade
 _LEAST_MEMORY_S = 3.0
-_PRIOR = 0.002  # how much of the work an expectation of spread 1 is worth
+_PRIOR = 0.2  # how much of the work an expectation is worth that is as uncertain as the count is uneven
 _LEAST_PRIOR, _MOST_PRIOR = 0.01, 0.5
-_LEAST_SURPRISE, _SURPRISING = 0.1, 2.0
+_SURPRISING = 2.0
+# How unevenly the units come: some modules take a hundred times as long as others, layers may wait for bytes.
+_NOISE = {"modules": 0.4, "layers": 0.2, "tensors": 0.2}
+_LEAST_NOISE = 0.1
 # A measurement of less than this share of the expected time counts little: the first bytes come in a burst.
 _SETTLED, _LEAST_SETTLED_S, _MOST_SETTLED_S = 0.05, 0.03, 0.5
 _LATE_S = 0.25  # a pause longer than this lowers the rate
@@ -19,11 +22,14 @@ _MEASURED_SPREAD = 0.2
 class Rate:
     """Counts up to ``size``. ``expected_s`` is how long what is to be counted from ``done`` on should take.
 
-    ``spread`` is that of the expectation. Times are seconds on one clock; the count has run since
-    ``began_at``.
+    ``spread`` is that of the expectation, ``unit`` what is counted. Times are seconds on one clock; the count
+    has run since ``began_at``.
     """
 
-    def __init__(self, size: int, done: int, expected_s: float, spread: float, began_at: float) -> None:
+    def __init__(
+        self, size: int, done: int, expected_s: float, spread: float, began_at: float, unit: str = "bytes"
+    ) -> None:
+        self._noise = _NOISE.get(unit, _LEAST_NOISE)
         self.size = size
         self.done = done
         self._work = max(size - done, 1)
@@ -68,8 +74,8 @@ class Rate:
 
         What contradicts an expectation by much more than its spread refutes it.
         """
-        prior = min(max(_PRIOR / max(self._spread, 0.01) ** 2, _LEAST_PRIOR), _MOST_PRIOR)
-        surprise = difference / max(self._spread, _LEAST_SURPRISE) / _SURPRISING
+        prior = min(max(_PRIOR * (self._noise / max(self._spread, 0.01)) ** 2, _LEAST_PRIOR), _MOST_PRIOR)
+        surprise = difference / max(self._spread, self._noise) / _SURPRISING
         settled_s = min(max(_SETTLED * self._expected_s, _LEAST_SETTLED_S), _MOST_SETTLED_S)
         weight = self.share / (self.share + prior / (1 + surprise**2))
         return weight * (1 - math.exp(-self._time / settled_s))

@@ -33,6 +33,7 @@ _FIXED_AND_SLOPE: dict[tuple[object, ...], tuple[float, float]] = {
     (3, "demo"): (0.05, 1 / _FETCHED_BYTES_PER_S["demo"]),
     (4, "prepared"): (0.001, 0.0),
     (4,): (0.012, 0.0),
+    (5, "converts"): (0.05, 1 / 1.5e9),
     (5,): (0.012, 0.0),
     (9, "cold"): (0.02, 1 / 3e9),
     (9, "cold", "new"): (0.15, 1 / 2e9),

@@ -43,7 +43,7 @@ class Seen(NamedTuple):
 def past_of(recording: Recording) -> Past:
     """What a history learns from it."""
     known = (recording["model"], recording["conditions"], recording["steps"], recording["bytes"])
-    return Past.of(*known, recording["timeline"]["stalls"])
+    return Past.of(*known, recording["timeline"])
 
 
 def checkpoints_of(timeline: Timeline) -> Iterator[tuple[float, Checkpoint]]:

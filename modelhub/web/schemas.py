@@ -192,6 +192,7 @@ class ConditionsSchema(Schema):
     fetch_bytes = Integer(allow_none=True, metadata={"description": "To fetch or to make."})
     other_bytes = Integer(metadata={"description": "Of configuration, tokenizer and the like."})
     files = Integer(metadata={"description": "Weight files."})
+    others = Integer(metadata={"description": "Other loads that run at the same time."})
 
 
 class ForecastSchema(Schema):

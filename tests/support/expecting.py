@@ -23,6 +23,7 @@ def conditions(weight_bytes: int | None = None, **changes: Any) -> Conditions:
         "fetch_bytes": None if weight_bytes is None else 0,
         "other_bytes": 5_000,
         "files": 0 if weight_bytes is None else 1,
+        "others": 0,
     }
     return cast(Conditions, {**found, **changes})
 
