@@ -10,7 +10,7 @@ from modelhub.payloads import Forecast
 
 _P90 = 1.2816  # standard deviations from the median to the p90
 _LEAST_S = 0.001
-_MOST_SPREAD = 1.0
+_KNOWN_SPREAD, _MOST_SPREAD = 0.5, 1.0
 _SHARED = 0.5  # how much of what makes one step slow makes the others slow too
 
 
@@ -22,10 +22,10 @@ class Interval(NamedTuple):
     high: float
 
     @property
-    def mean(self) -> float:
-        """The mean, which is longer than the median: what is uncertain may take much longer."""
-        spread = min(math.log(self.high / self.low) / (2 * _P90), _MOST_SPREAD)
-        return self.middle * math.exp(spread**2 / 2)
+    def cautious(self) -> float:
+        """The median, or more where that is a guess: what is not known may take much longer."""
+        spread = math.log(self.high / self.low) / (2 * _P90)
+        return self.middle * math.exp(min(max(0.0, spread - _KNOWN_SPREAD), _MOST_SPREAD))
 
 
 class Expectation(NamedTuple):

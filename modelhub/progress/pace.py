@@ -69,7 +69,7 @@ class Pace:
 
     def progress(self, now: float) -> float:
         """How much of the whole time has passed, 0 to 1; it never goes back. Call it as time goes on."""
-        left_s = self.left(now).mean
+        left_s = self.left(now).cautious
         passed_s = now - self._progress_at
         elapsed_s = now - self._started_at
         reached = elapsed_s / (elapsed_s + left_s)

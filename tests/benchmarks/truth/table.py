@@ -30,8 +30,15 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return statistics.fmean(known) if known else None
 
 
-def _left(place: int) -> Callable[[Sequence[Score]], float | None]:
-    return lambda scores: _mean([one.left_errors[place] for one in scores])
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def _left(
+    place: int, average: Callable[[Sequence[float | None]], float | None] = _mean
+) -> Callable[[Sequence[Score]], float | None]:
+    return lambda scores: average([one.left_errors[place] for one in scores])
 
 
 def _share_shown(scores: Sequence[Score]) -> float:
@@ -45,11 +52,16 @@ def _freezes(least_s: float, share: float) -> Callable[[Sequence[Score]], float]
 
 ROWS = (
     Row("mean deviation", lambda s: _mean([one.deviation for one in s]), "0.03", "0.08", "0.08"),
+    Row("  median of loads", lambda s: _median([one.deviation for one in s]), "", ""),
     Row("max deviation, mean of loads", lambda s: _mean([one.worst for one in s]), "0.08", "0.20", "0.25"),
+    Row("  median of loads", lambda s: _median([one.worst for one in s]), "", ""),
     Row("max deviation, worst load", lambda s: max(one.worst for one in s), "", ""),
     Row("error of time left at 25 %", _left(0), "0.10", "0.30"),
+    Row("  median of loads", _left(0, _median), "", ""),
     Row("error of time left at 50 %", _left(1), "0.07", "0.20"),
+    Row("  median of loads", _left(1, _median), "", ""),
     Row("error of time left at 75 %", _left(2), "0.05", "0.10"),
+    Row("  median of loads", _left(2, _median), "", ""),
     Row("time left shown from", lambda s: _mean([one.shown_from for one in s]), "0", "0.10"),
     Row("time left shown at 50 %", _share_shown, "1", "1"),
     Row("backward moves", lambda s: sum(one.backward for one in s), "0", "0", "0"),
@@ -95,11 +107,18 @@ def _show_group(title: str, chosen: dict[str, list[Score]]) -> dict[str, dict[st
     for row in ROWS:
         cells = []
         for name, scores in chosen.items():
-            value = figures[name][row.name] = row.value(scores)
+            value = row.value(scores)
+            figures[name][_key(row)] = value
             cells.append("-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value))
         print(f"{row.name:<30}" + "".join(f"{cell:>12}" for cell in cells), end="")
         print(f"{row.seen:>14}{row.unseen:>9}{row.short:>7}")
     return figures
+
+
+def _key(row: Row) -> str:
+    """A name that no other row has: medians follow their means."""
+    place = ROWS.index(row)
+    return f"{ROWS[place - 1].name}, median" if row.name.startswith(" ") else row.name
 
 
 def _show_each(found: dict[str, Scored]) -> None:
