@@ -94,15 +94,16 @@ class History:
         if "converts" not in conditions and own:
             conditions = {**conditions, "converts": own[0].conditions.get("converts", False)}
         cached = when_cached(conditions)
-        steps = [
+        steps = [self._step(1, [*reversed(self._loads)][:_NEWEST], conditions)]  # no model has a part in it
+        steps += [
             self._step(step, own, cached if step == _READ else conditions)
-            for step in range(1, TOTAL_STEPS + 1)
+            for step in range(2, TOTAL_STEPS + 1)
         ]
         reading = self._reading(own, conditions)
         left_s = reading.seconds - sum(step.seconds for step in steps[: _READ - 1])
         if left_s > steps[_READ - 1].seconds:
             steps[_READ - 1] = reading._replace(seconds=left_s)
-        is_own = any(step.is_own for step in steps)
+        is_own = any(step.is_own for step in steps[1:])
         return Expectation(
             tuple(step.seconds for step in steps),
             tuple(step.spread for step in steps),
