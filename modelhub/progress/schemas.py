@@ -126,12 +126,23 @@ class EventSchema(Schema):
     elapsed = Float(
         required=True, allow_none=True, validate=_not_negative, metadata=_is("Time since the load began.")
     )
-    eta = Float(required=True, allow_none=True, validate=_not_negative, metadata=_is("Estimated time left."))
+    eta = Float(
+        required=True,
+        allow_none=True,
+        validate=_not_negative,
+        metadata=_is("Estimated time left, as of the event."),
+    )
     eta_low = Float(
-        required=True, allow_none=True, validate=_not_negative, metadata=_is("Lower bound of `eta`.")
+        required=True,
+        allow_none=True,
+        validate=_not_negative,
+        metadata=_is("One load in ten is quicker: the p10 of `eta`."),
     )
     eta_high = Float(
-        required=True, allow_none=True, validate=_not_negative, metadata=_is("Upper bound of `eta`.")
+        required=True,
+        allow_none=True,
+        validate=_not_negative,
+        metadata=_is("One load in ten is slower: the p90 of `eta`."),
     )
     stalled_for = Float(
         required=True,
