@@ -11,11 +11,11 @@ from modelhub.payloads import Conditions, Timeline
 from modelhub.progress import reference
 from modelhub.progress.expectation import Expectation
 from modelhub.progress.kinds import Kind, is_size_known, kind_of, size_of, uncached_bytes, when_cached
-from modelhub.progress.robust import LEAST_S, Line, Point, fit_line, log_spread, weighted_median
+from modelhub.progress.robust import FITTED, LEAST_S, Line, Point, fit_line, log_spread, weighted_median
 
 _MOST_LOADS = 200
 _MOST_OF_MODEL = 12
-_NEWEST = 40  # of which a line is fitted
+_NEWEST = 40  # that tell of the start of a process, and of the disk
 _READ = 5
 _MIN_WAIT_S = 0.05  # a shorter step 5 says nothing of the disk
 _MACHINE_SPREAD = 0.3
@@ -55,6 +55,20 @@ class Past(NamedTuple):
         return sum(self.steps[:_READ])
 
 
+class _Load(NamedTuple):
+    """A past load, with the kind and the size of each of its steps."""
+
+    past: Past
+    kinds: tuple[Kind, ...]
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, past: Past) -> _Load:
+        steps = range(1, TOTAL_STEPS + 1)
+        kinds = tuple(kind_of(step, past.conditions) for step in steps)
+        return cls(past, kinds, tuple(size_of(step, past.conditions) for step in steps))
+
+
 class Step(NamedTuple):
     """What is expected of one step."""
 
@@ -72,27 +86,29 @@ class History:
 
     def __init__(self, speed: float = 1.0) -> None:
         self.speed = speed
-        self._loads: deque[Past] = deque(maxlen=_MOST_LOADS)
-        self.models: dict[str, deque[Past]] = {}  # the one that was loaded last at the end
+        self._loads: deque[_Load] = deque(maxlen=_MOST_LOADS)
+        self.models: dict[str, deque[_Load]] = {}  # the one that was loaded last at the end
         self._lines: dict[tuple[int, Kind], Line] = {}
         self._disk = reference.DISK
 
     def learn(self, past: Iterable[Past]) -> None:
         """Take loads that have completed, the newest at the end."""
-        for one in past:
-            self._loads.append(one)
-            own = self.models.pop(one.model_id, deque(maxlen=_MOST_OF_MODEL))
-            own.append(one)
-            self.models[one.model_id] = own
+        changed: set[tuple[int, Kind]] = set()
+        for load in map(_Load.of, past):
+            changed.update(enumerate(load.kinds, 1))
+            self._loads.append(load)
+            own = self.models.pop(load.past.model_id, deque(maxlen=_MOST_OF_MODEL))
+            own.append(load)
+            self.models[load.past.model_id] = own
         while len(self.models) > _MOST_LOADS:
             del self.models[next(iter(self.models))]
-        self._fit()
+        self._fit(changed)
 
     def expect(self, model_id: str, conditions: Conditions) -> Expectation:
         """What to expect of a load of this model in these conditions."""
         own = [*reversed(self.models.get(model_id, ()))]
         if "converts" not in conditions and own:
-            conditions = {**conditions, "converts": own[0].conditions.get("converts", False)}
+            conditions = {**conditions, "converts": own[0].past.conditions.get("converts", False)}
         cached = when_cached(conditions)
         steps = [self._step(1, [*reversed(self._loads)][:_NEWEST], conditions)]  # no model has a part in it
         steps += [
@@ -111,7 +127,7 @@ class History:
             "model" if is_own else "machine" if self._loads else "none",
         )
 
-    def _step(self, step: int, own: Sequence[Past], conditions: Conditions) -> Step:
+    def _step(self, step: int, own: Sequence[_Load], conditions: Conditions) -> Step:
         """One step, without waiting for the disk in step 5."""
         kind, size = kind_of(step, conditions), size_of(step, conditions)
         line = self._lines.get((step, kind))
@@ -119,37 +135,39 @@ class History:
             line = reference.line(step, kind)
             line = line._replace(fixed=line.fixed / self.speed, slope=line.slope / self.speed)
         expected = line.at(size)
+        index = step - 1
         ratios = [
-            max(one.steps[step - 1], LEAST_S) / line.at(size_of(step, one.conditions))
+            max(one.past.steps[index], LEAST_S) / line.at(one.sizes[index])
             for one in own
-            if kind_of(step, one.conditions) == kind
+            if one.kinds[index] == kind
         ]
         if ratios:
             return Step(expected * weighted_median(ratios), _spread(ratios), True)
         spread = max(line.spread, _MACHINE_SPREAD)
         return Step(expected, spread if is_size_known(step, conditions) else _UNKNOWN_SIZE_SPREAD)
 
-    def _reading(self, own: Sequence[Past], conditions: Conditions) -> Step:
+    def _reading(self, own: Sequence[_Load], conditions: Conditions) -> Step:
         """When the disk will have brought all weights, in seconds from the beginning."""
         size = uncached_bytes(conditions)
         if not size:
             return Step(0.0, 0.0)
         shared = size * _at_once(conditions)
-        rates = [_disk_rate(one) for one in own if _waited(one)]
+        rates = [_disk_rate(one.past) for one in own if _waited(one.past)]
         if rates:
             return Step(shared * weighted_median(rates), _spread(rates), True)
         return Step(self._disk.at(shared), max(self._disk.spread, _MACHINE_SPREAD))
 
-    def _fit(self) -> None:
+    def _fit(self, changed: set[tuple[int, Kind]]) -> None:
+        """Fit the lines of the kinds of which there is news."""
         newest = [*reversed(self._loads)]
-        points: dict[tuple[int, Kind], list[Point]] = {}
+        points: dict[tuple[int, Kind], list[Point]] = {key: [] for key in changed}
         for one in newest:
-            for step, seconds in enumerate(one.steps, 1):
-                found = points.setdefault((step, kind_of(step, one.conditions)), [])
-                if len(found) < _NEWEST:
-                    found.append(Point(size_of(step, one.conditions), max(seconds, LEAST_S)))
-        self._lines = {key: fit_line(found, reference.line(*key)) for key, found in points.items()}
-        rates = [_disk_rate(one) for one in newest[:_NEWEST] if _waited(one)]
+            for index, seconds in enumerate(one.past.steps):
+                found = points.get((index + 1, one.kinds[index]))
+                if found is not None and len(found) < FITTED:
+                    found.append(Point(one.sizes[index], max(seconds, LEAST_S)))
+        self._lines |= {key: fit_line(found, reference.line(*key)) for key, found in points.items()}
+        rates = [_disk_rate(one.past) for one in newest[:_NEWEST] if _waited(one.past)]
         if rates:
             self._disk = Line(0.0, weighted_median(rates), log_spread(rates))
 

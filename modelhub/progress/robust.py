@@ -10,7 +10,7 @@ _DECAY = 0.8  # the weight of a measurement, relative to the next newer one
 LEAST_S = 1e-4  # shorter times are not told apart
 _ENOUGH = 4  # values, so that one of them may be an outlier
 _NORMAL = 1.25  # the standard deviation over the mean of what is away from the middle
-_FITTED = 12  # measurements that a line is fitted through
+FITTED = 12  # measurements that a line is fitted through
 _PRIOR = 0.1  # the weight of what is expected without measurements, relative to the newest one
 
 
@@ -62,10 +62,10 @@ def log_spread(values: Sequence[float]) -> float:
 def fit_line(points: Sequence[Point], prior: Line) -> Line:
     """The line through points, the newest first, with few of them in the proportions of ``prior``.
 
-    Of the lines through one or two points it is the one from which the logarithms of the newest _FITTED are
+    Of the lines through one or two points it is the one from which the logarithms of the newest FITTED are
     the least away, so that outliers do not move it. It neither falls nor lies below zero.
     """
-    points = points[:_FITTED]
+    points = points[:FITTED]
     scale = weighted_median([point.y / prior.at(point.x) for point in points])
     like_prior = Line(scale * prior.fixed, scale * prior.slope, prior.spread)
     largest = max(point.x for point in points)
