@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from modelhub.progress.robust import FITTED, LEAST_S, Line, Point, fit_line, log
 
 _MOST_LOADS = 200
 _MOST_OF_MODEL = 12
+_MOST_POINTS = 2  # of one model, in a line: it is for all of them
 _NEWEST = 40  # that tell of the start of a process, and of the disk
 _READ = 5
 _MIN_WAIT_S = 0.05  # a shorter step 5 says nothing of the disk
@@ -161,10 +162,13 @@ class History:
         """Fit the lines of the kinds of which there is news."""
         newest = [*reversed(self._loads)]
         points: dict[tuple[int, Kind], list[Point]] = {key: [] for key in changed}
+        models: Counter[tuple[int, Kind, str]] = Counter()
         for one in newest:
             for index, seconds in enumerate(one.past.steps):
-                found = points.get((index + 1, one.kinds[index]))
-                if found is not None and len(found) < FITTED:
+                key = (index + 1, one.kinds[index])
+                found, of_model = points.get(key), (*key, one.past.model_id)
+                if found is not None and len(found) < FITTED and models[of_model] < _MOST_POINTS:
+                    models[of_model] += 1
                     found.append(Point(one.sizes[index], max(seconds, LEAST_S)))
         self._lines |= {key: fit_line(found, reference.line(*key)) for key, found in points.items()}
         rates = [_disk_rate(one.past) for one in newest[:_NEWEST] if _waited(one.past)]
