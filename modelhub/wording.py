@@ -93,7 +93,7 @@ def describe(snapshot: Snapshot) -> Description:
     is_loading = snapshot["state"] == State.LOADING
     amount = units.amount(snapshot["done"], snapshot["size"], snapshot["unit"]) if is_loading else ""
     rate = units.rate(snapshot["rate"]) if is_loading and snapshot["rate"] is not None else ""
-    left = units.time_left(snapshot["eta"]) if is_loading else ""
+    left = time_left(snapshot) if is_loading else ""
     percent = _percent(snapshot)
     step = f"Step {snapshot['step']} of {TOTAL_STEPS}" if snapshot["step"] and is_loading else ""
     doing = activity(snapshot) if is_loading else ""
@@ -116,6 +116,11 @@ def describe(snapshot: Snapshot) -> Description:
         "spoken": ", ".join(filter(None, spoken)) or name,
         "code": snapshot["error"]["code"] if snapshot["error"] else "",
     }
+
+
+def time_left(snapshot: Snapshot) -> str:
+    """How long the load still takes: ``"about 10 s left"``, ``"10 to 20 s left"``."""
+    return units.time_left(snapshot["eta"], snapshot["eta_low"], snapshot["eta_high"])
 
 
 def headline(snapshot: Snapshot) -> str:
