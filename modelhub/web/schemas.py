@@ -326,6 +326,10 @@ class ModelStatisticsSchema(Schema):
     seconds_median = Float(allow_none=True)
     seconds_p90 = Float(allow_none=True)
     rate_median = Float(allow_none=True, metadata={"description": "Bytes a second."})
+    forecast_error_median = Float(
+        allow_none=True,
+        metadata={"description": "|taken - expected before it began| / taken, of the loads with a forecast."},
+    )
 
 
 class StatisticsSchema(Schema):

@@ -132,7 +132,13 @@ def model_row(model: ModelStatistics) -> dict[str, str]:
         "median": _or_unknown(model.seconds_median, units.duration),
         "p90": _or_unknown(model.seconds_p90, units.duration),
         "rate": _or_unknown(model.rate_median, units.rate),
+        "off": _or_unknown(model.forecast_error_median, _off),
     }
+
+
+def _off(error: float) -> str:
+    """How wrong what was expected is, in words; never 0%, since nothing is expected exactly."""
+    return "< 1%" if error < 0.01 else f"{error:.0%}"
 
 
 def _step_name(step: int) -> str:

@@ -97,7 +97,7 @@ def test_bytes_counted_at_once_have_no_rate() -> None:
 
 
 def test_a_row_of_a_model_in_words() -> None:
-    results = [Result("org/a", "ready", 2.0, 400_000_000)] * 2 + [Result("org/a", "failed", 1.0, None)]
+    results = [Result("org/a", "ready", 2.0, 400_000_000, 2.5)] * 2 + [Result("org/a", "failed", 1.0, None)]
     assert load_wording.model_row(compute_statistics(results)[0]) == {
         "loads": "3",
         "success": "67%",
@@ -105,6 +105,9 @@ def test_a_row_of_a_model_in_words() -> None:
         "median": "2.0 s",
         "p90": "2.0 s",
         "rate": "200 MB/s",
+        "off": "25%",
     }
     nothing = load_wording.model_row(compute_statistics([Result("org/a", "queued", None, None)])[0])
-    assert (nothing["success"], nothing["of"], nothing["median"]) == ("–", "", "–")
+    assert (nothing["success"], nothing["of"], nothing["median"], nothing["off"]) == ("–", "", "–", "–")
+    exact = compute_statistics([Result("org/a", "ready", 2.0, None, 2.001)])
+    assert load_wording.model_row(exact[0])["off"] == "< 1%"

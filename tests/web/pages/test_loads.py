@@ -6,6 +6,7 @@ import re
 from html import unescape
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -325,6 +326,9 @@ def test_statistics_over_rest_are_those_of_the_listed_loads(server: Server) -> N
     assert (figures["model_id"], figures["loads"], figures["completed"]) == (VIT, len(loads), len(completed))
     times = [load["seconds"] for load in completed]
     assert min(times) <= figures["seconds_median"] <= figures["seconds_p90"] <= max(times)
+    errors = [abs(one["seconds"] - one["forecast"]["seconds"]) / one["seconds"] for one in completed]
+    assert figures["forecast_error_median"] == pytest.approx(median(errors))
+    assert "Forecast off by" in server.get("/history").text
     everything = server.get("/api/figures").json()
     assert VIT in [one["model_id"] for one in everything["models"]]
     assert everything["of_newest"] == 2000
