@@ -11,7 +11,7 @@ from markupsafe import Markup
 from modelhub import units
 from modelhub.checkpoints import TOTAL_STEPS, describe_step
 from modelhub.core.statistics import ModelStatistics, mean_rate
-from modelhub.payloads import LoadResource, LoadRow, Series, Stall
+from modelhub.payloads import Forecast, LoadResource, LoadRow, Series, Stall
 from modelhub.states import OUTCOME_OF_STATE, Outcome, State
 from modelhub.wording import REQUESTED_BY, SOURCE_NAMES, STATE_NAMES, UNKNOWN
 
@@ -66,6 +66,7 @@ def totals(load: LoadResource) -> list[tuple[str, str]]:
     rows = (
         ("So far", units.duration(so_far)),
         ("Took", units.duration(load["seconds"])),
+        ("Expected", _expected(load["forecast"])),
         ("Weights", units.size(load["bytes"])),
         ("Mean rate", units.rate(mean_rate(load["bytes"], load["seconds"]))),
         ("Memory used", units.size(load["memory"])),
@@ -134,6 +135,17 @@ def model_row(model: ModelStatistics) -> dict[str, str]:
         "rate": _or_unknown(model.rate_median, units.rate),
         "off": _or_unknown(model.forecast_error_median, _off),
     }
+
+
+def _expected(forecast: Forecast | None) -> str:
+    """``"3.0 s (2.4 to 4.1 s)"``."""
+    if forecast is None:
+        return "unknown"
+    words = units.fine_duration if forecast["high"] < 1 else units.duration
+    low, high = words(forecast["low"]), words(forecast["high"])
+    number, _, unit = low.partition(" ")
+    first = number if high.partition(" ")[2] == unit else low  # no unit twice
+    return f"{words(forecast['seconds'])} ({first} to {high})"
 
 
 def _off(error: float) -> str:

@@ -24,7 +24,7 @@ NOTHING: dict[str, Any] = dict.fromkeys(
         "revision",
     )
 )
-NOTHING |= dict.fromkeys(("architecture", "parameters", "error", "steps", "snapshot"))
+NOTHING |= dict.fromkeys(("architecture", "parameters", "error", "steps", "snapshot", "forecast"))
 
 
 def load(state: str, **changes: Any) -> dict[str, Any]:
@@ -67,6 +67,16 @@ def test_figures_are_those_that_are_known() -> None:
     assert load_wording.totals(load("failed", seconds=2.0)) == [("Took", "2.0 s")]
     assert load_wording.totals(load("queued")) == []
     assert load_wording.totals(load("loading", snapshot={"elapsed": 1.5})) == [("So far", "1.5 s")]
+    forecast = {"seconds": 3.0, "low": 2.4, "high": 4.1}
+    assert dict(load_wording.totals(load("queued", forecast=forecast))) == {
+        "Expected": "3.0 s (2.4 to 4.1 s)"
+    }
+    short = {"seconds": 0.11, "low": 0.08, "high": 0.3}
+    assert load_wording.totals(load("queued", forecast=short)) == [("Expected", "110 ms (80 to 300 ms)")]
+    long = {"seconds": 70.0, "low": 50.0, "high": 90.0}
+    assert load_wording.totals(load("queued", forecast=long)) == [
+        ("Expected", "1 min 10 s (50 s to 1 min 30 s)")
+    ]
     whole = load("ready", seconds=2.0, bytes=1_000_000_000, memory=1_100_000_000)
     assert dict(load_wording.totals(whole)) == {
         "Took": "2.0 s",

@@ -13,6 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from modelhub.core.journal import Journal, new_row
+from modelhub.units import fine_duration
 from modelhub.web.current import registry_of
 from tests.support.ids import BERT, DEMO, LLAMA, SPEECH, VIT
 from tests.support.server import Server, wait_until
@@ -70,6 +71,10 @@ def test_the_page_of_a_finished_load(server: Server) -> None:
     assert re.search(r"Step 5, Loading model weights: .*10\d MB", html)
     for name in ("Mean rate", "Memory used", "LlamaForCausalLM", "made on this machine", "over the API"):
         assert name in html
+    forecast = load["forecast"]
+    assert re.search(r"<dt>Expected</dt><dd>\d.* to .* m?s\)</dd>", html)
+    said = [f"expected </span>{fine_duration(seconds)}</span>" for seconds in forecast["steps"]]
+    assert re.findall(r"expected </span>.*?</span>", html) == said
     assert "load.js" not in html
     assert "<noscript>" not in html
 
