@@ -8,6 +8,7 @@ from modelhub import units
 from modelhub.checkpoints import TOTAL_STEPS
 from modelhub.core.budget import Budget
 from modelhub.demos import DEMOS
+from modelhub.outlook_wording import takes
 from modelhub.payloads import PreviewResource, Snapshot
 from modelhub.states import StallCause, State
 
@@ -235,7 +236,9 @@ def preview(preview: PreviewResource) -> str:
         files = _count(preview["fetch_files"], "file")
         what = f"{units.size(preview['fetch_bytes'])} in {files} to fetch"
     fits = need(preview["size_bytes"], preview["free_bytes"])
-    return f"{where[0].upper()}{where[1:]}: {what}; {fits}."
+    seconds = takes(preview["forecast"], preview["last_seconds"]) if preview["fits"] is not False else ""
+    said = "; ".join(filter(None, (what, fits, seconds)))
+    return f"{where[0].upper()}{where[1:]}: {said}."
 
 
 def _percent(snapshot: Snapshot) -> str:

@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("inference",),
     ("workers",),
     ("core",),
+    ("outlook_wording",),
     ("wording",),
     ("web",),
     ("web.pages",),

@@ -1,0 +1,47 @@
+"""How long a load will take in words, before it begins: for the page of a model, previews and terminal."""
+
+from __future__ import annotations
+
+from modelhub import units
+from modelhub.core.outlook import Outlook
+from modelhub.payloads import Conditions, Forecast
+from modelhub.progress.kinds import is_cold, uncached_bytes
+
+_GUESS = 3.0  # times as long: a forecast whose ends are further apart is not worth saying
+
+
+def expected(outlook: Outlook) -> str:
+    """``"loads in about 12 s: 2.0 GB from disk"``, ``"loaded in 3.1 s last time"`` where it began alike then.
+
+    Where it would be a guess, it is not known yet.
+    """
+    conditions, forecast, last_seconds = outlook
+    why = "" if last_seconds is not None else _why(conditions, forecast)
+    return ": ".join(filter(None, (takes(forecast, last_seconds), why)))
+
+
+def takes(forecast: Forecast, last_seconds: float | None) -> str:
+    """The same without what it depends on: ``"loads in about 12 s"``."""
+    if last_seconds is not None:
+        return f"loaded in {units.duration(last_seconds)} last time"
+    if _is_guess(forecast):
+        return "how long it takes is not known yet"
+    return f"loads in {units.about(forecast['seconds'], forecast['low'], forecast['high'])}"
+
+
+def _why(conditions: Conditions, forecast: Forecast) -> str:
+    """What the time depends on most, or why it is not known."""
+    fetch_bytes, is_demo = conditions["fetch_bytes"], conditions["source"] == "demo"
+    if _is_guess(forecast) and forecast["basis"] == "none":
+        return "it is the first load on this machine"
+    if fetch_bytes is None:
+        return "the hub has not said yet how large it is"
+    if fetch_bytes:
+        return f"{units.size(fetch_bytes)} {'of random weights to make' if is_demo else 'from the hub'}"
+    if is_cold(conditions):
+        return f"{units.size(uncached_bytes(conditions))} from disk"
+    return f"{units.size(conditions['weight_bytes'])} from memory's file cache"
+
+
+def _is_guess(forecast: Forecast) -> bool:
+    return forecast["high"] > _GUESS * forecast["low"]
