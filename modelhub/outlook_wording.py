@@ -25,7 +25,7 @@ def takes(forecast: Forecast, last_seconds: float | None) -> str:
     if last_seconds is not None:
         return f"loaded in {units.duration(last_seconds)} last time"
     if _is_guess(forecast):
-        return "how long it takes is not known yet"
+        return "time not known yet"
     return f"loads in {units.about(forecast['seconds'], forecast['low'], forecast['high'])}"
 
 
@@ -33,7 +33,7 @@ def _why(conditions: Conditions, forecast: Forecast) -> str:
     """What the time depends on most, or why it is not known."""
     fetch_bytes, is_demo = conditions["fetch_bytes"], conditions["source"] == "demo"
     if _is_guess(forecast) and forecast["basis"] == "none":
-        return "it is the first load on this machine"
+        return "the first load on this machine"
     if fetch_bytes is None:
         return "the hub has not said yet how large it is"
     if fetch_bytes:

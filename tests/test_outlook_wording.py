@@ -41,12 +41,12 @@ def forecast(seconds: float, spread: float = 1.4, basis: str = "machine") -> dic
         (
             conditions(GB),
             forecast(5, 6, "none"),
-            "how long it takes is not known yet: it is the first load on this machine",
+            "time not known yet: the first load on this machine",
         ),
         (
             conditions(),
             forecast(5, 6),
-            "how long it takes is not known yet: the hub has not said yet how large it is",
+            "time not known yet: the hub has not said yet how large it is",
         ),
     ],
 )

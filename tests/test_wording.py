@@ -349,7 +349,7 @@ def test_a_preview_in_words() -> None:
     assert wording.preview(plan | left) == f"{said}; loads in about 40 s."
     assert wording.preview(plan | left | {"last_seconds": 3.1}) == f"{said}; loaded in 3.1 s last time."
     guess = {"forecast": {**forecast, "high": 400.0}}
-    assert wording.preview(plan | left | guess) == f"{said}; how long it takes is not known yet."
+    assert wording.preview(plan | left | guess) == f"{said}; time not known yet."
     none = {"source": "cache", "fetch_files": 0, "fetch_bytes": 0, "free_bytes": 10**9, "fits": False}
     text = "Hugging Face cache: 12 files, nothing to fetch; needs 2.2 GB, 1.0 GB free: does not fit."
     assert wording.preview(plan | none) == text

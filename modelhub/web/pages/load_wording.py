@@ -16,6 +16,7 @@ from modelhub.states import OUTCOME_OF_STATE, Outcome, State
 from modelhub.wording import REQUESTED_BY, SOURCE_NAMES, STATE_NAMES, UNKNOWN
 
 Value = TypeVar("Value")
+NO_BREAK = "\N{NO-BREAK SPACE}"
 _MIN_WAIT_S = 0.05  # a shorter wait in the queue is not worth a line
 OUTCOME_NAMES = {
     Outcome.COMPLETED: STATE_NAMES[State.READY],
@@ -145,7 +146,7 @@ def _expected(forecast: Forecast | None) -> str:
     low, high = words(forecast["low"]), words(forecast["high"])
     number, _, unit = low.partition(" ")
     first = number if high.partition(" ")[2] == unit else low  # no unit twice
-    return f"{words(forecast['seconds'])} ({first} to {high})"
+    return f"{words(forecast['seconds'])} ({first} to {high.replace(' ', NO_BREAK)})"
 
 
 def _off(error: float) -> str:

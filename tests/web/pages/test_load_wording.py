@@ -9,6 +9,7 @@ import pytest
 from modelhub.core.statistics import Result, compute_statistics
 from modelhub.states import STATES_OF_OUTCOME
 from modelhub.web.pages import load_wording
+from modelhub.web.pages.load_wording import NO_BREAK
 
 NOTHING: dict[str, Any] = dict.fromkeys(
     (
@@ -69,13 +70,16 @@ def test_figures_are_those_that_are_known() -> None:
     assert load_wording.totals(load("loading", snapshot={"elapsed": 1.5})) == [("So far", "1.5 s")]
     forecast = {"seconds": 3.0, "low": 2.4, "high": 4.1}
     assert dict(load_wording.totals(load("queued", forecast=forecast))) == {
-        "Expected": "3.0 s (2.4 to 4.1 s)"
+        "Expected": f"3.0 s (2.4 to 4.1{NO_BREAK}s)"
     }
     short = {"seconds": 0.11, "low": 0.08, "high": 0.3}
-    assert load_wording.totals(load("queued", forecast=short)) == [("Expected", "110 ms (80 to 300 ms)")]
+    assert load_wording.totals(load("queued", forecast=short)) == [
+        ("Expected", f"110 ms (80 to 300{NO_BREAK}ms)")
+    ]
+    high = NO_BREAK.join(("1", "min", "30", "s"))
     long = {"seconds": 70.0, "low": 50.0, "high": 90.0}
     assert load_wording.totals(load("queued", forecast=long)) == [
-        ("Expected", "1 min 10 s (50 s to 1 min 30 s)")
+        ("Expected", f"1 min 10 s (50 s to {high})")
     ]
     whole = load("ready", seconds=2.0, bytes=1_000_000_000, memory=1_100_000_000)
     assert dict(load_wording.totals(whole)) == {

@@ -72,7 +72,7 @@ def test_the_page_of_a_finished_load(server: Server) -> None:
     for name in ("Mean rate", "Memory used", "LlamaForCausalLM", "made on this machine", "over the API"):
         assert name in html
     forecast = load["forecast"]
-    assert re.search(r"<dt>Expected</dt><dd>\d.* to .* m?s\)</dd>", html)
+    assert re.search(r"<dt>Expected</dt><dd>\d.* to .*\sm?s\)</dd>", html)
     said = [f"expected </span>{fine_duration(seconds)}</span>" for seconds in forecast["steps"]]
     assert re.findall(r"expected </span>.*?</span>", html) == said
     assert "load.js" not in html
