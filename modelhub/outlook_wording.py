@@ -1,13 +1,33 @@
-"""How long a load will take in words, before it begins: for the page of a model, previews and terminal."""
+"""What a load will bring and how long it will take, in words, before it begins: for pages and terminal."""
 
 from __future__ import annotations
 
 from modelhub import units
 from modelhub.core.outlook import Outlook
-from modelhub.payloads import Conditions, Forecast
+from modelhub.payloads import Conditions, Forecast, PreviewResource
 from modelhub.progress.kinds import is_cold, uncached_bytes
+from modelhub.wording import SOURCE_NAMES, how_many, need
 
 _GUESS = 3.0  # times as long: a forecast whose ends are further apart is not worth saying
+
+
+def preview(preview: PreviewResource) -> str:
+    """What a load would bring.
+
+    ``"Hugging Face hub: 2.2 GB in 12 files to fetch; needs 2.2 GB, fits; loads in about 40 s."``
+    """
+    where = SOURCE_NAMES[preview["source"]]
+    if preview["source"] == "demo":
+        what = f"{units.size(preview['size_bytes'])} of random weights, nothing to fetch"
+    elif not preview["fetch_files"]:
+        what = f"{how_many(preview['files'], 'file')}, nothing to fetch"
+    else:
+        files = how_many(preview["fetch_files"], "file")
+        what = f"{units.size(preview['fetch_bytes'])} in {files} to fetch"
+    fits = need(preview["size_bytes"], preview["free_bytes"])
+    seconds = takes(preview["forecast"], preview["last_seconds"]) if preview["fits"] is not False else ""
+    said = "; ".join(filter(None, (what, fits, seconds)))
+    return f"{where[0].upper()}{where[1:]}: {said}."
 
 
 def expected(outlook: Outlook) -> str:

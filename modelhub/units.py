@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
-_FAR_APART = 1.6  # times as long
+_FAR_APART = 2.0  # times as long; less far, the words would change twice as often
 _LEAST_SPAN_S = 2.5  # of less time left, it does not matter how certain it is
 
 
@@ -130,9 +130,9 @@ def about(seconds: float, low: float, high: float) -> str:
 
 
 def _between(low: float, high: float, times: Sequence[_Time]) -> str:
-    """``"10 to 20 s"``; empty where they are close together, also once they are rounded."""
+    """``"10 to 20 s"``; empty where they are close together."""
     begin, end = _rounded(low, times), _rounded(high, times)
-    if high <= _FAR_APART * low or end.seconds <= _FAR_APART * begin.seconds:
+    if high <= _FAR_APART * low or begin == end:
         return ""
     first = f"{begin.number:g}" if begin.unit == end.unit else f"{begin.number:g} {begin.unit}"
     return f"{first} to {end.number:g} {end.unit}" if begin.number else f"up to {end.number:g} {end.unit}"

@@ -1,4 +1,4 @@
-"""A snapshot in words, for pages and terminal: state, headline, numbers, stalls, memory, previews."""
+"""A snapshot in words, for pages and terminal: state, headline, numbers, stalls, memory."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from modelhub import units
 from modelhub.checkpoints import TOTAL_STEPS
 from modelhub.core.budget import Budget
 from modelhub.demos import DEMOS
-from modelhub.outlook_wording import takes
-from modelhub.payloads import PreviewResource, Snapshot
+from modelhub.payloads import Snapshot
 from modelhub.states import StallCause, State
 
 UNKNOWN = "–"
@@ -212,8 +211,8 @@ def lack(free_bytes: int) -> str:
 def memory_parts(budget: Budget) -> list[MemoryPart]:
     """The parts of the memory in words; empty parts are left out, but for what is free."""
     parts = (
-        ("models", budget.models, f"in {_count(budget.model_count, 'model')}"),
-        ("loading", budget.loading, f"for {_count(budget.load_count, 'load')}"),
+        ("models", budget.models, f"in {how_many(budget.model_count, 'model')}"),
+        ("loading", budget.loading, f"for {how_many(budget.load_count, 'load')}"),
         ("other", budget.other, "in other programs"),
         ("free", budget.free, "free"),
     )
@@ -225,20 +224,9 @@ def memory_parts(budget: Budget) -> list[MemoryPart]:
     ]
 
 
-def preview(preview: PreviewResource) -> str:
-    """What a load would bring: ``"Hugging Face hub: 2.2 GB in 12 files to fetch; needs 2.2 GB, fits."``."""
-    where = SOURCE_NAMES[preview["source"]]
-    if preview["source"] == "demo":
-        what = f"{units.size(preview['size_bytes'])} of random weights, nothing to fetch"
-    elif not preview["fetch_files"]:
-        what = f"{_count(preview['files'], 'file')}, nothing to fetch"
-    else:
-        files = _count(preview["fetch_files"], "file")
-        what = f"{units.size(preview['fetch_bytes'])} in {files} to fetch"
-    fits = need(preview["size_bytes"], preview["free_bytes"])
-    seconds = takes(preview["forecast"], preview["last_seconds"]) if preview["fits"] is not False else ""
-    said = "; ".join(filter(None, (what, fits, seconds)))
-    return f"{where[0].upper()}{where[1:]}: {said}."
+def how_many(number: int, noun: str) -> str:
+    """``how_many(2, "file")`` is ``"2 files"``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _percent(snapshot: Snapshot) -> str:
@@ -252,7 +240,3 @@ def _stalled(snapshot: Snapshot) -> str:
         return ""
     stalled_for = units.duration(snapshot["stalled_for"])
     return f"No progress for {stalled_for}. {stall_cause(snapshot)} The load continues."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

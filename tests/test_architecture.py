@@ -29,8 +29,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("inference",),
     ("workers",),
     ("core",),
-    ("outlook_wording",),
     ("wording",),
+    ("outlook_wording",),
     ("web",),
     ("web.pages",),
     ("",),  # modelhub/__init__.py: create_app

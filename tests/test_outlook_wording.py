@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from modelhub.core.outlook import Outlook
-from modelhub.outlook_wording import expected, takes
+from modelhub.outlook_wording import expected, preview, takes
 from tests.support.expecting import conditions
 
 GB = 1_000_000_000
@@ -57,3 +57,18 @@ def test_it_says_how_long_and_why(known: Any, outlook: Any, said: str) -> None:
 
 def test_the_last_load_is_what_counts_where_it_was_alike() -> None:
     assert expected(Outlook(conditions(GB), forecast(5, 6), 3.1)) == "loaded in 3.1 s last time"
+
+
+def test_a_preview_in_words() -> None:
+    forecast = {"seconds": 40.0, "low": 36.0, "high": 44.0, "steps": [4.4] * 9, "basis": "machine"}
+    plan = {"source": "hub", "files": 12, "size_bytes": 2_200_000_000, "free_bytes": 10**10, "fits": True}
+    plan |= {"forecast": forecast, "last_seconds": None}
+    left = {"fetch_files": 2, "fetch_bytes": 1_200_000_000}
+    said = "Hugging Face hub: 1.2 GB in 2 files to fetch; needs 2.2 GB, fits"
+    assert preview(plan | left) == f"{said}; loads in about 40 s."
+    assert preview(plan | left | {"last_seconds": 3.1}) == f"{said}; loaded in 3.1 s last time."
+    guess = {"forecast": {**forecast, "high": 400.0}}
+    assert preview(plan | left | guess) == f"{said}; time not known yet."
+    none = {"source": "cache", "fetch_files": 0, "fetch_bytes": 0, "free_bytes": 10**9, "fits": False}
+    text = "Hugging Face cache: 12 files, nothing to fetch; needs 2.2 GB, 1.0 GB free: does not fit."
+    assert preview(plan | none) == text

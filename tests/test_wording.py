@@ -340,21 +340,6 @@ def test_an_interrupted_load_is_shown_with_what_to_do() -> None:
     assert words["line"] == "Load it again: what was downloaded is kept."
 
 
-def test_a_preview_in_words() -> None:
-    forecast = {"seconds": 40.0, "low": 36.0, "high": 44.0, "steps": [4.4] * 9, "basis": "machine"}
-    plan = {"source": "hub", "files": 12, "size_bytes": 2_200_000_000, "free_bytes": 10**10, "fits": True}
-    plan |= {"forecast": forecast, "last_seconds": None}
-    left = {"fetch_files": 2, "fetch_bytes": 1_200_000_000}
-    said = "Hugging Face hub: 1.2 GB in 2 files to fetch; needs 2.2 GB, fits"
-    assert wording.preview(plan | left) == f"{said}; loads in about 40 s."
-    assert wording.preview(plan | left | {"last_seconds": 3.1}) == f"{said}; loaded in 3.1 s last time."
-    guess = {"forecast": {**forecast, "high": 400.0}}
-    assert wording.preview(plan | left | guess) == f"{said}; time not known yet."
-    none = {"source": "cache", "fetch_files": 0, "fetch_bytes": 0, "free_bytes": 10**9, "fits": False}
-    text = "Hugging Face cache: 12 files, nothing to fetch; needs 2.2 GB, 1.0 GB free: does not fit."
-    assert wording.preview(plan | none) == text
-
-
 def test_a_cancelled_load_shows_where_it_was_cancelled_from() -> None:
     words = wording.describe(snapshot(state="cancelled", by="page", step=5, elapsed=12.5))
     assert words["headline"] == "Cancelled from a page"
