@@ -246,11 +246,16 @@ class Preview(TypedDict):
 
 
 class PreviewResource(Preview):
-    """A preview with the memory that is free, and whether the model fits into it."""
+    """A preview with the memory that is free, whether the model fits into it, and how long a load takes.
+
+    ``last_seconds`` is how long the model's last load took, where it began in like conditions.
+    """
 
     id: str
     free_bytes: int
     fits: bool | None
+    forecast: Forecast
+    last_seconds: float | None
 
 
 class WorkersStatus(TypedDict):

@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_FAR_APART = 2.0  # times as long; less far, the words would change twice as often
+_LEAST_SPAN_S = 2.5  # of less time left, it does not matter how certain it is
+
+
+class _Time(NamedTuple):
+    """A round time."""
+
+    number: float
+    unit: str
+    seconds: float
+
+
+# Each is so far from the next that an estimate which varies a little rarely changes the words back and forth.
+_ROUND = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 45)
+_LONG_ROUND = (1, 1.5, *_ROUND[1:])
+_ROUND_TIMES = (
+    _Time(0, "s", 0),
+    *(_Time(number, "s", number) for number in _ROUND),
+    *(_Time(number, "min", 60 * number) for number in _LONG_ROUND),
+    *(_Time(number, "h", 3600 * number) for number in (*_LONG_ROUND, 70, 100, 150, 200, 300, 450, 700, 1000)),
+)
+_SHORT_TIMES = tuple(_Time(number / 10, "s", number / 10) for number in _ROUND if number < 10)
 
 
 def size(bytes_: float | None) -> str:
@@ -87,18 +110,36 @@ def amount(done: int | None, total: int | None, unit: str | None) -> str:
     return f"{value if small == large else size(done)} of {whole} {large}"
 
 
-def time_left(seconds: float | None) -> str:
-    """``time_left(9.2)`` is ``"about 10 s left"``: rounded up, coarser the further away."""
+def time_left(seconds: float | None, low: float | None = None, high: float | None = None) -> str:
+    """``time_left(9.2)`` is ``"about 10 s left"``: coarser the further away, so that the words stay a while.
+
+    Where ``low`` and ``high``, between which it probably is, are far apart: ``"10 to 20 s left"``.
+    """
     if seconds is None:
         return "time left not known yet"
-    if seconds <= 1:
-        return "about 1 s left"
-    if seconds <= 95:
-        step = 1 if seconds <= 10 else 5
-        return f"about {math.ceil(seconds / step) * step} s left"
-    if seconds <= 3600:
-        return f"about {math.ceil(seconds / 60)} min left"
-    return f"about {duration(seconds)} left"
+    between = "" if low is None or high is None else _between(low, high, _ROUND_TIMES)
+    if between and (high or 0) >= _LEAST_SPAN_S:
+        return f"{between} left"
+    rounded = _rounded(seconds, _ROUND_TIMES)
+    return f"about {rounded.number:g} {rounded.unit} left" if rounded.number else "less than 1 s left"
+
+
+def about(seconds: float, low: float, high: float) -> str:
+    """A time that is expected: ``"about 3.1 s"``, or where it is far from certain ``"10 to 20 s"``."""
+    return _between(low, high, (*_SHORT_TIMES, *_ROUND_TIMES)) or f"about {duration(seconds)}"
+
+
+def _between(low: float, high: float, times: Sequence[_Time]) -> str:
+    """``"10 to 20 s"``; empty where they are close together."""
+    begin, end = _rounded(low, times), _rounded(high, times)
+    if high <= _FAR_APART * low or begin == end:
+        return ""
+    first = f"{begin.number:g}" if begin.unit == end.unit else f"{begin.number:g} {begin.unit}"
+    return f"{first} to {end.number:g} {end.unit}" if begin.number else f"up to {end.number:g} {end.unit}"
+
+
+def _rounded(seconds: float, times: Sequence[_Time]) -> _Time:
+    return min(times, key=lambda time: abs(time.seconds - seconds))
 
 
 def count(number: int | None) -> str:

@@ -1,4 +1,4 @@
-"""A snapshot in words, for pages and terminal: state, headline, numbers, stalls, memory, previews."""
+"""A snapshot in words, for pages and terminal: state, headline, numbers, stalls, memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from modelhub import units
 from modelhub.checkpoints import TOTAL_STEPS
 from modelhub.core.budget import Budget
 from modelhub.demos import DEMOS
-from modelhub.payloads import PreviewResource, Snapshot
+from modelhub.payloads import Snapshot
 from modelhub.states import StallCause, State
 
 UNKNOWN = "–"
@@ -93,7 +93,7 @@ def describe(snapshot: Snapshot) -> Description:
     is_loading = snapshot["state"] == State.LOADING
     amount = units.amount(snapshot["done"], snapshot["size"], snapshot["unit"]) if is_loading else ""
     rate = units.rate(snapshot["rate"]) if is_loading and snapshot["rate"] is not None else ""
-    left = units.time_left(snapshot["eta"]) if is_loading else ""
+    left = time_left(snapshot) if is_loading else ""
     percent = _percent(snapshot)
     step = f"Step {snapshot['step']} of {TOTAL_STEPS}" if snapshot["step"] and is_loading else ""
     doing = activity(snapshot) if is_loading else ""
@@ -116,6 +116,11 @@ def describe(snapshot: Snapshot) -> Description:
         "spoken": ", ".join(filter(None, spoken)) or name,
         "code": snapshot["error"]["code"] if snapshot["error"] else "",
     }
+
+
+def time_left(snapshot: Snapshot) -> str:
+    """How long the load still takes: ``"about 10 s left"``, ``"10 to 20 s left"``."""
+    return units.time_left(snapshot["eta"], snapshot["eta_low"], snapshot["eta_high"])
 
 
 def headline(snapshot: Snapshot) -> str:
@@ -206,8 +211,8 @@ def lack(free_bytes: int) -> str:
 def memory_parts(budget: Budget) -> list[MemoryPart]:
     """The parts of the memory in words; empty parts are left out, but for what is free."""
     parts = (
-        ("models", budget.models, f"in {_count(budget.model_count, 'model')}"),
-        ("loading", budget.loading, f"for {_count(budget.load_count, 'load')}"),
+        ("models", budget.models, f"in {how_many(budget.model_count, 'model')}"),
+        ("loading", budget.loading, f"for {how_many(budget.load_count, 'load')}"),
         ("other", budget.other, "in other programs"),
         ("free", budget.free, "free"),
     )
@@ -219,18 +224,9 @@ def memory_parts(budget: Budget) -> list[MemoryPart]:
     ]
 
 
-def preview(preview: PreviewResource) -> str:
-    """What a load would bring: ``"Hugging Face hub: 2.2 GB in 12 files to fetch; needs 2.2 GB, fits."``."""
-    where = SOURCE_NAMES[preview["source"]]
-    if preview["source"] == "demo":
-        what = f"{units.size(preview['size_bytes'])} of random weights, nothing to fetch"
-    elif not preview["fetch_files"]:
-        what = f"{_count(preview['files'], 'file')}, nothing to fetch"
-    else:
-        files = _count(preview["fetch_files"], "file")
-        what = f"{units.size(preview['fetch_bytes'])} in {files} to fetch"
-    fits = need(preview["size_bytes"], preview["free_bytes"])
-    return f"{where[0].upper()}{where[1:]}: {what}; {fits}."
+def how_many(number: int, noun: str) -> str:
+    """``how_many(2, "file")`` is ``"2 files"``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _percent(snapshot: Snapshot) -> str:
@@ -244,7 +240,3 @@ def _stalled(snapshot: Snapshot) -> str:
         return ""
     stalled_for = units.duration(snapshot["stalled_for"])
     return f"No progress for {stalled_for}. {stall_cause(snapshot)} The load continues."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

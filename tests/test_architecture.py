@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("workers",),
     ("core",),
     ("wording",),
+    ("outlook_wording",),
     ("web",),
     ("web.pages",),
     ("",),  # modelhub/__init__.py: create_app

@@ -264,6 +264,10 @@ def test_the_script_judges_events_by_epoch_and_seq(script: dict[str, Any], index
 def test_bytes_rate_and_time_left_in_one_line() -> None:
     line = wording.describe(loading(**BYTES, eta=9.2))["line"]
     assert line == "4.2 of 14.1 GB · 950 MB/s · about 10 s left"
+    words = wording.describe(loading(**BYTES, eta=9.2, eta_low=5.2, eta_high=15.5))
+    assert words["line"] == "4.2 of 14.1 GB · 950 MB/s · 5 to 15 s left"
+    assert words["left"] == "5 to 15 s"
+    assert words["spoken"].endswith(", 5 to 15 s left")
 
 
 def test_what_is_not_known_is_shown_as_not_known() -> None:
@@ -336,15 +340,6 @@ def test_an_interrupted_load_is_shown_with_what_to_do() -> None:
     assert words["line"] == "Load it again: what was downloaded is kept."
 
 
-def test_a_preview_in_words() -> None:
-    plan = {"source": "hub", "files": 12, "size_bytes": 2_200_000_000, "free_bytes": 10**10}
-    left = {"fetch_files": 2, "fetch_bytes": 1_200_000_000}
-    assert wording.preview(plan | left) == "Hugging Face hub: 1.2 GB in 2 files to fetch; needs 2.2 GB, fits."
-    none = {"source": "cache", "fetch_files": 0, "fetch_bytes": 0, "free_bytes": 10**9}
-    text = "Hugging Face cache: 12 files, nothing to fetch; needs 2.2 GB, 1.0 GB free: does not fit."
-    assert wording.preview(plan | none) == text
-
-
 def test_a_cancelled_load_shows_where_it_was_cancelled_from() -> None:
     words = wording.describe(snapshot(state="cancelled", by="page", step=5, elapsed=12.5))
     assert words["headline"] == "Cancelled from a page"
@@ -359,12 +354,20 @@ def test_facts_leave_out_what_is_not_known() -> None:
 
 
 def test_a_download_says_what_it_is_and_how_far() -> None:
-    running = {"step": 3, "message": "Checking model cache...", "unit": "bytes", "rate": 25e6, "eta": 15.8}
+    running = {
+        "step": 3,
+        "message": "Checking model cache...",
+        "unit": "bytes",
+        "rate": 25e6,
+        "eta": 15.8,
+        "eta_low": 9.0,
+        "eta_high": 21.0,
+    }
     words = wording.describe(
         loading(**running, done=119_000_000, size=515_000_000, detail="model.safetensors")
     )
     assert words["headline"] == "Downloading 119 of 515 MB from the hub"
-    assert words["line"] == "25.0 MB/s · about 20 s left"
+    assert words["line"] == "25.0 MB/s · 10 to 20 s left"
     assert words["detail"] == "Checking model cache... model.safetensors"
     assert words["amount"] == "119 of 515 MB"
     done = loading(**running, done=515_000_000, size=515_000_000, detail="verifying the files")
@@ -378,5 +381,5 @@ def test_a_demo_says_that_it_is_being_made() -> None:
     demo = {"id": "demo/random-0.1gb", "step": 3, "message": "Checking model cache...", "unit": "bytes"}
     words = wording.describe(loading(**demo, done=50_000_000, size=100_000_000, rate=2e8, eta=0.4))
     assert words["headline"] == "Making the demo model"
-    assert words["line"] == "50.0 of 100 MB · 200 MB/s · about 1 s left"
+    assert words["line"] == "50.0 of 100 MB · 200 MB/s · less than 1 s left"
     assert wording.headline(loading(**{**demo, "unit": None})) == "Checking model cache..."

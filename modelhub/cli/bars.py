@@ -25,6 +25,7 @@ class Bars:
 
     def __init__(self, model_ids: list[str]) -> None:
         self._rows: dict[str, tuple[Snapshot, float] | None] = dict.fromkeys(model_ids)
+        self._expected: dict[str, str] = {}
         self._console = Console(highlight=False)
         self._live = Live(
             console=self._console,
@@ -38,6 +39,10 @@ class Bars:
         """Move a model's bar."""
         if payload["state"] in ACTIVE:
             self._rows[payload["id"]] = (payload, time.monotonic())
+
+    def expect(self, model_id: str, text: str) -> None:
+        """Say below a model's bar how long its load will take."""
+        self._expected[model_id] = f"{text[:1].upper()}{text[1:]}"
 
     def note(self, text: str) -> None:
         """Print news of the connection."""
@@ -72,10 +77,11 @@ class Bars:
         top.add_column(justify="right", width=4)
         bar = ProgressBar(total=1.0, completed=progress, complete_style="cyan", finished_style="cyan")
         top.add_row(Text(model_id, style="bold"), bar, f"{int(progress * 100)}%")
-        return Group(top, *(Text(*line, no_wrap=True, overflow="ellipsis") for line in _below(payload, at)))
+        lines = _below(payload, at, self._expected.get(model_id, ""))
+        return Group(top, *(Text(*line, no_wrap=True, overflow="ellipsis") for line in lines))
 
 
-def _below(payload: Snapshot | None, at: float) -> list[tuple[str, str]]:
+def _below(payload: Snapshot | None, at: float, expected: str) -> list[tuple[str, str]]:
     """The lines below a bar, each with its style."""
     if payload is None:
         return [("  Requesting", "dim")]
@@ -87,5 +93,5 @@ def _below(payload: Snapshot | None, at: float) -> list[tuple[str, str]]:
         filter(None, (wording.within_step(payload), units.printable(payload["detail"] or "")))
     )
     stalled = wording.stalled(payload)
-    lines += [(f"  {details}", "dim")] if details else []
+    lines += [(f"  {text}", "dim") for text in (details, expected) if text]
     return [*lines, (f"  {stalled}", "yellow")] if stalled else lines

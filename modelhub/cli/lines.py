@@ -40,6 +40,10 @@ class Lines:
         """Print that the server accepted a load, and how far it is."""
         _print_line(load["model_id"], wording.accepted(load))
 
+    def expect(self, model_id: str, text: str) -> None:
+        """Print how long a load will take."""
+        _print_line(model_id, f"{text[:1].upper()}{text[1:]}")
+
     def note(self, text: str) -> None:
         """Print news of the connection."""
         _print_line(None, text)
@@ -67,6 +71,9 @@ class Json:
     def accepted(self, load: LoadResource) -> None:
         """Print the load."""
         _print_json({"event": "load", **load})
+
+    def expect(self, model_id: str, text: str) -> None:
+        """The events have it as ``eta``."""
 
     def note(self, text: str) -> None:
         """Print it on standard error, beside the stream."""

@@ -8,10 +8,13 @@ from typing import NotRequired, Protocol, TypedDict, cast
 from modelhub.checkpoints import LoadOptions
 from modelhub.cli.feed import TICK, Feed, about_server
 from modelhub.cli.server import Server
+from modelhub.core.outlook import outlook_of
 from modelhub.errors import ModelhubError
+from modelhub.outlook_wording import expected
 from modelhub.payloads import ErrorPayload, LoadResource, Snapshot
 from modelhub.states import ACTIVE, State
 
+_ATTEMPTS = 3  # to learn what is expected: it is written down a moment after the load has begun
 _RESULT = ("load_id", "state", "seconds", "bytes", "memory", "device", "dtype", "source", "error")
 
 
@@ -41,6 +44,9 @@ class View(Protocol):
     def show(self, name: str, payload: Snapshot) -> None:
         """An event, or a snapshot."""
 
+    def expect(self, model_id: str, text: str) -> None:
+        """A load has begun; ``text`` is how long it will take."""
+
     def note(self, text: str) -> None:
         """News of the connection."""
 
@@ -61,6 +67,7 @@ class RequestedLoad:
         self.was_ready = False
         self.end: Ending | None = None
         self._accepted: Snapshot | None = None
+        self._attempts = 0
 
     def accept(self, load: LoadResource) -> None:
         """Take the load with which the server answers the request."""
@@ -75,6 +82,21 @@ class RequestedLoad:
             and payload.get("epoch") == accepted["epoch"]
             and payload["seq"] < accepted["seq"]
         )
+
+    def expected(self, server: Server) -> str:
+        """How long it will take, in words, once; empty where that was said, or is not known to the server."""
+        if self._attempts >= _ATTEMPTS:
+            return ""
+        self._attempts += 1
+        try:
+            own, past = server.load(str(self.load_id)), server.completed_loads(self.model_id, limit=2)
+            outlook = outlook_of(own, past)
+        except ModelhubError:  # a lost connection is shown by itself
+            return ""
+        if outlook is None:
+            return ""
+        self._attempts = _ATTEMPTS
+        return expected(outlook)
 
     def refuse(self, error: ModelhubError, state: State = State.FAILED) -> None:
         """End it with an error, where there is no load that says more."""
@@ -135,6 +157,8 @@ def follow(server: Server, feed: Feed, loads: list[RequestedLoad], view: View) -
 
 def _take(server: Server, load: RequestedLoad, name: str, payload: Snapshot, view: View) -> None:
     if payload["load_id"] == load.load_id:
+        if payload["state"] == State.LOADING and (text := load.expected(server)):
+            view.expect(load.model_id, text)
         view.show(name, payload)
         if payload["state"] not in ACTIVE:
             load.end = cast(Ending, {**payload, "was_ready": load.was_ready})

@@ -10,7 +10,7 @@ from modelhub.cli.loads import Ending
 from modelhub.payloads import LoadResource, Snapshot
 from modelhub.progress.log import absent
 from modelhub.states import State
-from modelhub.wording import STATE_NAMES, activity, describe, headline
+from modelhub.wording import STATE_NAMES, activity, describe, headline, time_left
 
 
 def now(snapshot: Snapshot) -> str:
@@ -36,7 +36,7 @@ def within_step(snapshot: Snapshot) -> str:
         doing,
         "" if amount in doing else amount,
         "" if snapshot["rate"] is None else units.rate(snapshot["rate"]),
-        "" if snapshot["eta"] is None else units.time_left(snapshot["eta"]),
+        "" if snapshot["eta"] is None else time_left(snapshot),
     ]
     return " · ".join(filter(None, parts))
 

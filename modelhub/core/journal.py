@@ -190,7 +190,7 @@ class Journal:
     def statistics(self, model_id: str | None = None) -> list[ModelStatistics]:
         """The statistics of each model over its share of the newest STATISTICS_OF_NEWEST loads."""
         keys, values = keys_of(model_id, None, STATISTICS_OF_NEWEST)
-        columns = "model_id, state, seconds, bytes"
+        columns = "model_id, state, seconds, bytes, json_extract(forecast, '$.seconds')"
         select = f"SELECT {columns} FROM loads WHERE rowid IN ({keys}) {_NEWEST_FIRST}"  # noqa: S608
         return compute_statistics(Result(*row) for row in self._fetch(select, values))
 

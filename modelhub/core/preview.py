@@ -1,14 +1,20 @@
-"""What a load would bring, found out before it is started, by a worker process."""
+"""What a load would bring, and how long it would take: found out before it is started."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from modelhub.checkpoints import LoadSpec
 from modelhub.core.catalogue import Catalogue
+from modelhub.core.conditions import conditions_of
+from modelhub.core.experience import Experience
+from modelhub.core.journal import Journal
+from modelhub.core.outlook import Outlook, last_seconds
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Preview
+from modelhub.states import Outcome
 from modelhub.workers.launcher import Launcher
 
 _AT_ONCE = 2
@@ -21,9 +27,17 @@ _MAX_KEPT = 100
 class Previewer:
     """Previews loads. A worker process asks the hub: in this one, only the thread that calls waits."""
 
-    def __init__(self, catalogue: Catalogue, launcher: Launcher) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        launcher: Launcher,
+        experience: Experience,
+        journal: Callable[[], Journal],
+    ) -> None:
         self._catalogue = catalogue
         self._launcher = launcher
+        self._experience = experience
+        self._journal = journal
         self._places = threading.BoundedSemaphore(_AT_ONCE)
         self._kept: dict[str, tuple[float, Preview]] = {}
 
@@ -50,6 +64,17 @@ class Previewer:
             del self._kept[next(iter(self._kept))]
         self._kept[spec.model_id] = (time.monotonic(), preview)
         return preview
+
+    def outlook(self, spec: LoadSpec, preview: Preview | None = None) -> Outlook:
+        """What is expected of a load that would begin now; with its preview, also of one from the hub."""
+        fetch_bytes = None if preview is None else preview["fetch_bytes"]
+        entry = self._catalogue.find(spec.model_id)
+        conditions = conditions_of(self._launcher, spec, entry, fetch_bytes=fetch_bytes)
+        if preview is not None and conditions["weight_bytes"] is None:
+            conditions["weight_bytes"] = preview["size_bytes"]
+        forecast = self._experience.expect(spec.model_id, conditions).forecast()
+        past = self._journal().loads(spec.model_id, Outcome.COMPLETED, limit=1)
+        return Outlook(conditions, forecast, last_seconds(conditions, past))
 
     def forget(self, model_id: str) -> None:
         """Drop a kept preview: a load of the model changes what is left to fetch."""

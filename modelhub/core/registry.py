@@ -13,7 +13,6 @@ from modelhub.config import Settings
 from modelhub.core import deletion
 from modelhub.core.budget import Budget
 from modelhub.core.catalogue import Catalogue
-from modelhub.core.conditions import conditions_of
 from modelhub.core.experience import Experience
 from modelhub.core.folder_watch import signature
 from modelhub.core.follow import load_spec
@@ -21,12 +20,12 @@ from modelhub.core.journal import Journal
 from modelhub.core.lifecycle import Lifecycle
 from modelhub.core.listing import Listing
 from modelhub.core.load import load_resource, wrong_state
+from modelhub.core.outlook import Outlook
 from modelhub.core.preview import Previewer
 from modelhub.demos import sweep
 from modelhub.errors import ModelhubError
 from modelhub.payloads import (
     DeletedFiles,
-    Forecast,
     LoadResource,
     ModelResource,
     PreviewResource,
@@ -62,7 +61,7 @@ class Registry:
         )
         self.adapter = ProgressAdapter(emit, settings.stall_seconds)
         self.experience = Experience(lambda: self.launcher.rehearsal_seconds)
-        self._previewer = Previewer(self.catalogue, self.launcher)
+        self._previewer = Previewer(self.catalogue, self.launcher, self.experience, lambda: self.journal)
         self.lifecycle = Lifecycle(
             settings,
             self.catalogue,
@@ -222,16 +221,21 @@ class Registry:
     def preview(self, model_id: str) -> PreviewResource:
         """What a load would bring and need, without starting it; raises as the load itself would."""
         model_id = self.catalogue.id_of(model_id)
-        preview = self._previewer.preview(load_spec(self.settings, model_id, LoadOptions()))
-        budget = self.budget()
-        fits = budget.fits(preview["size_bytes"])
-        return {**preview, "id": model_id, "free_bytes": budget.free, "fits": fits}
-
-    def forecast(self, model_id: str) -> Forecast:
-        """How long a load of the model would take if it began now."""
         spec = load_spec(self.settings, model_id, LoadOptions())
-        conditions = conditions_of(self.launcher, spec, self.catalogue.find(model_id))
-        return self.experience.expect(model_id, conditions).forecast()
+        preview = self._previewer.preview(spec)
+        budget, (_, forecast, last_seconds) = self.budget(), self._previewer.outlook(spec, preview)
+        return {
+            **preview,
+            "id": model_id,
+            "free_bytes": budget.free,
+            "fits": budget.fits(preview["size_bytes"]),
+            "forecast": forecast,
+            "last_seconds": last_seconds,
+        }
+
+    def outlook(self, model_id: str) -> Outlook:
+        """What is expected of a load of the model that would begin now."""
+        return self._previewer.outlook(load_spec(self.settings, model_id, LoadOptions()))
 
     def delete_files(self, model_id: str, own: bool = False) -> DeletedFiles:
         """Delete the files of a model, in the cache those of all revisions.

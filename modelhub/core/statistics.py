@@ -11,12 +11,16 @@ from modelhub.states import OUTCOME_OF_STATE, Outcome, State
 
 
 class Result(NamedTuple):
-    """One load, as far as the statistics need it. ``bytes`` are those of its weights."""
+    """One load, as far as the statistics need it.
+
+    ``bytes`` are those of its weights, ``expected`` are the seconds that it was expected to take.
+    """
 
     model_id: str
     state: State
     seconds: float | None
     bytes: int | None
+    expected: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,8 @@ class ModelStatistics:
 
     ``success_rate`` is completed / (completed + failed + interrupted): a cancelled load is neither a success
     nor a failure. The rate of a load is the size of its weights over the whole time it took. None is not
-    known.
+    known. ``forecast_error_median`` is by how much the time that was expected of a load before it began was
+    wrong, as a share of the time it took.
     """
 
     model_id: str
@@ -39,6 +44,7 @@ class ModelStatistics:
     seconds_median: float | None
     seconds_p90: float | None
     rate_median: float | None
+    forecast_error_median: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, as REST returns them."""
@@ -48,6 +54,11 @@ class ModelStatistics:
 def mean_rate(bytes_: int | None, seconds: float | None) -> float | None:
     """Bytes a second over the whole load; None where either is not known."""
     return bytes_ / seconds if bytes_ and seconds else None
+
+
+def forecast_error(expected: float | None, seconds: float | None) -> float | None:
+    """How wrong the expected time was, as a share of the time taken; None where either is not known."""
+    return None if expected is None or not seconds else abs(seconds - expected) / seconds
 
 
 def compute_statistics(results: Iterable[Result]) -> list[ModelStatistics]:
@@ -66,6 +77,7 @@ def _statistics_of(model_id: str, results: list[Result]) -> ModelStatistics:
     decided = sum(outcomes.count(one) for one in (Outcome.COMPLETED, Outcome.FAILED, Outcome.INTERRUPTED))
     times = [result.seconds for result in completed if result.seconds is not None]
     rates = [rate for result in completed if (rate := mean_rate(result.bytes, result.seconds)) is not None]
+    errors = [off for one in completed if (off := forecast_error(one.expected, one.seconds)) is not None]
     return ModelStatistics(
         model_id,
         len(results),
@@ -74,6 +86,7 @@ def _statistics_of(model_id: str, results: list[Result]) -> ModelStatistics:
         seconds_median=statistics.median(times) if times else None,
         seconds_p90=_p90(times),
         rate_median=statistics.median(rates) if rates else None,
+        forecast_error_median=statistics.median(errors) if errors else None,
     )
 
 

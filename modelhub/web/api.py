@@ -11,7 +11,7 @@ from flask import Flask, Response
 from flask import request as http_request
 from flask_smorest import Api, Blueprint
 
-from modelhub import wording
+from modelhub import outlook_wording
 from modelhub.config import CLI_USER_AGENT
 from modelhub.core.journal import STATISTICS_OF_NEWEST
 from modelhub.core.listing import Listing, matching
@@ -170,7 +170,7 @@ def delete_files(query: dict[str, Any], model_id: str) -> DeletedFiles:
 def get_preview(query: dict[str, Any]) -> dict[str, Any]:
     """What loading a model would fetch, from where, and whether it fits; fails as the load would."""
     preview = registry.preview(query["model"])
-    return {**preview, "said": wording.preview(preview)}
+    return {**preview, "said": outlook_wording.preview(preview)}
 
 
 @blueprint.get("/api/memory")

@@ -109,6 +109,19 @@ class PreviewQuery(Schema):
     model = String(required=True, metadata=_MODEL_ID)
 
 
+class ForecastSchema(Schema):
+    """How long a load is expected to take, before it begins."""
+
+    seconds = Float()
+    low = Float(metadata={"description": "One load in ten is quicker."})
+    high = Float(metadata={"description": "One load in ten is slower."})
+    steps = List(Float(), metadata={"description": "Of each step."})
+    basis = String(
+        validate=validate.OneOf(("model", "machine", "none")),
+        metadata={"description": "Loads of this model, of others on this machine, or none yet."},
+    )
+
+
 class PreviewSchema(Schema):
     """What a load would bring. The hub is asked for its list of files only; nothing is fetched."""
 
@@ -121,6 +134,11 @@ class PreviewSchema(Schema):
     fetch_bytes = Integer()
     free_bytes = Integer(metadata={"description": "Memory that a new load may take."})
     fits = Boolean()
+    forecast = Nested(ForecastSchema)
+    last_seconds = Float(
+        allow_none=True,
+        metadata={"description": "Of the last load, where as much of the model was in memory and on disk."},
+    )
     said = String(metadata={"description": "The same in words."})
 
 
@@ -193,19 +211,6 @@ class ConditionsSchema(Schema):
     other_bytes = Integer(metadata={"description": "Of configuration, tokenizer and the like."})
     files = Integer(metadata={"description": "Weight files."})
     others = Integer(metadata={"description": "Other loads that run at the same time."})
-
-
-class ForecastSchema(Schema):
-    """How long a load is expected to take, before it begins."""
-
-    seconds = Float()
-    low = Float(metadata={"description": "One load in ten is quicker."})
-    high = Float(metadata={"description": "One load in ten is slower."})
-    steps = List(Float(), metadata={"description": "Of each step."})
-    basis = String(
-        validate=validate.OneOf(("model", "machine", "none")),
-        metadata={"description": "Loads of this model, of others on this machine, or none yet."},
-    )
 
 
 class LoadSchema(Schema):
@@ -327,6 +332,10 @@ class ModelStatisticsSchema(Schema):
     seconds_median = Float(allow_none=True)
     seconds_p90 = Float(allow_none=True)
     rate_median = Float(allow_none=True, metadata={"description": "Bytes a second."})
+    forecast_error_median = Float(
+        allow_none=True,
+        metadata={"description": "|taken - expected before it began| / taken, of the loads with a forecast."},
+    )
 
 
 class StatisticsSchema(Schema):

@@ -7,6 +7,7 @@ from modelhub.cli import server as clients
 from modelhub.cli.feed import Feed
 from modelhub.cli.loads import Ending, RequestedLoad, follow, request_and_watch
 from modelhub.payloads import Snapshot
+from modelhub.units import duration
 from tests.support.ids import LLAMA
 from tests.support.server import Server
 from tests.support.truth import check_truth
@@ -18,10 +19,15 @@ class Recorder:
     def __init__(self) -> None:
         self.shown: list[tuple[str, Snapshot]] = []
         self.ends: list[Ending] = []
+        self.expected: list[tuple[str, str]] = []
 
     def show(self, name: str, payload: Snapshot) -> None:
         """An event."""
         self.shown.append((name, payload))
+
+    def expect(self, model_id: str, text: str) -> None:
+        """How long it will take."""
+        self.expected.append((model_id, text))
 
     def note(self, text: str) -> None:
         """News of the connection."""
@@ -44,3 +50,22 @@ def test_a_load_that_has_ended_before_it_is_followed_is_shown_from_its_start(emp
         follow(rest, feed, [load], view)
     check_truth(view.shown)
     assert [end["state"] for end in view.ends] == ["ready"]
+
+
+def test_it_is_said_once_how_long_a_load_will_take(empty_server: Server) -> None:
+    rest, said = clients.Server(empty_server.url), []
+    for _ in range(2):
+        load, view = RequestedLoad(LLAMA), Recorder()
+        empty_server.wait_spare()
+        with Feed(empty_server.url) as feed:
+            request_and_watch(rest, feed, load, LoadOptions())
+            follow(rest, feed, [load], view)
+        said += view.expected
+        empty_server.unload_all()
+    assert said[1:] == [(LLAMA, f"loaded in {duration(_seconds(empty_server))} last time")]
+
+
+def _seconds(server: Server) -> float:
+    """How long the last load but one took."""
+    _, before = server.get("/api/loads", params={"model": LLAMA, "limit": 2}).json()["loads"]
+    return float(before["seconds"])

@@ -24,6 +24,8 @@ def test_a_line_per_step_and_the_end_in_words(empty_server: Server) -> None:
     lines = lines_of(done.stdout, LLAMA)
     steps = [line.split(" · ")[0] for line in lines if line.startswith("Step ")]
     assert list(dict.fromkeys(steps)) == [f"Step {s.step} of 9: {s.message}" for s in STEPS]
+    assert lines[0].startswith(("Loads in ", "Loaded in ", "Time not known yet: "))
+    assert [line for line in lines if line.startswith(("Load", "Time"))] == lines[:1]
     assert lines[-1].startswith("Ready in ")
     assert lines[-1].endswith("233 kB · cpu · bfloat16")
     assert "models folder" in done.stdout.splitlines()[-1], "the summary says where from"

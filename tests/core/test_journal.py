@@ -163,12 +163,15 @@ def test_statistics_are_of_the_newest_loads_of_each_model(tmp_path: Path) -> Non
     ):
         journal.add(new_row(str(number), model_id, "rest"))
         journal.update(str(number), {"state": state, "seconds": number + 1.0, "bytes": 600})
+    forecast = {"seconds": 4.5, "low": 3.0, "high": 7.0, "steps": [0.5] * 9, "basis": "model"}
+    journal.update("2", {"forecast": forecast})
     assert [(one.model_id, one.loads, one.completed) for one in journal.statistics()] == [
         ("org/a", 2, 2),
         ("org/b", 1, 0),
     ]
     (only,) = journal.statistics("org/a")
     assert (only.seconds_median, only.rate_median) == (2.0, 400.0)
+    assert only.forecast_error_median == 0.5, "of the loads that had a forecast"
     journal.close()
 
 

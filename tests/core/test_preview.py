@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from modelhub.units import duration
 from tests.support import models
 from tests.support.hub_server import HubServer
 from tests.support.server import Server, wait_until
@@ -83,6 +84,25 @@ def test_what_was_fetched_before_is_not_counted_as_to_fetch(hub: HubServer, onli
     online.unload_all()
 
 
+def test_a_preview_says_how_long_a_load_will_take(hub: HubServer, online: Server) -> None:
+    repo, other = "org/timed", "org/timed-too"
+    shutil.copytree(hub.root / WHOLE, hub.root / repo)
+    shutil.copytree(hub.root / WHOLE, hub.root / other)
+    first = online.load(repo)
+    online.unload_all()
+    found = get_preview(online, other)
+    assert found["forecast"]["basis"] == "machine"
+    assert found["forecast"]["steps"][2] == pytest.approx(first["steps"][2], rel=2.0)
+    assert found["last_seconds"] is get_preview(online, repo)["last_seconds"] is None, "that was a download"
+    online.wait_spare()
+    took = online.load(repo)["seconds"]
+    online.unload_all()
+    online.wait_spare()
+    again = get_preview(online, repo)
+    assert again["last_seconds"] == took
+    assert again["said"].endswith(f"; loaded in {duration(took)} last time.")
+
+
 def test_files_that_are_in_the_cache_are_not_counted_as_to_fetch(hub: HubServer, online: Server) -> None:
     repo = "org/half"
     shutil.copytree(hub.root / PARTS, hub.root / repo)
@@ -109,7 +129,7 @@ def test_a_model_on_this_machine_needs_nothing_fetched(server: Server, model_id:
 def test_what_does_not_fit_is_shown_with_the_numbers(server: Server) -> None:
     found = get_preview(server, "tiny/too-big")
     assert found["fits"] is False
-    assert found["said"].endswith("free: does not fit.")
+    assert found["said"].endswith("free: does not fit."), "and not how long it would take"
 
 
 @pytest.mark.parametrize(

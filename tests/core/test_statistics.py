@@ -48,6 +48,15 @@ def test_times_and_rates_are_of_completed_loads_only() -> None:
     assert (only.seconds_median, only.seconds_p90, only.rate_median) == (2.0, 2.0, 50.0)
 
 
+def test_the_error_of_forecasts_is_the_median_over_the_loads_that_had_one() -> None:
+    loads = [("ready", 2.0, 3.0), ("unloaded", 4.0, 3.0), ("ready", 10.0, 11.0), ("ready", 1.0, None)]
+    results = [Result("org/a", state, seconds, None, expected) for state, seconds, expected in loads]
+    (only,) = compute_statistics([*results, Result("org/a", "failed", 0.1, None, 40.0)])
+    assert only.forecast_error_median == pytest.approx(0.25)
+    (only,) = compute_statistics(results_of(("ready", 2.0, 100)))
+    assert only.forecast_error_median is None
+
+
 def test_what_is_not_known_is_null() -> None:
     (only,) = compute_statistics(results_of(("cancelled", None, None)))
     assert only.success_rate is only.seconds_median is only.seconds_p90 is only.rate_median is None

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Blueprint, Flask, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from modelhub import units, wording
+from modelhub import outlook_wording, units
 from modelhub.errors import ModelhubError
 from modelhub.payloads import LoadResource
 from modelhub.states import State
@@ -61,7 +61,7 @@ def _preview(model_id: str) -> str:
     """What loading the model would fetch, or why that is not known."""
     try:
         preview = registry.preview(model_id)
-        return f"{preview['id']}: {wording.preview(preview)}"
+        return f"{preview['id']}: {outlook_wording.preview(preview)}"
     except ModelhubError as error:
         return f"{error.message} {error.hint}"
 

@@ -11,11 +11,12 @@ from markupsafe import Markup
 from modelhub import units
 from modelhub.checkpoints import TOTAL_STEPS, describe_step
 from modelhub.core.statistics import ModelStatistics, mean_rate
-from modelhub.payloads import LoadResource, LoadRow, Series, Stall
+from modelhub.payloads import Forecast, LoadResource, LoadRow, Series, Stall
 from modelhub.states import OUTCOME_OF_STATE, Outcome, State
 from modelhub.wording import REQUESTED_BY, SOURCE_NAMES, STATE_NAMES, UNKNOWN
 
 Value = TypeVar("Value")
+NO_BREAK = "\N{NO-BREAK SPACE}"
 _MIN_WAIT_S = 0.05  # a shorter wait in the queue is not worth a line
 OUTCOME_NAMES = {
     Outcome.COMPLETED: STATE_NAMES[State.READY],
@@ -66,6 +67,7 @@ def totals(load: LoadResource) -> list[tuple[str, str]]:
     rows = (
         ("So far", units.duration(so_far)),
         ("Took", units.duration(load["seconds"])),
+        ("Expected", _expected(load["forecast"])),
         ("Weights", units.size(load["bytes"])),
         ("Mean rate", units.rate(mean_rate(load["bytes"], load["seconds"]))),
         ("Memory used", units.size(load["memory"])),
@@ -132,7 +134,24 @@ def model_row(model: ModelStatistics) -> dict[str, str]:
         "median": _or_unknown(model.seconds_median, units.duration),
         "p90": _or_unknown(model.seconds_p90, units.duration),
         "rate": _or_unknown(model.rate_median, units.rate),
+        "off": _or_unknown(model.forecast_error_median, _off),
     }
+
+
+def _expected(forecast: Forecast | None) -> str:
+    """``"3.0 s (2.4 to 4.1 s)"``."""
+    if forecast is None:
+        return "unknown"
+    words = units.fine_duration if forecast["high"] < 1 else units.duration
+    low, high = words(forecast["low"]), words(forecast["high"])
+    number, _, unit = low.partition(" ")
+    first = number if high.partition(" ")[2] == unit else low  # no unit twice
+    return f"{words(forecast['seconds'])} ({first} to {high.replace(' ', NO_BREAK)})"
+
+
+def _off(error: float) -> str:
+    """How wrong what was expected is, in words; never 0%, since nothing is expected exactly."""
+    return "< 1%" if error < 0.01 else f"{error:.0%}"
 
 
 def _step_name(step: int) -> str:

@@ -10,9 +10,11 @@ from werkzeug.wrappers import Response
 
 from modelhub import units, wording
 from modelhub.checkpoints import STEPS, TOTAL_STEPS
+from modelhub.core.outlook import Outlook, outlook_of
 from modelhub.devices import DTYPES, devices
 from modelhub.errors import ModelhubError
-from modelhub.payloads import ModelResource
+from modelhub.outlook_wording import expected
+from modelhub.payloads import LoadResource, ModelResource
 from modelhub.states import CHANGING, State
 from modelhub.web import error_handlers
 from modelhub.web.current import registry
@@ -27,6 +29,7 @@ from modelhub.web.pages import (
 from modelhub.web.pages.model_rows import Rows
 from modelhub.web.security import never_cached
 
+_TO_COME = (State.ABSENT, State.CANCELLED, State.INTERRUPTED, State.QUEUED, State.LOADING)
 _MOST_OFFERS = 2  # of models to unload for another
 blueprint = Blueprint("models", __name__)
 rows = Rows()
@@ -108,7 +111,8 @@ def model_page(model: ModelResource, **form: Any) -> str:
     past = (load for load in loads if load["state"] in (State.READY, State.UNLOADED) and load["steps"])
     last = next((load for load in past if load["load_id"] != snapshot["load_id"]), None)
     charts = live.charts(snapshot, trace)
-    segments = charts["segments"] or progress_chart.segments(_expected_shares(model))
+    is_to_come = model["state"] in _TO_COME and model["fits"] is not False and model["cannot_load"] is None
+    outlook = _outlook(model, loads) if is_to_come or charts["segments"] is None else None
     is_ready = snapshot["state"] == State.READY
     return render_template(
         "model.html",
@@ -116,7 +120,8 @@ def model_page(model: ModelResource, **form: Any) -> str:
         loads=loads,
         last_times=last["steps"] if last is not None else [None] * TOTAL_STEPS,
         charts=charts,
-        segments=segments,
+        segments=charts["segments"] or (outlook and progress_chart.segments(_shares(outlook))),
+        expected=expected(outlook) if is_to_come and outlook is not None else "",
         log=trace.lines,
         to_replace=_to_replace(model),
         keep_seconds=registry.settings.keep_prepared_seconds,
@@ -140,7 +145,13 @@ def _to_replace(model: ModelResource) -> list[ModelResource]:
     return [one for size, one in sorted(held, key=lambda pair: pair[0]) if size >= lack][:_MOST_OFFERS]
 
 
-def _expected_shares(model: ModelResource) -> list[float]:
-    """The part of each step in the time that a load would take now."""
-    seconds = registry.forecast(model["id"])["steps"]
+def _outlook(model: ModelResource, loads: list[LoadResource]) -> Outlook:
+    """What was expected of the load under way, or is of one that would begin now."""
+    running = loads[0] if loads and loads[0]["state"] == State.LOADING else None
+    return (running and outlook_of(running, loads)) or registry.outlook(model["id"])
+
+
+def _shares(outlook: Outlook) -> list[float]:
+    """The part of each step in the time that is expected."""
+    seconds = outlook.forecast["steps"]
     return [one / sum(seconds) for one in seconds]

@@ -17,6 +17,7 @@ from modelhub.wording import UNKNOWN
 WIDTH, HEIGHT = 1000, 100  # of the view box of the lines
 _MAX_MARKS = 5
 _MAX_LEVELS = 3
+_LONGER = 2.0  # than the load: as far as the time that was expected is drawn
 _MIN_HEIGHT = 0.005  # of the chart: a lower line would lie on the axis
 _ROUND_TIMES = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000, 86400)
 _STATUS_OF_LAST_STEP = {
@@ -42,7 +43,10 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One of the nine steps. ``span`` is None for a step that never began."""
+    """One of the nine steps. ``span`` is None for a step that never began.
+
+    ``expected_span`` begins with it, and is as long as was expected of the step before the load.
+    """
 
     step: int
     message: str
@@ -51,6 +55,8 @@ class Bar:
     began: str
     took: str
     stalls: list[Span]
+    expected: str
+    expected_span: Span | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A load from its start to its end, or to now."""
+    """A load from its start to its end, or to now; longer where it was expected to take longer."""
 
     bars: list[Bar]
     marks: list[Mark]
@@ -73,6 +79,7 @@ class Chart:
     levels: list[Mark]
     stalls: list[Span]
     stall_words: list[str]
+    has_forecast: bool
     is_derived: bool  # from the steps' durations, which is all that an older journal kept
 
 
@@ -82,17 +89,27 @@ def last_step(load: LoadResource, timeline: Timeline | None) -> int | None:
     return max(began, default=None)
 
 
+class _Times(NamedTuple):
+    """When each step began, how long it took and was expected to take; None is not known. All in seconds."""
+
+    begins: Sequence[float | None]
+    steps: Sequence[float | None]
+    expected: Sequence[float | None]
+    end: float  # of the load, or now
+    total: float  # of the chart
+
+
 def draw(load: LoadResource, timeline: Timeline | None) -> Chart | None:
     """The chart of a load; None where it is not known when its steps ran."""
-    begins, steps = _begins(load, timeline), _steps(load)
-    total = _total(load, begins, steps)
-    if total <= 0 or not any(at is not None for at in begins):
+    times = _times(load, timeline)
+    if times.end <= 0 or not any(at is not None for at in times.begins):
         return None
+    total = times.total
     all_series = timeline["series"] if timeline else []
     stalls = timeline["stalls"] if timeline else []
     highest = max((one["bytes"][-1] for one in all_series), default=0)
     series = [one for one in all_series if one["bytes"][-1] > highest * _MIN_HEIGHT]
-    bars = _bars(load, begins, steps, stalls, total)
+    bars = _bars(load, times, stalls)
     return Chart(
         bars=bars,
         marks=_marks(total),
@@ -101,8 +118,17 @@ def draw(load: LoadResource, timeline: Timeline | None) -> Chart | None:
         levels=_levels(highest),
         stalls=[_span(stall["at"], stall["seconds"], total) for stall in stalls],
         stall_words=[load_wording.stalled(stall) for stall in stalls],
+        has_forecast=load["forecast"] is not None,
         is_derived=timeline is None,
     )
+
+
+def _times(load: LoadResource, timeline: Timeline | None) -> _Times:
+    begins, steps = _begins(load, timeline), _steps(load)
+    expected = load["forecast"]["steps"] if load["forecast"] else [None] * TOTAL_STEPS
+    end = _end(load, begins, steps)
+    ends = [at + (seconds or 0.0) for at, seconds in zip(begins, expected, strict=True) if at is not None]
+    return _Times(begins, steps, expected, end, min(max([end, *ends]), _LONGER * end))
 
 
 def _steps(load: LoadResource) -> Sequence[float | None]:
@@ -122,39 +148,35 @@ def _begins(load: LoadResource, timeline: Timeline | None) -> Sequence[float | N
     return begins
 
 
-def _total(load: LoadResource, begins: Sequence[float | None], steps: Sequence[float | None]) -> float:
+def _end(load: LoadResource, begins: Sequence[float | None], steps: Sequence[float | None]) -> float:
     snapshot = load["snapshot"]
     so_far = load["seconds"] if load["seconds"] is not None else snapshot and snapshot["elapsed"]
     ends = [at + (seconds or 0.0) for at, seconds in zip(begins, steps, strict=True) if at is not None]
     return max([so_far or 0.0, *ends])
 
 
-def _bars(
-    load: LoadResource,
-    begins: Sequence[float | None],
-    steps: Sequence[float | None],
-    stalls: list[Stall],
-    total: float,
-) -> list[Bar]:
-    last = max(step for step, at in enumerate(begins, start=1) if at is not None)
+def _bars(load: LoadResource, times: _Times, stalls: list[Stall]) -> list[Bar]:
+    last = max(step for step, at in enumerate(times.begins, start=1) if at is not None)
     last_status = _STATUS_OF_LAST_STEP.get(OUTCOME_OF_STATE[load["state"]], StepStatus.STOPPED)
     later = StepStatus.WAITING if last_status == StepStatus.RUNNING else StepStatus.UNREACHED
     bars = []
-    for row, at, took in zip(STEPS, begins, steps, strict=True):
+    for row, at, took, expected in zip(STEPS, times.begins, times.steps, times.expected, strict=True):
         status = last_status if row.step == last else StepStatus.DONE
         if at is None:
             status = later
-        seconds = took if took is not None else None if at is None else total - at
-        own = [_span(stall["at"], stall["seconds"], total) for stall in stalls if stall["step"] == row.step]
+        seconds = took if took is not None else None if at is None else times.end - at
+        own = [stall for stall in stalls if stall["step"] == row.step]
         bars.append(
             Bar(
                 row.step,
                 row.message,
                 status,
-                None if at is None else _span(at, seconds or 0.0, total),
+                None if at is None else _span(at, seconds or 0.0, times.total),
                 UNKNOWN if at is None else units.fine_duration(at),
                 UNKNOWN if seconds is None else units.fine_duration(seconds),
-                own,
+                [_span(stall["at"], stall["seconds"], times.total) for stall in own],
+                UNKNOWN if expected is None else units.fine_duration(expected),
+                None if at is None or expected is None else _span(at, expected, times.total),
             )
         )
     return bars

@@ -9,6 +9,7 @@ import pytest
 from modelhub.core.statistics import Result, compute_statistics
 from modelhub.states import STATES_OF_OUTCOME
 from modelhub.web.pages import load_wording
+from modelhub.web.pages.load_wording import NO_BREAK
 
 NOTHING: dict[str, Any] = dict.fromkeys(
     (
@@ -24,7 +25,7 @@ NOTHING: dict[str, Any] = dict.fromkeys(
         "revision",
     )
 )
-NOTHING |= dict.fromkeys(("architecture", "parameters", "error", "steps", "snapshot"))
+NOTHING |= dict.fromkeys(("architecture", "parameters", "error", "steps", "snapshot", "forecast"))
 
 
 def load(state: str, **changes: Any) -> dict[str, Any]:
@@ -67,6 +68,19 @@ def test_figures_are_those_that_are_known() -> None:
     assert load_wording.totals(load("failed", seconds=2.0)) == [("Took", "2.0 s")]
     assert load_wording.totals(load("queued")) == []
     assert load_wording.totals(load("loading", snapshot={"elapsed": 1.5})) == [("So far", "1.5 s")]
+    forecast = {"seconds": 3.0, "low": 2.4, "high": 4.1}
+    assert dict(load_wording.totals(load("queued", forecast=forecast))) == {
+        "Expected": f"3.0 s (2.4 to 4.1{NO_BREAK}s)"
+    }
+    short = {"seconds": 0.11, "low": 0.08, "high": 0.3}
+    assert load_wording.totals(load("queued", forecast=short)) == [
+        ("Expected", f"110 ms (80 to 300{NO_BREAK}ms)")
+    ]
+    high = NO_BREAK.join(("1", "min", "30", "s"))
+    long = {"seconds": 70.0, "low": 50.0, "high": 90.0}
+    assert load_wording.totals(load("queued", forecast=long)) == [
+        ("Expected", f"1 min 10 s (50 s to {high})")
+    ]
     whole = load("ready", seconds=2.0, bytes=1_000_000_000, memory=1_100_000_000)
     assert dict(load_wording.totals(whole)) == {
         "Took": "2.0 s",
@@ -97,7 +111,7 @@ def test_bytes_counted_at_once_have_no_rate() -> None:
 
 
 def test_a_row_of_a_model_in_words() -> None:
-    results = [Result("org/a", "ready", 2.0, 400_000_000)] * 2 + [Result("org/a", "failed", 1.0, None)]
+    results = [Result("org/a", "ready", 2.0, 400_000_000, 2.5)] * 2 + [Result("org/a", "failed", 1.0, None)]
     assert load_wording.model_row(compute_statistics(results)[0]) == {
         "loads": "3",
         "success": "67%",
@@ -105,6 +119,9 @@ def test_a_row_of_a_model_in_words() -> None:
         "median": "2.0 s",
         "p90": "2.0 s",
         "rate": "200 MB/s",
+        "off": "25%",
     }
     nothing = load_wording.model_row(compute_statistics([Result("org/a", "queued", None, None)])[0])
-    assert (nothing["success"], nothing["of"], nothing["median"]) == ("–", "", "–")
+    assert (nothing["success"], nothing["of"], nothing["median"], nothing["off"]) == ("–", "", "–", "–")
+    exact = compute_statistics([Result("org/a", "ready", 2.0, None, 2.001)])
+    assert load_wording.model_row(exact[0])["off"] == "< 1%"

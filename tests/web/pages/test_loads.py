@@ -6,12 +6,14 @@ import re
 from html import unescape
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
 from modelhub.core.journal import Journal, new_row
+from modelhub.units import fine_duration
 from modelhub.web.current import registry_of
 from tests.support.ids import BERT, DEMO, LLAMA, SPEECH, VIT
 from tests.support.server import Server, wait_until
@@ -69,6 +71,10 @@ def test_the_page_of_a_finished_load(server: Server) -> None:
     assert re.search(r"Step 5, Loading model weights: .*10\d MB", html)
     for name in ("Mean rate", "Memory used", "LlamaForCausalLM", "made on this machine", "over the API"):
         assert name in html
+    forecast = load["forecast"]
+    assert re.search(r"<dt>Expected</dt><dd>\d.* to .*\sm?s\)</dd>", html)
+    said = [f"expected </span>{fine_duration(seconds)}</span>" for seconds in forecast["steps"]]
+    assert re.findall(r"expected </span>.*?</span>", html) == said
     assert "load.js" not in html
     assert "<noscript>" not in html
 
@@ -325,6 +331,9 @@ def test_statistics_over_rest_are_those_of_the_listed_loads(server: Server) -> N
     assert (figures["model_id"], figures["loads"], figures["completed"]) == (VIT, len(loads), len(completed))
     times = [load["seconds"] for load in completed]
     assert min(times) <= figures["seconds_median"] <= figures["seconds_p90"] <= max(times)
+    errors = [abs(one["seconds"] - one["forecast"]["seconds"]) / one["seconds"] for one in completed]
+    assert figures["forecast_error_median"] == pytest.approx(median(errors))
+    assert "Forecast off by" in server.get("/history").text
     everything = server.get("/api/figures").json()
     assert VIT in [one["model_id"] for one in everything["models"]]
     assert everything["of_newest"] == 2000

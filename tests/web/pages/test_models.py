@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from html import unescape
 
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from modelhub.units import duration
 from tests.support.forms import Visitor, csrf_token
 from tests.support.server import Server
 
@@ -230,9 +232,28 @@ def test_a_load_is_previewed_without_javascript(server: Server, visitor: Visitor
     assert '<noscript><button name="preview" value="1">' in visitor.open("/").text
     before = server.snapshot("tiny/vit")
     response = visitor.press("/", "/loads", model="tiny/vit nobody/has-this", preview="1")
-    assert "tiny/vit: Models folder: 3 files, nothing to fetch; needs 327 kB, fits." in response.text
+    assert "tiny/vit: Models folder: 3 files, nothing to fetch; needs 327 kB, fits; " in response.text
     assert "the Hugging Face hub cannot be reached" in response.text
     assert server.snapshot("tiny/vit") == before, "nothing was loaded"
+
+
+def test_a_page_says_how_long_a_load_will_take(server: Server, visitor: Visitor) -> None:
+    def said() -> str:
+        (text,) = re.findall(r'<span id="expected" data-refresh>(.*?)</span>', visitor.open(page).text)
+        return unescape(text)
+
+    page = "/models/tiny/vit"
+    server.wait_spare()
+    took = server.load("tiny/vit")["seconds"]
+    assert said() == "", "it is loaded"
+    server.delete("/api/models/tiny/vit")
+    server.wait_spare()
+    assert said() == f" · loaded in {duration(took)} last time"
+    frozen = server.freeze_load("tiny/vit")
+    assert said() == f" · loaded in {duration(took)} last time", "it stays while it loads"
+    frozen.resume()
+    page = "/models/tiny/too-big"
+    assert said() == "", "it would be refused"
 
 
 def test_the_bar_has_nine_segments_with_number_message_and_mark(server: Server, visitor: Visitor) -> None:

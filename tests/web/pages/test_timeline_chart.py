@@ -14,7 +14,7 @@ BEGAN = [0.0, 0.5, 1.0, 5.0, 6.0, 8.0, 8.5, 9.0, 9.5]
 
 
 def load(state: str = "ready", **changes: Any) -> dict[str, Any]:
-    return {"state": state, "seconds": 10.0, "steps": STEPS, "snapshot": None, **changes}
+    return {"state": state, "seconds": 10.0, "steps": STEPS, "snapshot": None, "forecast": None, **changes}
 
 
 def timeline(**changes: Any) -> dict[str, Any]:
@@ -78,6 +78,33 @@ def test_nothing_is_drawn_of_what_is_not_known() -> None:
     assert draw(load("cancelled", seconds=None, steps=[None] * 9), None) is None
     assert draw(load("cancelled", seconds=1.0), timeline(began=[None] * 9)) is None
     assert last_step(load("interrupted", steps=None), None) is None
+
+
+def test_each_step_is_compared_with_what_was_expected_of_it() -> None:
+    forecast = {"seconds": 9.0, "steps": [0.25, 1.0, 2.0, 1.0, 2.0, 0.5, 0.5, 0.5, 1.25]}
+    drawing = drawn(load(forecast=forecast), timeline())
+    assert drawing.has_forecast
+    whole = 10.75  # the last step was expected to end later than the load did
+    for bar, at, expected in zip(drawing.bars, BEGAN, forecast["steps"], strict=True):
+        assert bar.expected_span == Span(round(100 * at / whole, 3), round(100 * expected / whole, 3))
+        assert bar.span is not None
+        assert bar.span.x == bar.expected_span.x
+    assert [bar.expected for bar in drawing.bars][:3] == ["250 ms", "1.00 s", "2.00 s"]
+    assert (drawing.bars[-1].took, drawing.bars[-1].expected) == ("500 ms", "1.25 s")
+
+
+def test_what_was_expected_leaves_half_of_the_chart_to_the_load() -> None:
+    one = load("failed", steps=[0.5, *[None] * 8], seconds=1.0, forecast={"steps": [60.0] * 9})
+    bars = drawn(one, timeline(began=[0.0, 0.5, *[None] * 7])).bars
+    assert (bars[1].span, bars[1].expected_span) == (Span(25.0, 25.0), Span(25.0, 75.0))
+    assert (bars[1].took, bars[1].expected) == ("500 ms", "1 min 0 s")
+    assert (bars[2].expected, bars[2].expected_span) == ("1 min 0 s", None)
+
+
+def test_a_load_of_an_older_journal_has_nothing_that_was_expected() -> None:
+    drawing = drawn(load(), timeline())
+    assert not drawing.has_forecast
+    assert {(bar.expected, bar.expected_span) for bar in drawing.bars} == {("–", None)}
 
 
 def test_bytes_are_drawn_to_scale_and_hold_until_their_step_ends() -> None:
