@@ -57,7 +57,8 @@ def test_an_id_is_previewed_before_it_is_loaded(
         field = page.get_by_label("Load a model by its id")
         field.press_sequentially("org/there")
         files = len(hub.files("org/there"))
-        expected = rf"^org/there: Hugging Face hub: \d+ kB in {files} files to fetch; needs \d+ kB, fits\.$"
+        expected = rf"^org/there: Hugging Face hub: \d+ kB in {files} files to fetch; needs \d+ kB, fits; "
+        expected += r"time not known yet\.$"
         expect(page.locator("#previews")).to_have_text(re.compile(expected))
         field.fill("org/there, org/not-there ../x")
         expect(page.locator("#previews")).to_contain_text("No model org/not-there was found")

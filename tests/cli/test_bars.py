@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from modelhub.core.outlook import outlook_of
+from modelhub.outlook_wording import expected
 from tests.support.ids import BERT, LLAMA
 from tests.support.server import Server
 from tests.support.types import StartServer, StartTerminal
@@ -15,6 +17,7 @@ def test_a_bar_per_model_then_a_lasting_line_and_a_summary(
     running.wait_for("━━━━")
     running.wait_for("Step ")
     running.wait_for("Next in the queue")
+    running.wait_for(f"  {_expected(empty_server)}")
     worker.resume()
     assert running.wait() == 0
     for model_id in (LLAMA, BERT):
@@ -22,6 +25,15 @@ def test_a_bar_per_model_then_a_lasting_line_and_a_summary(
     last = running.output[running.output.rindex("Weights") :]
     assert "models folder" in last
     assert "━" not in last, "no bar is left behind"
+
+
+def _expected(server: Server) -> str:
+    """How long the load under way will take, in words, by what the server has written down of it."""
+    load, *earlier = server.get("/api/loads", params={"model": LLAMA, "limit": 20}).json()["loads"]
+    outlook = outlook_of(load, earlier)
+    assert outlook is not None
+    text = expected(outlook)
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def test_a_bar_shows_a_stall(start_server: StartServer, terminal: StartTerminal) -> None:
