@@ -116,6 +116,18 @@ def test_no_page_is_wider_than_the_screen(server: Server, open_page: OpenPage, p
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [320, 390])
+def test_the_page_of_a_model_that_was_loaded_twice_is_not_wider_either(
+    server: Server, open_page: OpenPage, width: int
+) -> None:
+    for _ in range(2):
+        server.load("tiny/bert")
+        server.delete("/api/models/tiny/bert")
+    page = open_page("/models/tiny/bert", viewport={"width": width, "height": 800})
+    expect(page.locator("#last-1")).to_contain_text("last time")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_the_script_of_each_page_is_small(client: FlaskClient) -> None:
     shared = sum(len(client.get(f"/static/{name}.js").data) for name in ("live", "notices", "times"))
     for name in ("dashboard", "model"):
