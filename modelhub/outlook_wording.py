@@ -56,6 +56,8 @@ def _why(conditions: Conditions, forecast: Forecast) -> str:
         return "the first load on this machine"
     if fetch_bytes is None:
         return "the hub has not said yet how large it is"
+    if _is_guess(forecast):
+        return "no load here was like it"
     if fetch_bytes:
         return f"{units.size(fetch_bytes)} {'of random weights to make' if is_demo else 'from the hub'}"
     if is_cold(conditions):

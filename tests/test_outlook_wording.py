@@ -43,6 +43,7 @@ def forecast(seconds: float, spread: float = 1.4, basis: str = "machine") -> dic
             forecast(5, 6, "none"),
             "time not known yet: the first load on this machine",
         ),
+        (conditions(GB), forecast(5, 6), "time not known yet: no load here was like it"),
         (
             conditions(),
             forecast(5, 6),
