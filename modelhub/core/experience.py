@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from modelhub.checkpoints import TOTAL_STEPS
 from modelhub.payloads import Conditions, LoadRow, Timeline
 from modelhub.progress.expectation import Expectation
 from modelhub.progress.history import History, Past
@@ -42,10 +43,11 @@ class Experience:
 
 
 def _past(row: LoadRow, timeline: Timeline | None) -> Past | None:
+    """What a load teaches; nothing where it did not complete, or an older version kept too little."""
     steps, conditions = row["steps"], row["conditions"]
     if row["state"] not in (State.READY, State.UNLOADED) or steps is None or conditions is None:
         return None
     seconds = [one for one in steps if one is not None]
-    if len(seconds) < len(steps):
+    if len(seconds) < TOTAL_STEPS:
         return None
     return Past.of(row["model_id"], conditions, seconds, row["bytes"], timeline)

@@ -38,6 +38,10 @@ _COLUMNS = (
 _COLUMNS_OF_A_NEW_LOAD = (
     *("load_id", "model_id", "state", "by", "requested_at", "requested_device", "requested_dtype"),
 )
+_CONDITIONS = {  # what a reader of them relies on
+    *("source", "device", "dtype", "start", "wait_s", "weight_bytes", "cached_bytes", "fetch_bytes"),
+    *("other_bytes", "files", "others"),
+}
 _JSON_COLUMNS = ("error", "steps", "conditions", "forecast")
 _NEWEST_FIRST = "ORDER BY requested_at DESC, rowid DESC"
 _BUSY_TIMEOUT_S = 0.2
@@ -239,6 +243,8 @@ def _load_row(row: sqlite3.Row) -> LoadRow:
     for name in _JSON_COLUMNS:
         if values.get(name) is not None:
             values[name] = json.loads(values[name])
+    if not set(values.get("conditions") or ()) >= _CONDITIONS:
+        values["conditions"] = None  # another version wrote down something else
     return cast(LoadRow, {**values, "state": State(values["state"])})
 
 

@@ -111,12 +111,14 @@ class History:
         if "converts" not in conditions and own:
             conditions = {**conditions, "converts": own[0].past.conditions.get("converts", False)}
         cached = when_cached(conditions)
-        steps = [self._step(1, [*reversed(self._loads)][:_NEWEST], conditions)]  # no model has a part in it
+        kind = kind_of(1, conditions)
+        started_alike = [one for one in reversed(self._loads) if one.kinds[0] == kind]  # whatever the model
+        steps = [self._step(1, started_alike[:_MOST_OF_MODEL], conditions)]
         steps += [
             self._step(step, own, cached if step == _READ else conditions)
             for step in range(2, TOTAL_STEPS + 1)
         ]
-        reading = self._reading(own, conditions)
+        reading, assembly_s = self._reading(own, conditions), steps[_READ - 1].seconds
         left_s = reading.seconds - sum(step.seconds for step in steps[: _READ - 1])
         if left_s > steps[_READ - 1].seconds:
             steps[_READ - 1] = reading._replace(seconds=left_s)
@@ -125,6 +127,7 @@ class History:
             tuple(step.seconds for step in steps),
             tuple(step.spread for step in steps),
             reading.seconds,
+            assembly_s,
             "model" if is_own else "machine" if self._loads else "none",
         )
 

@@ -20,6 +20,7 @@ from modelhub.progress.rate import Rate
 
 MAX_PROGRESS = 0.99  # progress is 1.0 only in model_load_completed
 _FETCH, _READ = 3, 5
+_FIRST_BYTES_S = 0.05  # from the request to the first bytes from the disk
 _MAX_RATIO = 3.0  # of p90 to p10: a wider interval is not worth showing
 # How early a step that is not counted slows down, of its expected time: the earlier, the less that is known.
 _SOFT, _MOST_SOFT = 0.4, 0.2
@@ -120,7 +121,8 @@ class Pace:
         spread = self._expected.spreads[_READ - 1]
         if not self._expected.reading_s or done <= cached:
             return Rate(size, done, self._expected.seconds[_READ - 1], spread, now)
-        rate = Rate(size, cached, self._expected.reading_s, spread, self._started_at)
+        began_at = min(self._started_at + _FIRST_BYTES_S, now)
+        rate = Rate(size, cached, self._expected.reading_s, spread, began_at)
         rate.credit(done, now)
         return rate
 
@@ -136,7 +138,11 @@ class Pace:
         index = self._step - 1
         expected_s, spread = self._expected.seconds[index], self._expected.spreads[index]
         if self._rate is not None and self._rate.share > 0:
-            return self._rate.left(now)
+            left_s, counted_spread = self._rate.left(now)
+            assembly_s = 0.0
+            if self._step == _READ and self._unit == "bytes":  # tensors that are converted take longer
+                assembly_s = self._expected.assembly_s - (now - self._step_at)
+            return max(left_s, assembly_s), counted_spread
         return _soft(expected_s, spread, now - self._step_at), spread
 
 

@@ -11,12 +11,12 @@ _LEAST_PRIOR, _MOST_PRIOR = 0.01, 2.0
 _SURPRISING = 2.0
 # How unevenly the units come: some modules take a hundred times as long as others, layers may wait for bytes.
 _NOISE = {"modules": 0.8, "layers": 0.2, "tensors": 0.3}
-_LEAST_NOISE = 0.1
+_LEAST_NOISE, _UNEVEN = 0.1, 0.5
 # A measurement of less than this share of the expected time counts little: the first bytes come in a burst.
 _SETTLED, _LEAST_SETTLED_S, _MOST_SETTLED_S = 0.05, 0.03, 0.5
 _LATE_S = 0.25  # a pause longer than this lowers the rate
 _LONGEST_S, _TYPICAL = 0.5, 4.0  # a pause counts up to so many seconds, or up to so many typical ones
-_MEASURED_SPREAD = 0.2
+_MEASURED_SPREAD = 0.28
 
 
 class Rate:
@@ -67,6 +67,8 @@ class Rate:
             seconds *= math.exp(weight * difference)
         waited_s = min(now - self._at, _LATE_S)
         left_s = max(0.0, (self.size - self.done) * seconds - waited_s)
+        if self._noise >= _UNEVEN:  # then the time that has passed says more than what was counted
+            left_s = weight * left_s + (1 - weight) * max(0.0, self._expected_s - (now - self._began_at))
         return left_s, (1 - weight) * self._spread + weight * _MEASURED_SPREAD
 
     def _weight(self, difference: float) -> float:

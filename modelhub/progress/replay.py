@@ -11,7 +11,8 @@ from modelhub.progress.history import Past
 from modelhub.progress.pace import Expect
 from modelhub.progress.tracker import Tracker
 
-TICK_S = 0.1  # how often a tracker hears that nothing has come
+TICK_S = 0.1  # how often a tracker hears that nothing has come; more often at first
+_FIRST_TICK_S, _GROWTH = 0.01, 0.2
 
 
 class Recording(TypedDict):
@@ -72,15 +73,19 @@ def replay(recording: Recording, expect: Expect, stall_s: float = 10.0) -> list[
     now = 0.0
     for at, news in checkpoints_of(recording["timeline"]):
         at = max(at, now)
-        while now + TICK_S < at:
-            now += TICK_S
+        while (tick := _next_tick(now)) < at:
+            now = tick
             shown += [_seen(state, now) for state in tracker.tick(now)]
         now = at
         shown += [_seen(state, now) for state in tracker.feed(news, now)]
-    while now + TICK_S < recording["seconds"]:
-        now += TICK_S
+    while (tick := _next_tick(now)) < recording["seconds"]:
+        now = tick
         shown += [_seen(state, now) for state in tracker.tick(now)]
     return shown
+
+
+def _next_tick(now: float) -> float:
+    return now + min(TICK_S, max(_FIRST_TICK_S, _GROWTH * now))
 
 
 def is_complete(recording: Recording) -> bool:

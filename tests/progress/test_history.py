@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from modelhub.progress.history import History, Past
@@ -100,3 +102,30 @@ def test_a_history_is_bounded_however_many_models_there_are() -> None:
     assert len(history.models) <= 200
     assert history.expect("a/999", conditions(GB, cached_bytes=GB)).basis == "model"
     assert history.expect("a/0", conditions(GB, cached_bytes=GB)).basis == "machine"
+
+
+def test_whatever_was_learned_something_is_expected() -> None:
+    noise = random.Random(11)
+
+    def any_load() -> Past:
+        size = noise.choice([0, 1, 10**3, GB, 10**12, None])
+        given = conditions(
+            size,
+            cached_bytes=noise.choice([0, size or 0, 10**13]),
+            fetch_bytes=noise.choice([0, size, None]),
+            other_bytes=noise.choice([0, 10**8]),
+            start=noise.choice(["import", "fork", "spare", "prepared"]),
+            wait_s=noise.choice([0.0, 0.001, 500.0]),
+            others=noise.choice([0, 7]),
+        )
+        steps = [noise.choice([0.0, 1e-9, 0.01, 1.0, 1e6]) for _ in range(9)]
+        return Past.of(noise.choice("abc"), given, steps, size)
+
+    for _ in range(100):
+        history = History(noise.choice([0.01, 1.0, 50.0]))
+        history.learn(any_load() for _ in range(noise.randrange(20)))
+        wanted = any_load()
+        found = history.expect(wanted.model_id, wanted.conditions)
+        assert all(0 < seconds < 1e12 for seconds in found.seconds)
+        forecast = found.forecast()
+        assert 0 <= forecast["low"] <= forecast["seconds"] <= forecast["high"]

@@ -19,7 +19,8 @@ TENTH = 0.1
 
 def expect(*seconds: float, spread: float = 0.1, reading_s: float = 0.0) -> Expectation:
     """Steps of so many seconds, with the same spread each."""
-    return Expectation(seconds, (spread,) * len(seconds), reading_s, "model")
+    assembly_s = 0.0 if reading_s else seconds[4]
+    return Expectation(seconds, (spread,) * len(seconds), reading_s, assembly_s, "model")
 
 
 def pace_of(expectation: Expectation, given: Conditions | None = None) -> Pace:

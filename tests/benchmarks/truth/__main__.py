@@ -14,10 +14,12 @@ import json
 from functools import partial
 from pathlib import Path
 
+from modelhub.progress.expectation import Expectation
 from modelhub.progress.history import History
 from modelhub.progress.replay import Recording, Seen, is_complete, past_of, replay
 from modelhub.progress.score import Score, score
-from tests.benchmarks.truth import baselines, table
+from tests.benchmarks.truth import baselines, table, traces
+from tests.benchmarks.truth.traces import Trace
 
 TRACES = Path(__file__).parents[2] / "progress" / "traces"
 
@@ -35,7 +37,7 @@ def main() -> None:
     options = parser.parse_args()
     found: dict[str, list[tuple[Recording, Score]]]
     if options.live:
-        found = {"live": [(one, _watched(one)) for one in _read([options.live]) if one.get("watched")]}
+        found = {"live": [(one, _watched(one)) for one in traces.read(options.live) if one.get("watched")]}
     else:
         found = replayed(_read(options.traces))
     table.show(found, options.each)
@@ -55,7 +57,7 @@ def replayed(recordings: list[Recording]) -> dict[str, list[tuple[Recording, Sco
     return found
 
 
-def expectation(one: Recording, recordings: list[Recording], name: str) -> partial[object]:
+def expectation(one: Recording, recordings: list[Recording], name: str) -> partial[Expectation]:
     """What a load is expected to take: by the other loads, by those of other models, or by none."""
     history = History()
     others = [other for other in recordings if other is not one and _machine(other) == _machine(one)]
@@ -70,7 +72,7 @@ def _machine(one: Recording) -> str:
     """Loads with a slow disk or with little memory are those of another machine: it learns from its own."""
     if one["case"] in ("throttled", "stall", "stall-disk"):
         return "a slow disk"
-    return "little memory" if one["case"] in ("pressure", "thrashing") else ""
+    return one["case"] if one["case"] in ("pressure", "thrashing") else ""
 
 
 def _stall_s(one: Recording) -> float:
@@ -83,8 +85,12 @@ def _read(paths: list[Path]) -> list[Recording]:
     return [one for one in map(json.loads, lines) if is_complete(one)]
 
 
-def _watched(one: Recording) -> Score:
-    seen = [Seen(at, *fields) for at, *fields in one["watched"]]  # type: ignore[typeddict-item]
+def _watched(one: Trace) -> Score:
+    """By what a watcher saw up to the last event, which says that the load has ended."""
+    seen = [
+        Seen(at or 0.0, progress or 0.0, left, low, high, stalled is not None)
+        for at, progress, left, low, high, _, stalled in one["watched"][:-1]
+    ]
     return score(seen, one["seconds"])
 
 

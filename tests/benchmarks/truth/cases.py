@@ -76,7 +76,9 @@ def again(bench: Bench) -> None:
 
 
 def cold_zygote(bench: Bench) -> None:
-    """Loads that are requested as soon as the server listens."""
+    """Loads that are requested as soon as the server listens; it has been started before."""
+    with bench.server("cold-zygote"):
+        pass
     for job in bench.jobs([Job("cold-zygote", one) for one in (SMALL, LLAMA, LARGE)], 2):
         bench.bring(job)
         with bench.server("cold-zygote", is_warm=False) as server:
