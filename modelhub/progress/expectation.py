@@ -32,7 +32,8 @@ class Expectation(NamedTuple):
     """``seconds`` and ``spreads`` of the nine steps; a spread is the standard deviation of the logarithm.
 
     ``reading_s`` is when the disk will have brought all weights, in seconds from the beginning; 0 where they
-    are in memory. ``assembly_s`` is how long step 5 takes without waiting for it. ``basis`` is as in ``payloads.Forecast``.
+    are in memory. ``assembly_s`` is how long step 5 takes without waiting for it. ``basis`` is as in
+    ``payloads.Forecast``.
     """
 
     seconds: tuple[float, ...]

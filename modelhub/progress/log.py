@@ -20,31 +20,38 @@ class ModelLog:
     """The events of one model in one run of the server, numbered without a gap from that of ``snapshot`` on.
 
     The thread of the load appends; any number of threads wait in ``after``. Once a load has ended, ``pack``
-    makes its events small; they are unpacked for who asks, and when the next event comes.
+    makes its events small; they are unpacked for who asks, not for the next load, which would wait for it.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.used_at = time.monotonic()
-        self._events: deque[Event] = deque(maxlen=_KEPT_EVENTS)
+        self._events: deque[Event] = deque(maxlen=_KEPT_EVENTS)  # the newest, without a gap
         self._trace = Trace()
-        self._packed: bytes | None = None  # all events and the trace, where only the newest are unpacked
+        self._packed: bytes | None = None  # earlier events, and the story of the load that they end with
+        self._packed_load: str | None = None  # its id
+        self._packed_seq = 0  # the number of the newest packed event
         self._appended = threading.Condition()
 
     @property
     def events(self) -> list[Event]:
         """The newest events."""
-        return list(self._events) if self._packed is None else unpack(self._packed)[0]
+        if self._packed is None:
+            return list(self._events)
+        newer = [event for event in self._events if event.seq > self._packed_seq]
+        return [*unpack(self._packed)[0], *newer][-_KEPT_EVENTS:]
 
     @property
     def trace(self) -> Trace:
         """The story of the latest load."""
-        return self._trace if self._packed is None else unpack(self._packed)[1]
+        is_packed = self._packed is not None and self._trace.load_id is None
+        return unpack(self._packed)[1] if is_packed and self._packed is not None else self._trace
 
     def append(self, name: EventName, payload: Snapshot) -> None:
         """Keep an event and wake the threads that wait for one."""
         with self._appended:
-            self._unpack()
+            if self._packed is not None and payload["load_id"] == self._packed_load:
+                self._unpack()
             self.snapshot = payload
             self.used_at = time.monotonic()
             self._events.append(Event(payload["seq"], name, payload))
@@ -56,10 +63,12 @@ class ModelLog:
     def pack(self) -> None:
         """Make the events small; call it once a load has ended."""
         with self._appended:
-            if self._packed is None:
-                self._packed = pack(self._events, self._trace)
-                self._events = deque(list(self._events)[-_UNPACKED_EVENTS:], maxlen=_KEPT_EVENTS)
-                self._trace = Trace()
+            if self._packed is not None and self._packed_seq == self.snapshot["seq"]:
+                return
+            self._packed = pack(self.events, self._trace)
+            self._packed_load, self._packed_seq = self._trace.load_id, self.snapshot["seq"]
+            self._events = deque(list(self._events)[-_UNPACKED_EVENTS:], maxlen=_KEPT_EVENTS)
+            self._trace = Trace()
 
     def forget_trace(self) -> None:
         """Leave out the story of the latest load."""
@@ -78,9 +87,8 @@ class ModelLog:
 
     def _unpack(self) -> None:
         if self._packed is not None:
-            events, self._trace = unpack(self._packed)
-            self._events = deque(events, maxlen=_KEPT_EVENTS)
-            self._packed = None
+            self._events, self._trace = deque(self.events, maxlen=_KEPT_EVENTS), self.trace
+            self._packed = self._packed_load = None
 
 
 def absent(model_id: str, epoch: str, seq: int = 0) -> Snapshot:

@@ -6,14 +6,14 @@ import math
 
 _MEMORY = 1.0  # of the time that the count has run so far: older measurements fade
 _LEAST_MEMORY_S = 3.0
-_PRIOR = 0.2  # how much of the work an expectation is worth that is as uncertain as the count is uneven
+_PRIOR = 0.4  # how much of the work an expectation is worth that is as uncertain as the count is uneven
 _LEAST_PRIOR, _MOST_PRIOR = 0.01, 2.0
 _SURPRISING = 2.0
 # How unevenly the units come: some modules take a hundred times as long as others, layers may wait for bytes.
-_NOISE = {"modules": 0.8, "layers": 0.2, "tensors": 0.3}
+_NOISE = {"modules": 0.8, "layers": 0.2, "tensors": 0.45}
 _LEAST_NOISE, _UNEVEN = 0.1, 0.5
 # A measurement of less than this share of the expected time counts little: the first bytes come in a burst.
-_SETTLED, _LEAST_SETTLED_S, _MOST_SETTLED_S = 0.05, 0.03, 0.5
+_SETTLED, _LEAST_SETTLED_S, _MOST_SETTLED_S = 0.2, 0.05, 0.5
 _LATE_S = 0.25  # a pause longer than this lowers the rate
 _LONGEST_S, _TYPICAL = 0.5, 4.0  # a pause counts up to so many seconds, or up to so many typical ones
 _MEASURED_SPREAD = 0.28

@@ -34,8 +34,8 @@ def test_at_most_ten_a_second_are_emitted_between_them_and_a_few_more_at_the_ver
         for n in range(10_000)
         for state in tracker.feed(checkpoint(5, n, 10_000, "bytes"), now=n / 1000)
     ]
-    assert 90 <= len(emitted) <= 108
-    late = [state["elapsed"] for state in emitted if state["elapsed"] >= 0.5]
+    assert 90 <= len(emitted) <= 120
+    late = [state["elapsed"] for state in emitted if state["elapsed"] >= 0.7]
     assert all(after - before > 0.099 for before, after in pairwise(late))
 
 
@@ -112,7 +112,7 @@ def test_a_stall_is_shown_and_ends_with_the_next_byte() -> None:
 
 def test_a_load_that_hangs_before_its_first_checkpoint_stalls_too() -> None:
     tracker = Tracker(0.0, *expecting(), stall_s=10.0)
-    assert tracker.tick(now=0.02) == []
+    assert tracker.tick(now=0.01) == []
     assert tracker.tick(now=1.0)[-1]["stalled_for"] is None
     assert tracker.tick(now=11.0)[-1]["stalled_for"] == 11.0
 
