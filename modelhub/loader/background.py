@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from modelhub.checkpoints import Checkpoint
 
 POLL_S = 0.05
-_FIRST_POLL_S = 0.01  # many steps are over before a few longer ones have passed
+_FIRST_POLL_S = 0.02  # many steps are over before a few longer ones have passed
 CLOSE_S = 30.0
 
 Result = TypeVar("Result")

@@ -12,7 +12,7 @@ from modelhub.progress.pace import Expect
 from modelhub.progress.tracker import Tracker
 
 TICK_S = 0.1  # how often a tracker hears that nothing has come; more often at first
-_FIRST_TICK_S, _GROWTH = 0.01, 0.2
+_FIRST_TICK_S, _GROWTH = 0.02, 0.2
 
 
 class Recording(TypedDict):

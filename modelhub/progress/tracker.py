@@ -13,8 +13,8 @@ from modelhub.states import StallCause
 MIN_INTERVAL_S = 0.1  # so at most 10 events a second
 HEARTBEAT_S = 0.4  # without news: the bar moves by the time that is expected
 # In its first moments a load is told of more often: many are over before a second has passed.
-_FIRST_INTERVAL_S = 0.015
-_PART_OF_ELAPSED = 0.15
+_FIRST_INTERVAL_S = 0.03
+_PART_OF_ELAPSED = 0.25
 _STALLED_HEARTBEAT_S = 1.0
 _RATE_WINDOW_S = 3.0
 _RATE_MIN_SPAN_S = 0.25

@@ -55,7 +55,10 @@ def wait_for_work(control: socket.socket, device: str) -> int | None:
     name_process("modelhub-spare", "modelhub: spare")
     prefer_as_oom_victim()
     prepare_process()
-    control.sendall(json.dumps(rehearse(device)).encode())
-    _, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+    try:
+        control.sendall(json.dumps(rehearse(device)).encode())
+        _, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+    except ConnectionError:  # the zygote ends, and has not read how long the rehearsal took
+        return None
     control.close()
     return descriptors[0] if descriptors else None

@@ -17,7 +17,7 @@ from modelhub.payloads import Facts, Preview
 from modelhub.workers.channel import Channel, Message
 
 TICK_S = 0.1
-_FIRST_TICK_S = 0.01  # many loads are over before a few longer ones have passed
+_FIRST_TICK_S = 0.02  # many loads are over before a few longer ones have passed
 _EXIT_TIMEOUT_S = 5.0
 
 
