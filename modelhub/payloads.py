@@ -162,14 +162,11 @@ class Stall(TypedDict):
 
 
 class Timeline(TypedDict):
-    """When each step began, bytes over time, and stalls; times are seconds since the load began.
-
-    Timelines of older versions have no ``counts``.
-    """
+    """When each step began, counts over time, and stalls; times are seconds since the load began."""
 
     began: list[float | None]
     series: list[Series]
-    counts: NotRequired[list[Counts]]
+    counts: list[Counts]
     stalls: list[Stall]
 
 

@@ -62,6 +62,7 @@ def read(paths: Iterable[Path]) -> Iterator[Recording]:
                 if not is_complete(one):
                     continue
                 past_of(one)
+                replay(one, partial(History().expect, one["model"]))
             except (ValueError, KeyError, TypeError, AttributeError):
                 raise click.BadParameter(f"{path.name}, line {number}: not a recorded load.") from None
             yield one

@@ -186,10 +186,9 @@ class Journal:
         """The timeline of a load; None where none is kept."""
         rows = self._fetch("SELECT timeline FROM timelines WHERE load_id = ?", (load_id,))
         if rows:
-            timeline: Timeline = json.loads(zlib.decompress(rows[0][0]))
-            return timeline
+            return _timeline(zlib.decompress(rows[0][0]))
         rows = self._fetch("SELECT timeline FROM loads WHERE load_id = ?", (load_id,))
-        return json.loads(rows[0][0]) if rows and rows[0][0] is not None else None
+        return _timeline(rows[0][0]) if rows and rows[0][0] is not None else None
 
     def statistics(self, model_id: str | None = None) -> list[ModelStatistics]:
         """The statistics of each model over its share of the newest STATISTICS_OF_NEWEST loads."""
@@ -236,6 +235,11 @@ def new_row(load_id: str, model_id: str, by: str, device: str = "auto", dtype: s
     known = {"load_id": load_id, "model_id": model_id, "by": by, "requested_at": time.time()}
     known |= {"requested_device": device, "requested_dtype": dtype}
     return cast(LoadRow, {**row, **known, "state": State.QUEUED})
+
+
+def _timeline(text: str | bytes) -> Timeline:
+    """A timeline as it was kept; older ones have only counts of bytes."""
+    return cast(Timeline, {"counts": [], **json.loads(text)})
 
 
 def _load_row(row: sqlite3.Row) -> LoadRow:

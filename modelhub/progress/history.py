@@ -46,7 +46,7 @@ class Past(NamedTuple):
             moving[stall["step"] - 1] = max(0.0, moving[stall["step"] - 1] - stall["seconds"])
         fetched = weight_bytes if conditions["fetch_bytes"] is None else conditions["fetch_bytes"]
         known: Conditions = {**conditions, "weight_bytes": weight_bytes, "fetch_bytes": fetched}
-        counts = timeline.get("counts", []) if timeline else []
+        counts = timeline["counts"] if timeline else []
         known["converts"] = any((one["step"], one["unit"]) == (_READ, "tensors") for one in counts)
         return cls(model_id, known, tuple(moving))
 

@@ -57,7 +57,7 @@ def checkpoints_of(timeline: Timeline) -> Iterator[tuple[float, Checkpoint]]:
         for at, done in zip(series["at"], series["bytes"], strict=True):
             news = checkpoint(series["step"], done, series["size"], "bytes")
             found.append((at, series["step"], 1, news))
-    for counts in timeline.get("counts", []):
+    for counts in timeline["counts"]:
         for at, done in zip(counts["at"], counts["done"], strict=True):
             news = checkpoint(counts["step"], done, counts["size"], counts["unit"])
             found.append((at, counts["step"], 1, news))

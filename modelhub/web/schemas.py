@@ -278,7 +278,7 @@ class TimelineSchema(Schema):
 
     began = List(Float(allow_none=True))
     series = List(Nested(SeriesSchema))
-    counts = List(Nested(CountsSchema), metadata={"description": "Absent in loads of older versions."})
+    counts = List(Nested(CountsSchema), metadata={"description": "Of what is not bytes."})
     stalls = List(Nested(StallSchema))
 
 

@@ -111,9 +111,9 @@ def test_a_journal_of_the_first_version_keeps_its_rows(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.add(new_row("new", "org/a", "rest"))
     journal.update("new", {"state": "ready", "source": "folder"})
-    journal.keep_timeline("new", {"began": [0.0], "series": [], "stalls": []})
+    journal.keep_timeline("new", {"began": [0.0], "series": [], "counts": [], "stalls": []})
     assert [row["source"] for row in journal.loads()] == ["folder", None]
-    assert journal.timeline("new") == {"began": [0.0], "series": [], "stalls": []}
+    assert journal.timeline("new") == {"began": [0.0], "series": [], "counts": [], "stalls": []}
     journal.close()
 
 
@@ -132,9 +132,9 @@ def test_a_journal_of_a_newer_modelhub_is_left_alone(tmp_path: Path) -> None:
 def test_a_list_of_loads_has_no_timelines(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.add(new_row("one", "org/a", "rest"))
-    journal.keep_timeline("one", {"began": [], "series": [], "stalls": []})
+    journal.keep_timeline("one", {"began": [], "series": [], "counts": [], "stalls": []})
     assert "timeline" not in journal.loads()[0]
-    assert journal.timeline("one") == {"began": [], "series": [], "stalls": []}
+    assert journal.timeline("one") == {"began": [], "series": [], "counts": [], "stalls": []}
     assert journal.timeline("two") is None
     journal.close()
 
@@ -243,7 +243,7 @@ def test_pages_are_read_from_indexes_in_order(tmp_path: Path) -> None:
 
 def test_the_oldest_loads_are_deleted_a_few_at_a_time_but_for_those_in_memory(tmp_path: Path) -> None:
     journal = _filled(tmp_path, 100, keep_loads=40)
-    journal.keep_timeline("0001", {"began": [], "series": [], "stalls": []})
+    journal.keep_timeline("0001", {"began": [], "series": [], "counts": [], "stalls": []})
     journal.update("0002", {"state": "ready"})
     journal.update("0005", {"state": "loading"})
     rounds = 0
@@ -261,7 +261,9 @@ def test_the_newest_timelines_are_kept(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(journal_module, "KEPT_TIMELINES", 10)
     journal = _filled(tmp_path, 30)
     for number in range(30):
-        journal.keep_timeline(f"{number:04}", {"began": [float(number)], "series": [], "stalls": []})
+        journal.keep_timeline(
+            f"{number:04}", {"began": [float(number)], "series": [], "counts": [], "stalls": []}
+        )
     kept = [number for number in range(30) if journal.timeline(f"{number:04}") is not None]
     assert kept == list(range(20, 30))
     newest = journal.timeline("0029")
@@ -292,10 +294,10 @@ def test_a_journal_with_timelines_among_its_loads_is_counted_and_cleared_bit_by_
     _old_journal(tmp_path)
     journal = Journal(tmp_path)
     assert (journal.count(), journal.count("org/a", Outcome.FAILED)) == (30, 20)
-    assert journal.timeline("0029") == journal.timeline("0003") == {"began": [1.5]}
+    assert journal.timeline("0029") == journal.timeline("0003") == {"began": [1.5], "counts": []}
     while journal.trim():
         pass
-    assert journal.timeline("0029") == {"began": [1.5]}
+    assert journal.timeline("0029") == {"began": [1.5], "counts": []}
     assert journal.timeline("0003") is None
     assert journal.count() == 30, "the loads themselves stay"
     journal.close()

@@ -58,7 +58,7 @@ def _timeline(timeline: Timeline) -> Timeline:
     return {
         "began": _rounded(timeline["began"]),
         "series": list(map(_series, timeline["series"])),
-        "counts": list(map(_counts, timeline.get("counts", []))),
+        "counts": list(map(_counts, timeline["counts"])),
         "stalls": [
             {**stall, "at": round(stall["at"], _PLACES), "seconds": round(stall["seconds"], _PLACES)}
             for stall in timeline["stalls"]

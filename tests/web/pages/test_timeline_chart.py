@@ -18,7 +18,7 @@ def load(state: str = "ready", **changes: Any) -> dict[str, Any]:
 
 
 def timeline(**changes: Any) -> dict[str, Any]:
-    return {"began": BEGAN, "series": [], "stalls": [], **changes}
+    return {"began": BEGAN, "series": [], "counts": [], "stalls": [], **changes}
 
 
 def drawn(load: dict[str, Any], timeline: dict[str, Any] | None) -> Chart:
