@@ -152,6 +152,7 @@ def _download(seconds: int, seed: int) -> tuple[Recording, Expect]:
             "began": [0.0, 0.2, 0.5, *(end + 0.02 * step for step in range(6))],
             "series": [{"step": 3, "size": size, "at": at, "bytes": done}],
             "stalls": [],
+            "counts": [],
         },
     }
     return recording, expect
