@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from modelhub.progress.robust import Line
 
-REHEARSAL_S = 0.12
+REHEARSAL_S = 0.05
 UNKNOWN_MODEL_BYTES = 1_000_000_000
 _SPREAD = 0.8
 _FETCHED_BYTES_PER_S = {"hub": 20e6, "demo": 230e6}
