@@ -44,8 +44,9 @@ class ModelLog:
     @property
     def trace(self) -> Trace:
         """The story of the latest load."""
-        is_packed = self._packed is not None and self._trace.load_id is None
-        return unpack(self._packed)[1] if is_packed and self._packed is not None else self._trace
+        if self._packed is not None and self._trace.load_id is None:
+            return unpack(self._packed)[1]
+        return self._trace
 
     def append(self, name: EventName, payload: Snapshot) -> None:
         """Keep an event and wake the threads that wait for one."""
