@@ -108,14 +108,18 @@ class LoadThread:
             log_begin(load)
         # A model that has yet to be fetched may not be there, or take hours.
         leaving = None if entry is None else self._replace(load)
-        return follow(
-            self._adapter,
-            self._launcher,
-            load.worker,
-            load.spec,
-            lambda need: self._admit(load, need, self._replace(load) if leaving is None else leaving),
-            lambda: load.cancelled_by is not None,
-        )
+        try:
+            return follow(
+                self._adapter,
+                self._launcher,
+                load.worker,
+                load.spec,
+                lambda need: self._admit(load, need, self._replace(load) if leaving is None else leaving),
+                lambda: load.cancelled_by is not None,
+            )
+        finally:
+            if conditions["fetch_bytes"] != 0:
+                self._catalogue.refresh()  # a scan of the last seconds has seen none of its files, or a part
 
     def _replace(self, load: Load) -> list[Load]:
         """Have the models that a load replaces leave memory; they leave while it begins."""

@@ -50,6 +50,11 @@ def get_preview(server: Server, model_id: str) -> dict[str, Any]:
     return dict(server.get("/api/plans", params={"model": model_id}).json())
 
 
+def listed(server: Server, model_id: str) -> dict[str, Any]:
+    rows: list[dict[str, Any]] = server.get("/api/models").json()["models"]
+    return next(row for row in rows if row["id"] == model_id)
+
+
 def weight_bytes(hub: HubServer, repo: str) -> int:
     return sum(path.stat().st_size for name, path in hub.files(repo).items() if name.endswith(".safetensors"))
 
@@ -101,6 +106,22 @@ def test_a_preview_says_how_long_a_load_will_take(hub: HubServer, online: Server
     again = get_preview(online, repo)
     assert again["last_seconds"] == took
     assert again["said"].endswith(f"; loaded in {duration(took)} last time.")
+
+
+def test_a_model_is_listed_with_its_size_as_soon_as_it_was_fetched(hub: HubServer, online: Server) -> None:
+    repo = "org/looked-at"
+    shutil.copytree(hub.root / WHOLE, hub.root / repo)
+    hub.hold_after["model.safetensors"] = 1
+    online.request_load(repo)
+    assert hub.holding.wait(10)
+    wait_until(lambda: listed(online, repo)["source"] == "cache")
+    assert listed(online, repo)["size_bytes"] is None, "a part of it is here"
+    hub.hold_after.clear()
+    hub.release.set()
+    online.wait_state(repo, ("ready",))
+    assert listed(online, repo)["size_bytes"] == weight_bytes(hub, repo)
+    hub.release.clear()
+    online.unload_all()
 
 
 def test_files_that_are_in_the_cache_are_not_counted_as_to_fetch(hub: HubServer, online: Server) -> None:
