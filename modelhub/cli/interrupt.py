@@ -38,8 +38,8 @@ def offer_to_cancel(server: Server, loads: list[RequestedLoad], view: View) -> N
 
 def _confirm_cancel(ids: str) -> bool:
     """Ask; no input, another Ctrl-C or the end of input count as no."""
-    click.echo(f"\nCancel {ids}? Otherwise it continues in the server. [y/N]: ", nl=False)
     try:
+        click.echo(f"\nCancel {ids}? Otherwise it continues in the server. [y/N]: ", nl=False)
         # Waiting without a time limit would miss a Ctrl-C that comes just before.
         while not select.select([sys.stdin], [], [], _POLL_S)[0]:
             pass
