@@ -5,10 +5,9 @@ from __future__ import annotations
 from modelhub import units
 from modelhub.core.outlook import Outlook
 from modelhub.payloads import Conditions, Forecast, PreviewResource
+from modelhub.progress.expectation import is_guess
 from modelhub.progress.kinds import is_cold, uncached_bytes
 from modelhub.wording import SOURCE_NAMES, how_many, need
-
-_GUESS = 3.0  # times as long: a forecast whose ends are further apart is not worth saying
 
 
 def preview(preview: PreviewResource) -> str:
@@ -27,7 +26,7 @@ def preview(preview: PreviewResource) -> str:
     fits = need(preview["size_bytes"], preview["free_bytes"])
     seconds = takes(preview["forecast"], preview["last_seconds"]) if preview["fits"] is not False else ""
     said = "; ".join(filter(None, (what, fits, seconds)))
-    return f"{where[0].upper()}{where[1:]}: {said}."
+    return f"{units.capitalized(where)}: {said}."
 
 
 def expected(outlook: Outlook) -> str:
@@ -66,4 +65,4 @@ def _why(conditions: Conditions, forecast: Forecast) -> str:
 
 
 def _is_guess(forecast: Forecast) -> bool:
-    return forecast["high"] > _GUESS * forecast["low"]
+    return is_guess(forecast["low"], forecast["high"])

@@ -152,6 +152,11 @@ def count(number: int | None) -> str:
     return f"{number:,}"
 
 
+def capitalized(text: str) -> str:
+    """``text`` with a capital at its beginning, and the rest as it is."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
 def printable(text: object, limit: int = 120) -> str:
     """``text`` with control characters replaced and cut to ``limit`` characters: safe to log and to show."""
     clean = "".join(c if c.isprintable() else "?" for c in str(text))

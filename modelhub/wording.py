@@ -153,7 +153,7 @@ def activity(snapshot: Snapshot) -> str:
         is_made = (step == 1 and "demo" in detail) or (step == _FETCH_STEP and snapshot["unit"] == "bytes")
         return "Making the demo model" if is_made else ""
     if step in _HUB_STEPS and detail.endswith("from the hub"):
-        return f"{detail[:1].upper()}{detail[1:]}"
+        return units.capitalized(detail)
     if step != _FETCH_STEP or snapshot["unit"] != "bytes":
         return ""
     if snapshot["done"] == snapshot["size"]:

@@ -42,7 +42,7 @@ class Bars:
 
     def expect(self, model_id: str, text: str) -> None:
         """Say below a model's bar how long its load will take."""
-        self._expected[model_id] = f"{text[:1].upper()}{text[1:]}"
+        self._expected[model_id] = units.capitalized(text)
 
     def note(self, text: str) -> None:
         """Print news of the connection."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import click
 
+from modelhub import units
 from modelhub.cli import wording
 from modelhub.cli.loads import Ending, result
 from modelhub.payloads import LoadResource, Snapshot
@@ -42,7 +43,7 @@ class Lines:
 
     def expect(self, model_id: str, text: str) -> None:
         """Print how long a load will take."""
-        _print_line(model_id, f"{text[:1].upper()}{text[1:]}")
+        _print_line(model_id, units.capitalized(text))
 
     def note(self, text: str) -> None:
         """Print news of the connection."""

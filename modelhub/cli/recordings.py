@@ -19,7 +19,7 @@ from modelhub.payloads import LoadResource, Timeline
 from modelhub.progress.history import History
 from modelhub.progress.replay import Recording, is_complete, past_of, replay
 from modelhub.progress.score import Score, score
-from modelhub.states import State
+from modelhub.states import STATES_OF_OUTCOME, Outcome
 from modelhub.wording import UNKNOWN
 
 _COLUMNS = ("Model", "Took", "Expected", "Bar off by", "at most", "Left at 25 %", "50 %", "75 %", "p10-p90")
@@ -38,7 +38,7 @@ def _recording(load: LoadResource, timeline: Timeline | None, anonymous: bool) -
     """A load as a recording; None where an older version kept too little of it."""
     conditions, steps, seconds = load["conditions"], load["steps"], load["seconds"]
     is_known = timeline is not None and conditions is not None and steps is not None and seconds is not None
-    if not is_known or load["state"] not in (State.READY, State.UNLOADED):
+    if not is_known or load["state"] not in STATES_OF_OUTCOME[Outcome.COMPLETED]:
         return None
     name = load["model_id"]
     found = {
@@ -77,7 +77,7 @@ def show_replayed(recordings: list[Recording], only_others: bool) -> None:
         expect = partial(history.expect, one["model"])
         expected_s = expect(one["conditions"]).forecast()["seconds"]
         rows.append(_row(one, expected_s, score(replay(one, expect), one["seconds"])))
-    tables.show(tables.plain(_COLUMNS, rows))
+    tables.show(tables.table(_COLUMNS, rows))
 
 
 def _teaches(other: Recording, one: Recording, only_others: bool) -> bool:

@@ -50,7 +50,7 @@ def show(table: Table) -> None:
 
 def summary(ends: list[Ending]) -> Table:
     """How each load ended: time, bytes, memory, source."""
-    return _table(("Model", "State", "Time", "Weights", "Memory", *_OPTIONAL), [_end(end) for end in ends])
+    return table(("Model", "State", "Time", "Weights", "Memory", *_OPTIONAL), [_end(end) for end in ends])
 
 
 def models(resources: list[ModelResource], with_hints: bool = True) -> Table:
@@ -67,12 +67,20 @@ def models(resources: list[ModelResource], with_hints: bool = True) -> Table:
         if resource["random_weights"]:
             source += ", random weights"
         rows.append([resource["id"], shown, size, source, now])
-    return _table(("Model", "State", "Size", "Source", "Now"), rows)
+    return table(("Model", "State", "Size", "Source", "Now"), rows)
 
 
-def plain(names: tuple[str, ...], rows: list[list[str | Text]]) -> Table:
-    """A table of any columns."""
-    return _table(names, rows)
+def table(names: tuple[str, ...], rows: list[list[str | Text]]) -> Table:
+    """A table with a first column that is never cut; on a narrow terminal without the optional ones."""
+    is_narrow = is_terminal() and Console().width < _NARROW
+    kept = [index for index, name in enumerate(names) if not (is_narrow and name in _OPTIONAL)]
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1 if is_narrow else 2, 0, 0))
+    for index in kept:
+        name = names[index]
+        shown.add_column(name, overflow="fold", min_width=16 if index == 0 else None, no_wrap=name in _SHORT)
+    for row in rows:
+        shown.add_row(*(row[index] for index in kept))
+    return shown
 
 
 def state(value: State) -> Text:
@@ -109,16 +117,3 @@ def _now(snapshot: Snapshot, with_hints: bool) -> str:
 
 def _size(bytes_: int | None) -> str:
     return "" if bytes_ is None else units.size(bytes_)
-
-
-def _table(names: tuple[str, ...], rows: list[list[str | Text]]) -> Table:
-    """A table with a first column that is never cut; on a narrow terminal without the optional ones."""
-    is_narrow = is_terminal() and Console().width < _NARROW
-    kept = [index for index, name in enumerate(names) if not (is_narrow and name in _OPTIONAL)]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1 if is_narrow else 2, 0, 0))
-    for index in kept:
-        name = names[index]
-        table.add_column(name, overflow="fold", min_width=16 if index == 0 else None, no_wrap=name in _SHORT)
-    for row in rows:
-        table.add_row(*(row[index] for index in kept))
-    return table

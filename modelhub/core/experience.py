@@ -11,7 +11,7 @@ from modelhub.progress.expectation import Expectation
 from modelhub.progress.history import History, Past
 from modelhub.progress.pace import Expect
 from modelhub.progress.reference import REHEARSAL_S
-from modelhub.states import State
+from modelhub.states import STATES_OF_OUTCOME, Outcome
 
 
 class Experience:
@@ -45,7 +45,7 @@ class Experience:
 def _past(row: LoadRow, timeline: Timeline | None) -> Past | None:
     """What a load teaches; nothing where it did not complete, or an older version kept too little."""
     steps, conditions = row["steps"], row["conditions"]
-    if row["state"] not in (State.READY, State.UNLOADED) or steps is None or conditions is None:
+    if row["state"] not in STATES_OF_OUTCOME[Outcome.COMPLETED] or steps is None or conditions is None:
         return None
     seconds = [one for one in steps if one is not None]
     if len(seconds) < TOTAL_STEPS:

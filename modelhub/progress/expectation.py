@@ -11,6 +11,7 @@ from modelhub.payloads import Forecast
 _P90 = 1.2816  # standard deviations from the median to the p90
 _LEAST_S = 0.001
 _KNOWN_SPREAD, _MOST_SPREAD = 0.5, 1.0
+_MAX_RATIO = 3.0  # of p90 to p10: a wider interval is not worth showing
 _SHARED = 0.5  # how much of what makes one step slow makes the others slow too
 
 
@@ -52,6 +53,11 @@ class Expectation(NamedTuple):
             "steps": [round(seconds, 4) for seconds in self.seconds],
             "basis": self.basis,
         }
+
+
+def is_guess(low: float, high: float) -> bool:
+    """Whether the p10 and the p90 of a time are so far apart that it is not worth saying."""
+    return high > _MAX_RATIO * low
 
 
 def interval(seconds: Sequence[float], spreads: Sequence[float]) -> Interval:

@@ -14,14 +14,13 @@ from typing import cast
 
 from modelhub.checkpoints import TOTAL_STEPS, Checkpoint
 from modelhub.payloads import Conditions
-from modelhub.progress.expectation import Expectation, Interval, interval
+from modelhub.progress.expectation import Expectation, Interval, interval, is_guess
 from modelhub.progress.kinds import uncached_bytes
 from modelhub.progress.rate import Rate
 
 MAX_PROGRESS = 0.99  # progress is 1.0 only in model_load_completed
 _FETCH, _READ = 3, 5
 _FIRST_BYTES_S = 0.05  # from the request to the first bytes from the disk
-_MAX_RATIO = 3.0  # of p90 to p10: a wider interval is not worth showing
 # How early a step that is not counted slows down, of its expected time: the earlier, the less that is known.
 _SOFT, _MOST_SOFT = 0.4, 0.2
 _LEAST_SOFT_S = 0.002
@@ -66,7 +65,7 @@ class Pace:
     def shown_left(self, now: float) -> Interval | None:
         """Seconds left; None while that would be a guess."""
         left = self.left(now)
-        return left if left.high <= _MAX_RATIO * left.low else None
+        return None if is_guess(left.low, left.high) else left
 
     def progress(self, now: float) -> float:
         """How much of the whole time has passed, 0 to 1; it never goes back. Call it as time goes on."""

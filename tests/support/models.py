@@ -37,6 +37,7 @@ from transformers import (
 )
 
 SEED = 7
+BYTE_TOKENS = {"vocab_size": 259, "bos_token_id": 256, "eos_token_id": 257, "pad_token_id": 258}
 _WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "world", "a", "small", "model", "##s", "."]
 _LETTERS = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHSRDLUMWCFGYPBVK'XJQZ"]
 
@@ -71,15 +72,12 @@ def save(folder: Path, model: Any, *processors: Any, shards: int = 1) -> Path:
 def make_llama(folder: Path, shards: int = 1, dtype: torch.dtype = torch.bfloat16) -> Path:
     """A causal language model with a byte tokenizer, in bfloat16."""
     config = LlamaConfig(
-        vocab_size=259,
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=4,
         max_position_embeddings=256,
-        bos_token_id=256,
-        eos_token_id=257,
-        pad_token_id=258,
+        **BYTE_TOKENS,
     )
     return save(folder, LlamaForCausalLM(config).to(dtype), byte_tokenizer(), shards=shards)
 

@@ -109,8 +109,8 @@ def log_line(snapshot: Snapshot) -> str:
         return " ".join(filter(None, (step, lasting_detail(snapshot))))
     if snapshot["state"] == State.ABSENT:
         return line(snapshot)
-    more = line(snapshot)
-    return f"{headline(snapshot).removesuffix('.')}. {more[:1].upper()}{more[1:]}".strip()
+    more = units.capitalized(line(snapshot))
+    return f"{headline(snapshot).removesuffix('.')}. {more}".strip()
 
 
 def facts(snapshot: Snapshot) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from modelhub.devices import DTYPES, devices
 from modelhub.errors import ModelhubError
 from modelhub.outlook_wording import expected
 from modelhub.payloads import LoadResource, ModelResource
-from modelhub.states import CHANGING, State
+from modelhub.states import CHANGING, STATES_OF_OUTCOME, Outcome, State
 from modelhub.web import error_handlers
 from modelhub.web.current import registry
 from modelhub.web.pages import (
@@ -108,7 +108,8 @@ def model_page(model: ModelResource, **form: Any) -> str:
     """The page of a model; ``form`` is what the prediction form held, and its result or failure."""
     snapshot, trace = model["snapshot"], registry.adapter.trace(model["id"])
     loads = registry.loads(model["id"], limit=20)
-    past = (load for load in loads if load["state"] in (State.READY, State.UNLOADED) and load["steps"])
+    is_over = STATES_OF_OUTCOME[Outcome.COMPLETED]
+    past = (load for load in loads if load["state"] in is_over and load["steps"])
     last = next((load for load in past if load["load_id"] != snapshot["load_id"]), None)
     charts = live.charts(snapshot, trace)
     is_to_come = model["state"] in _TO_COME and model["fits"] is not False and model["cannot_load"] is None

@@ -17,12 +17,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen3MoeConfig, Qwen3Moe
 from modelhub.demos import DEMOS, is_made
 from modelhub.loader.files.demo_maker import DemoMaker
 from tests.benchmarks.load import tokens
-from tests.support.models import byte_tokenizer
+from tests.support.models import BYTE_TOKENS, byte_tokenizer
 
 SEED = 20261123
 _SPREAD = 0.02
 _POOL = 1 << 24  # random numbers of which all weights are cut
-_SPECIALS = {"bos_token_id": 256, "eos_token_id": 257, "pad_token_id": 258}
 _NAMES = {torch.bfloat16: "BF16", torch.float32: "F32"}
 
 Spec = tuple[str, tuple[int, ...]]  # the name and the shape of a tensor
@@ -96,7 +95,7 @@ def _shards(folder: Path) -> None:
 
 def write_experts(folder: Path, **fields: Any) -> None:
     """Write a Qwen3-MoE: its files have a tensor for each expert, which transformers joins into one."""
-    fields = {**_EXPERTS, **_SPECIALS, **fields, "vocab_size": 259}
+    fields = {**_EXPERTS, **BYTE_TOKENS, **fields}
     config = Qwen3MoeConfig(**fields, architectures=["Qwen3MoeForCausalLM"])
     config.dtype = torch.bfloat16
     write_small(folder, config, Qwen3MoeForCausalLM, torch.bfloat16)
@@ -104,7 +103,7 @@ def write_experts(folder: Path, **fields: Any) -> None:
 
 def llama(**fields: Any) -> Any:
     """The configuration of a Llama with the tokens of bytes, unless ``fields`` say otherwise."""
-    fields = {"vocab_size": 259, "tie_word_embeddings": False, **_SPECIALS, **fields}
+    fields = {"tie_word_embeddings": False, **BYTE_TOKENS, **fields}
     return LlamaConfig(
         architectures=["LlamaForCausalLM"], max_position_embeddings=2048, dtype=torch.bfloat16, **fields
     )

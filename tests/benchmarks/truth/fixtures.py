@@ -29,14 +29,14 @@ from tests.benchmarks.load.fixtures import (
     write_small,
     write_tokens,
 )
+from tests.support.models import BYTE_TOKENS
 
-_SPECIALS = {"bos_token_id": 256, "eos_token_id": 257, "pad_token_id": 258, "vocab_size": 259}
 _WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "world", "a", "model", "."]
 _BF16 = torch.bfloat16
 
 
 def _gpt2(folder: Path) -> None:
-    config = GPT2Config(n_embd=768, n_layer=8, n_head=12, n_positions=1024, **_SPECIALS)
+    config = GPT2Config(n_embd=768, n_layer=8, n_head=12, n_positions=1024, **BYTE_TOKENS)
     _write(folder, config, GPT2LMHeadModel, _BF16)
 
 
@@ -47,7 +47,7 @@ def _neox(folder: Path) -> None:
         "num_hidden_layers": 18,
         "num_attention_heads": 12,
     }
-    _write(folder, GPTNeoXConfig(**sizes, **_SPECIALS), GPTNeoXForCausalLM, _BF16, shards=2)
+    _write(folder, GPTNeoXConfig(**sizes, **BYTE_TOKENS), GPTNeoXForCausalLM, _BF16, shards=2)
 
 
 def _bert(folder: Path) -> None:
