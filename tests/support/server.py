@@ -109,6 +109,14 @@ class Server:
             self.process.wait()
             raise
 
+    def handles(self) -> list[str]:
+        """What the open handles of the web process lead to."""
+        found = []
+        for entry in Path(f"/proc/{self.pid}/fd").iterdir():
+            with suppress(OSError):  # it may be closed at any time
+                found.append(os.readlink(entry))
+        return found
+
     # Its processes
 
     def zygote(self) -> psutil.Process:

@@ -1,0 +1,1 @@
+"""Faults that are really caused, and what modelhub promises in each."""
