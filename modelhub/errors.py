@@ -162,10 +162,10 @@ FAILURES: dict[str, Failure] = {
         "{id} needs {needed} of memory, {free} are free.",
         "Unload another model first, choose a smaller one, or load it with force.",
     ),
-    "host_out_of_memory": Failure(
+    "out_of_memory": Failure(
         507,
-        "The machine ran out of memory while {id} was loading.",
-        "Unload another model or choose a smaller one.",
+        "Memory ran out: the process of {id} had {used}, of {limit} that it may have.",
+        "Unload another model, choose a smaller one, or load it with a smaller data type.",
     ),
     "device_out_of_memory": Failure(
         507,
@@ -180,17 +180,22 @@ FAILURES: dict[str, Failure] = {
     "killed": Failure(
         500,
         "The process of {id} was killed from outside ({signal}).",
-        "The system was probably short of memory. Free some, then load it again.",
+        "Somebody did that, or a program that watches over memory, such as systemd-oomd. Load it again.",
     ),
     "crashed": Failure(
         500,
         "The process of {id} ended unexpectedly ({status}).",
         "See the server's log for details. Load it again.",
     ),
+    "file_changed": Failure(
+        500,
+        "A file of {id} was cut, or could not be read, while the model was using it.",
+        "Leave a model's files alone while it is loaded. If nobody touched them, check the disk.",
+    ),
     "worker_unavailable": Failure(
         503,
         "No process for the model could be started: {why}",
-        "See the server's log for details. Restart the server.",
+        "Load it again. If that fails too, see the server's log for details, and restart the server.",
     ),
     "interrupted": Failure(
         503, "The server stopped while {id} was loading.", "Load it again: what was downloaded is kept."

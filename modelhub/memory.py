@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -102,6 +103,14 @@ def total_bytes(proc: Path = Path("/proc/self")) -> int:
     """The most bytes that this process could use: the minimum of the host's memory and the groups' limits."""
     limits = [limit for limit, _ in _groups(proc)]
     return min([psutil.virtual_memory().total, *limits])
+
+
+def used_and_limit() -> tuple[int, int]:
+    """What this process has and may have, in bytes: address space where that is limited (ulimit -v)."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit in (resource.RLIM_INFINITY, -1) or limit > total_bytes():
+        return resident().total, total_bytes()
+    return psutil.Process().memory_info().vms, limit
 
 
 def _group_free(proc: Path) -> list[int]:

@@ -11,6 +11,7 @@ import torch
 from huggingface_hub import errors as hub_errors
 from safetensors import SafetensorError
 
+from modelhub import memory, units
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
 from modelhub.formats import CONFIG, WEIGHTS
@@ -41,8 +42,9 @@ def explain(error: BaseException, spec: LoadSpec) -> ModelhubError:
         return error
     if isinstance(error, torch.OutOfMemoryError):
         return ModelhubError("device_out_of_memory", id=model_id)
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-        return ModelhubError("host_out_of_memory", id=model_id)
+    if _is_out_of_memory(error):
+        used, limit = map(units.size, memory.used_and_limit())
+        return ModelhubError("out_of_memory", id=model_id, used=used, limit=limit)
     if isinstance(error, SafetensorError):
         code = "corrupt_own" if _is_own(spec) else "corrupt"
         return ModelhubError(code, id=model_id, file=WEIGHTS, why=one_line(error))
@@ -52,6 +54,13 @@ def explain(error: BaseException, spec: LoadSpec) -> ModelhubError:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ModelhubError("disk_full", id=model_id, needed="some space", free="none")
     return explain_package(error, model_id) or ModelhubError("load_failed", id=model_id, why=one_line(error))
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    texts = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in texts)
 
 
 def _is_own(spec: LoadSpec) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 
 from modelhub.checkpoints import LoadSpec
 from modelhub.workers.channel import Message
+from modelhub.workers.children import Children
 from modelhub.workers.zygote_link import ZygoteLink
 
 MOST = 2
@@ -24,7 +25,8 @@ class _Kept(ZygoteLink):
 class KeptModels:
     """At most two, the ones that were used last. ``on_change`` is called when ``ids`` has changed."""
 
-    def __init__(self, on_change: Callable[[], None]) -> None:
+    def __init__(self, children: Children, on_change: Callable[[], None]) -> None:
+        self._children = children
         self._on_change = on_change
         self._lock = threading.Lock()
         self._kept: dict[LoadSpec, _Kept] = {}  # the one that was used last at the end
@@ -36,10 +38,6 @@ class KeptModels:
     def pids(self) -> list[int]:
         """Their processes."""
         return [kept.pid for kept in list(self._kept.values()) if kept.pid is not None]
-
-    def links(self) -> list[ZygoteLink]:
-        """The links to all of them, also to those that still prepare."""
-        return list(self._kept.values())
 
     def find(self, spec: LoadSpec) -> ZygoteLink | None:
         """The link that forks workers for this load, if one is prepared."""
@@ -62,7 +60,7 @@ class KeptModels:
             if key in self._kept:
                 return
             ours, theirs = socket.socketpair()
-            kept = _Kept(ours, lambda message: self._handle(key, message))
+            kept = _Kept(ours, self._children, lambda message: self._handle(key, message))
             self._kept[key] = kept
             self._drop_oldest()
         try:
@@ -96,7 +94,7 @@ class KeptModels:
         kept.listen()
         with self._lock:
             self._kept.pop(key, None)
-        kept.close("the process that had prepared the model was killed")
+        kept.close()
         self._on_change()
 
 

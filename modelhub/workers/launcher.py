@@ -18,7 +18,10 @@ from modelhub.checkpoints import Checkpoint, LoadSpec, checkpoint
 from modelhub.errors import ModelhubError
 from modelhub.payloads import WorkersStatus
 from modelhub.workers.channel import Channel, Message
+from modelhub.workers.children import Children
+from modelhub.workers.handle import Process
 from modelhub.workers.kept_models import KeptModels
+from modelhub.workers.lifeline import adopt_orphans
 from modelhub.workers.read_ahead import ReadAheadProcess
 from modelhub.workers.start import start_module
 from modelhub.workers.warm_up import WarmUp, keep_warm_up, read_warm_up
@@ -28,6 +31,8 @@ from modelhub.workers.zygote_link import ZygoteLink
 log = logging.getLogger(__name__)
 _IMPORTING = "importing torch and transformers"
 _EXIT_TIMEOUT_S = 5.0
+# After a zygote that has not become warm, the next one waits: at first so long, then twice as long...
+_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 # Preparing a spare takes a core for 0.1 s, which a model that was just loaded may need.
 _SPARE_AFTER_S = 1.0
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -64,14 +69,17 @@ class Launcher:
         self.warm_seconds: float | None = None
         self.rehearsal_seconds: float | None = None  # of the newest spare: how fast this machine is
         self.zygote_pid: int | None = None
-        self.kept = KeptModels(on_kept)
+        self._children = Children()
+        self.kept = KeptModels(self._children, on_kept)
         self._lock = threading.Lock()
         self._read_ahead = ReadAheadProcess(_environment())
         self._zygote: ZygoteLink | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._processes: list[Process] = []  # of workers, that have not ended
         self._numbers = count(1)
         self._started_at = 0.0
-        self._closed = False
+        self._pause_s = 0.0  # before the next zygote
+        self._closed = threading.Event()
 
     @property
     def spare_pid(self) -> int | None:
@@ -87,15 +95,16 @@ class Launcher:
         with self._lock:
             if self._zygote is not None:
                 return
-            if self._closed:
+            if self._closed.is_set():
                 raise ModelhubError("shutting_down")
+            adopt_orphans()
             self._read_ahead.start()
             types = self._model_types()
             try:
                 self._process, control = start_module("modelhub.workers.zygote", _environment(), *types)
             except OSError as error:
                 raise ModelhubError("worker_unavailable", why=error.strerror) from None
-            self._zygote = ZygoteLink(control, self._handle)
+            self._zygote = ZygoteLink(control, self._children, self._handle)
             self.zygote_pid = self._process.pid
             self._imported = 0
             self._started_at = time.monotonic()
@@ -107,20 +116,26 @@ class Launcher:
         If the model of ``spec`` is kept, the worker has what is prepared of it. The weights are read from now
         on. Returns at once, also while the zygote is still warming up. Raises ModelhubError.
         """
+        return Worker(lambda fresh: self._fork(spec, fresh), fresh)
+
+    def _fork(self, spec: LoadSpec | None, fresh: bool) -> Process:
         self.start()
         link = None if spec is None else self._read_ahead.read(spec)
         kept = None if spec is None else self.kept.find(spec)
-        ours, theirs = socket.socketpair()
-        worker_id = f"w{next(self._numbers)}"
-        worker = Worker(worker_id, Channel(ours), lambda: self.kill(worker_id), link)
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise ModelhubError("worker_unavailable", why=error.strerror) from None
+        process = Process(f"w{next(self._numbers)}", Channel(ours), link)
         with contextlib.closing(theirs):
             for parent in (kept, self._zygote):  # what is kept may be let go at any moment
                 with contextlib.suppress(OSError):
                     if parent is not None:
-                        parent.fork(worker, theirs.fileno(), fresh)
-                        return worker
-        worker.close()
-        raise ModelhubError("worker_unavailable", why="the parent process of the workers has exited")
+                        parent.fork(process, theirs.fileno(), fresh)
+                        self._processes = [*self._processes, process]
+                        return process
+        process.close()
+        raise ModelhubError("worker_unavailable", why="their parent process has ended")
 
     def prepare_spare(self) -> None:
         """Have the zygote fork a spare for the next load, unless a worker is requested within a second."""
@@ -132,24 +147,16 @@ class Launcher:
         if (zygote := self._zygote) is not None:
             self.kept.keep(spec, zygote, seconds)
 
-    def kill(self, worker_id: str) -> None:
-        """Kill one worker; does nothing if it has exited already."""
-        for link in self._links():
-            link.kill(worker_id)
-
     def worker_pids(self) -> list[int]:
         """The processes of all workers that were forked and have not exited, and of the kept models."""
-        workers = [worker for link in self._links() for worker in list(link.workers.values())]
-        return [*(worker.pid for worker in workers if worker.pid is not None), *self.kept.pids()]
+        self._processes = [process for process in self._processes if not process.is_over]
+        workers = [process.pid for process in self._processes if process.pid is not None]
+        return [*workers, *self.kept.pids()]
 
     def processes_of(self, worker: Worker) -> list[int]:
         """The processes that a load is held up by: its worker, else what forks that, and the reader."""
         pids = (worker.pid or self.zygote_pid, self._read_ahead.pid)
         return [pid for pid in pids if pid is not None]
-
-    def _links(self) -> list[ZygoteLink]:
-        zygote = self._zygote
-        return [*([] if zygote is None else [zygote]), *self.kept.links()]
 
     def status(self) -> WorkersStatus:
         """How far the zygote is; the seconds are those that it took to warm up, or has taken so far."""
@@ -186,11 +193,12 @@ class Launcher:
         return "fork" if self.spare_pid is None else "spare"
 
     def close(self) -> None:
-        """End the zygote and with it every worker, and wait for its exit."""
+        """End the zygote and every worker, and wait until they are gone."""
         self._read_ahead.close()
         with self._lock:
-            self._closed = True
+            self._closed.set()
             zygote, process = self._zygote, self._process
+        self._children.close()
         if zygote is not None:
             zygote.channel.shut_down()
         if process is not None:
@@ -210,14 +218,28 @@ class Launcher:
 
     def _listen(self, zygote: ZygoteLink, process: subprocess.Popen[bytes]) -> None:
         zygote.listen()
-        if not self._closed:
-            log.error("The zygote exited unexpectedly; the next load starts a new one.")
         process.kill()
         process.wait()
         with self._lock:
             self._zygote = self._process = self.zygote_pid = None
+            was_warm = self.warm.is_set()
             self.warm.clear()
-        zygote.close("the parent process of the workers was killed")
+        zygote.close()
+        self._children.sweep()
+        if not self._closed.is_set():
+            self._replace_zygote(was_warm)
+
+    def _replace_zygote(self, was_warm: bool) -> None:
+        """Start the next zygote: at once, but for one after another that do not even become warm."""
+        longer_s = max(_PAUSE_S, min(2 * self._pause_s, _LONGEST_PAUSE_S))
+        self._pause_s = 0.0 if was_warm else longer_s
+        when = f"in {self._pause_s:.1f} s" if self._pause_s else "now"
+        log.error("The process that forks the workers has ended; the next one starts %s.", when)
+        if not self._closed.wait(self._pause_s):
+            try:
+                self.start()
+            except ModelhubError as error:
+                log.error("%s The next load tries again.", error.message)
 
     def _handle(self, message: Message) -> None:
         if message["type"] == "importing":

@@ -44,15 +44,15 @@ class Spare:
         return True
 
 
-def wait_for_work(control: socket.socket, device: str) -> int | None:
+def wait_for_work(control: socket.socket, device: str, title: str) -> int | None:
     """In the spare itself: rehearse, then wait for a worker's channel; its descriptor, None at the end.
 
-    ``device`` is the one that loads are expected to use.
+    ``device`` is the one that loads are expected to use; ``title`` is for ``ps``.
     """
     from modelhub.loader.preparation import prepare_process
     from modelhub.loader.rehearsal import rehearse
 
-    name_process("modelhub-spare", "modelhub: spare")
+    name_process("modelhub-spare", title)
     prefer_as_oom_victim()
     prepare_process()
     try:

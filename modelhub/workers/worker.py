@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import socket
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import asdict
@@ -14,39 +12,35 @@ from typing import Any
 from modelhub.checkpoints import Checkpoint, LoadSpec
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Facts, Preview
-from modelhub.workers.channel import Channel, Message
+from modelhub.workers.channel import Message
+from modelhub.workers.exit_cause import exit_error
+from modelhub.workers.handle import EXIT_TIMEOUT_S, Process
 
 TICK_S = 0.1
 _FIRST_TICK_S = 0.02  # many loads are over before a few longer ones have passed
-_EXIT_TIMEOUT_S = 5.0
+_MOST_STARTS = 3
 
 
 class Worker:
     """One child process, from ``Launcher.worker``: loads one model, then predicts until it ends.
 
-    Use it as a context manager, or call ``close`` at the end. Any thread may call ``predict`` and ``kill``;
-    one thread calls ``load`` and then ``serve``.
+    ``start(fresh)`` has it forked. Use it as a context manager, or call ``close`` at the end. Any thread may
+    call ``predict`` and ``kill``; one thread calls ``load`` and then ``serve``.
     """
 
-    def __init__(
-        self,
-        worker_id: str,
-        channel: Channel,
-        end_process: Callable[[], None],
-        link: socket.socket | None = None,
-    ) -> None:
-        self.id = worker_id
-        self.pid: int | None = None
+    def __init__(self, start: Callable[[bool], Process], fresh: bool) -> None:
         self.mapped_bytes = 0  # of the model's memory, the bytes that are mapped from its files
-        self._channel = channel
-        self._link = link  # to the process that reads ahead, for the worker
-        self._end_process = end_process
-        self._exited = threading.Event()
-        self._status: int | None = None
-        self._why = ""
+        self._start = start
+        self._lock = threading.Lock()
         self._killed = False
         self._requests = count(1)
         self._responses: dict[int, tuple[threading.Event, list[tuple[bool, bytes]]]] = {}
+        self._process = start(fresh)
+
+    @property
+    def pid(self) -> int | None:
+        """The id of its process, once it was forked."""
+        return self._process.pid
 
     def load(
         self, spec: LoadSpec, admit: Callable[[int], None] | None = None
@@ -54,12 +48,21 @@ class Worker:
         """Load ``spec``: yields its checkpoints, and None for each tick (at most 0.1 s) without one.
 
         ``admit`` is called with the bytes of memory needed and refuses by raising ModelhubError. Returns the
-        facts of the loaded model. Raises ModelhubError when the load fails or the process exits.
+        facts of the loaded model. Raises ModelhubError when the load fails or the process exits. Another one
+        takes its place where it has exited before it has begun, as one may that has waited for a load.
         """
+        starts, has_begun, tick_s = 1, False, _FIRST_TICK_S
         self._send_load(spec)
-        tick_s = _FIRST_TICK_S
         while True:
-            message = self._receive(tick_s, spec.model_id)
+            try:
+                message = self._receive(tick_s, spec.model_id)
+            except ModelhubError:
+                if has_begun or starts == _MOST_STARTS or not self._start_again():
+                    raise
+                starts += 1
+                self._send_load(spec)
+                continue
+            has_begun = has_begun or message is not None
             tick_s = min(TICK_S, 1.2 * tick_s)
             if message is None:
                 yield None
@@ -93,11 +96,12 @@ class Worker:
     def serve(self) -> None:
         """Hand the results of predictions to ``predict`` until the process exits; for one thread, after
         ``load``."""
+        channel = self._process.channel
         try:
             while True:
-                message = self._channel.receive()
+                message = channel.receive()
                 if message is not None and message["type"] == "result":
-                    body = self._channel.receive_body(message["length"])
+                    body = channel.receive_body(message["length"])
                     response = self._responses.pop(message["request"], None)
                     if response is not None:
                         received, box = response
@@ -131,39 +135,27 @@ class Worker:
 
     def kill(self) -> None:
         """Kill the process; a thread that reads from it gets an end of file at once. Safe to call again."""
-        self._killed = True
-        self._channel.shut_down()
-        self._end_process()
+        with self._lock:
+            self._killed = True
+        self._process.kill()
 
-    def wait(self, timeout_s: float = _EXIT_TIMEOUT_S) -> bool:
+    def wait(self, timeout_s: float = EXIT_TIMEOUT_S) -> bool:
         """Wait until the process has exited and was reaped; returns whether it has."""
-        return self._exited.wait(timeout_s)
+        return self._process.wait(timeout_s) is not None
 
     def exit_error(self, model_id: str) -> ModelhubError:
         """Why the process exited, as an error; waits for its exit status if it was ever started."""
-        if not self._killed or self.pid is not None:
-            self.wait()
-        status = self._status
-        if status is None:
-            return ModelhubError("worker_unavailable", why=self._why or "its parent process exited")
-        if status < 0:
-            return ModelhubError("killed", id=model_id, signal=_signal_name(-status))
-        return ModelhubError("crashed", id=model_id, status=f"exit status {status}")
-
-    def mark_exited(self, status: int | None, why: str = "") -> None:
-        """Called by the launcher once the process was reaped; ``status`` is None if it is not known."""
-        self._status, self._why = status, why
-        self._exited.set()
-        self._channel.shut_down()
+        process = self._process
+        ended = None if self._killed and process.pid is None else process.wait(EXIT_TIMEOUT_S)
+        if ended is None or process.pid is None:
+            why = process.refusal or "their parent process has ended"
+            return ModelhubError("worker_unavailable", why=why)
+        return exit_error(model_id, ended)
 
     def close(self) -> None:
-        """Kill the process if it still runs, wait for its exit, and close the socket."""
+        """Kill the process if it still runs, wait for its exit, and close the sockets."""
         self.kill()
-        if self.pid is not None:
-            self.wait()
-        self._channel.close()
-        if self._link is not None:
-            self._link.close()
+        self._process.close()
 
     def __enter__(self) -> Worker:
         return self
@@ -171,28 +163,41 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _start_again(self) -> bool:
+        """Have another process forked instead of one that has ended; False where that makes no sense."""
+        ended = self._process
+        if self._killed or ended.refusal is not None:
+            return False
+        ended.close()
+        process = self._start(True)
+        with self._lock:
+            self._process, killed = process, self._killed
+        if killed:
+            process.kill()
+        return True
+
     def _send_load(self, spec: LoadSpec) -> None:
-        """Send the load, and with it the socket to the process that reads ahead."""
+        """Send the load, and with it the socket to the process that reads ahead; ``_receive`` says if it has
+        exited."""
+        process = self._process
+        link, process.link = process.link, None
         message: Message = {"op": "load", "spec": asdict(spec)}
-        link, self._link = self._link, None
-        if link is None:
-            self._send(message, spec.model_id)
-            return
-        with contextlib.closing(link):
-            try:
-                self._channel.send_with_fd(message, link.fileno())
-            except OSError:
-                raise self.exit_error(spec.model_id) from None
+        with contextlib.suppress(OSError):
+            if link is None:
+                process.channel.send(message)
+                return
+            with contextlib.closing(link):
+                process.channel.send_with_fd(message, link.fileno())
 
     def _send(self, message: Message, model_id: str) -> None:
         try:
-            self._channel.send(message)
+            self._process.channel.send(message)
         except OSError:
             raise self.exit_error(model_id) from None
 
     def _receive(self, timeout_s: float, model_id: str) -> Message | None:
         try:
-            return self._channel.receive(timeout_s)
+            return self._process.channel.receive(timeout_s)
         except (EOFError, OSError, ValueError):
             raise self.exit_error(model_id) from None
 
@@ -204,10 +209,3 @@ def _refusal(admit: Callable[[int], None] | None, need_bytes: int) -> ModelhubEr
     except ModelhubError as error:
         return error
     return None
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

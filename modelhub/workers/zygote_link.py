@@ -7,27 +7,31 @@ import socket
 from collections.abc import Callable
 
 from modelhub.workers.channel import Channel, Message
-from modelhub.workers.worker import Worker
+from modelhub.workers.children import Children
+from modelhub.workers.handle import Process
 
 
 class ZygoteLink:
     """Any thread may call the methods; one thread calls ``listen``. ``on_message`` gets what is not about
-    workers, and that there is a spare."""
+    processes, and that there is a spare."""
 
-    def __init__(self, sock: socket.socket, on_message: Callable[[Message], None]) -> None:
+    def __init__(
+        self, sock: socket.socket, children: Children, on_message: Callable[[Message], None]
+    ) -> None:
         self.channel = Channel(sock)
         self.spare_pid: int | None = None  # of the process that waits for the next load
-        self.workers: dict[str, Worker] = {}
+        self.workers: dict[str, Process] = {}  # requested, and not ended
+        self._children = children
         self._on_message = on_message
 
-    def fork(self, worker: Worker, descriptor: int, fresh: bool) -> None:
+    def fork(self, process: Process, descriptor: int, fresh: bool) -> None:
         """Have it fork a process that serves the channel at ``descriptor``; raises OSError."""
-        self.workers[worker.id] = worker
+        self.workers[process.id] = process
         try:
-            request = {"op": "fork", "worker": worker.id, "fresh": fresh}
+            request = {"op": "fork", "worker": process.id, "fresh": fresh}
             self.channel.send_with_fd(request, descriptor)
         except OSError:
-            self.workers.pop(worker.id, None)
+            self.workers.pop(process.id, None)
             raise
 
     def keep(self, spec: Message, seconds: float, descriptor: int) -> None:
@@ -39,14 +43,8 @@ class ZygoteLink:
         with contextlib.suppress(OSError):
             self.channel.send({"op": "spare", "after_s": after_s, "device": device})
 
-    def kill(self, worker_id: str) -> None:
-        """Have it kill one worker; does nothing if that has exited already."""
-        if worker_id in self.workers:
-            with contextlib.suppress(OSError):
-                self.channel.send({"op": "kill", "worker": worker_id})
-
     def listen(self) -> None:
-        """Take messages until the process has ended; all of its workers have exited then."""
+        """Take messages until the process has ended; its workers may live on."""
         with contextlib.suppress(EOFError, OSError, ValueError):
             while True:
                 message = self.channel.receive()
@@ -54,23 +52,39 @@ class ZygoteLink:
                     self._handle(message)
         self.spare_pid = None
 
-    def close(self, why: str) -> None:
-        """Close the channel after ``listen``; what its workers serve fails with ``why``."""
+    def close(self) -> None:
+        """Close the channel after ``listen``; whoever waits for a process of it waits no longer."""
         orphans, self.workers = self.workers, {}
         self.channel.close()
-        for worker in orphans.values():
-            worker.mark_exited(None, why)
+        for process in orphans.values():
+            process.lose_parent()
 
     def _handle(self, message: Message) -> None:
         kind = message["type"]
-        if kind == "forked" and message["worker"] in self.workers:
-            self.workers[message["worker"]].pid = message["pid"]
+        if kind == "child":
+            self._children.add(message["pid"])
+        elif kind == "forked":
+            self._adopt(message["worker"], message["pid"])
+        elif kind == "refused":
+            process = self.workers.pop(message["worker"], None)
+            if process is not None:
+                process.refuse(message["why"])
         elif kind == "spare":
             self._on_message(message)
             self.spare_pid = message["pid"]
-        elif kind == "exited":
-            worker = self.workers.pop(message["worker"], None)
-            if worker is not None:
-                worker.mark_exited(message["status"], message.get("why", ""))
         else:
             self._on_message(message)
+
+    def _adopt(self, process_id: str, pid: int) -> None:
+        child, process = self._children.find(pid), self.workers.get(process_id)
+        if process is not None:
+            process.adopt(child)
+        if child is None:  # it has ended already
+            self._end(process_id)
+        else:
+            child.when_exited(lambda _: self._end(process_id))
+
+    def _end(self, process_id: str) -> None:
+        self.workers.pop(process_id, None)
+        with contextlib.suppress(OSError):
+            self.channel.send({"op": "ended", "worker": process_id})

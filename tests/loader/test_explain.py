@@ -24,8 +24,8 @@ SPEC = LoadSpec("org/name", "/home/someone/models", "/home/someone/demos")
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (MemoryError(), "host_out_of_memory"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "host_out_of_memory"),
+        (MemoryError(), "out_of_memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out_of_memory"),
         (torch.OutOfMemoryError("CUDA out of memory"), "device_out_of_memory"),
         (OSError(errno.ENOSPC, "No space left on device", "/home/someone/x"), "disk_full"),
         (SafetensorError("invalid header"), "corrupt"),

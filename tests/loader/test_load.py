@@ -344,11 +344,11 @@ def test_a_broken_tokenizer(copy_of: CopyOf, tmp_path: Path) -> None:
     assert failure(spec_for("tiny/bert", tmp_path / "models")).code == "bad_tokenizer"
 
 
-def test_a_memory_error_becomes_host_out_of_memory(made: Path) -> None:
+def test_a_memory_error_becomes_out_of_memory(made: Path) -> None:
     def refuse(need: int) -> None:
         raise MemoryError
 
     spec = spec_for("tiny/bert", made)
     with pytest.raises(MemoryError) as caught:
         run(spec, refuse)
-    assert explain(caught.value, spec).code == "host_out_of_memory"
+    assert explain(caught.value, spec).code == "out_of_memory"

@@ -17,6 +17,7 @@ import requests
 
 SPARE = "modelhub-spare"
 KEPT = "modelhub-kept"
+WORKERS = ("modelhub-worker", SPARE)
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -135,17 +136,17 @@ class Server:
     def workers(self) -> list[psutil.Process]:
         """The processes that hold or load a model: not those that wait for a load, or keep one prepared."""
         found = []
-        for process in self.zygote().children(recursive=True):
+        for process in psutil.Process(self.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):  # it may end at any time
                 waits = process.name() == SPARE and process.status() != psutil.STATUS_STOPPED
-                if process.name() != KEPT and not waits:
+                if process.name() in WORKERS and not waits:
                     found.append(process)
         return found
 
     def kept(self) -> list[psutil.Process]:
         """The processes that keep a model prepared."""
         found = []
-        for process in self.zygote().children():
+        for process in psutil.Process(self.pid).children():
             with suppress(psutil.NoSuchProcess):
                 if process.name() == KEPT:
                     found.append(process)
