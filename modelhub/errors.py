@@ -164,7 +164,7 @@ FAILURES: dict[str, Failure] = {
     ),
     "out_of_memory": Failure(
         507,
-        "Memory ran out: the process of {id} had {used}, of {limit} that it may have.",
+        "Memory ran out, at a limit of {limit}: the process of {id} had {used}, with all that it shares.",
         "Unload another model, choose a smaller one, or load it with a smaller data type.",
     ),
     "device_out_of_memory": Failure(

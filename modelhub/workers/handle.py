@@ -42,6 +42,7 @@ class Process:
             return
         with self._lock:
             self._child, killed = child, self._killed
+        child.note_limit()
         if killed:
             child.kill()
         child.when_exited(self._end)

@@ -18,6 +18,11 @@ import requests
 SPARE = "modelhub-spare"
 KEPT = "modelhub-kept"
 WORKERS = ("modelhub-worker", SPARE)
+# As another user, who may read what only root may: the environment, and the folders of the tests.
+_WITHOUT_PRIVILEGES = [
+    *("setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all,+dac_override"),
+    *("--ambient-caps=-all,+dac_override", "--bounding-set=-all,+dac_override"),
+]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -32,9 +37,17 @@ class Server:
     """``python wsgi.py`` with a data folder of its own; ``settings`` are MODELHUB_* without the prefix.
 
     Nothing is kept prepared unless a test asks for it, so that each load has a process of the zygote.
+    ``unprivileged``: the limits that the system sets for users hold for it too, also where root runs it.
     """
 
-    def __init__(self, data_dir: Path, environ: dict[str, str] | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        environ: dict[str, str] | None = None,
+        *,
+        unprivileged: bool = False,
+        **settings: Any,
+    ) -> None:
         self.data_dir = data_dir
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -47,6 +60,7 @@ class Server:
         given = {"DATA_DIR": data_dir, "PORT": self.port, "KEEP_PREPARED_SECONDS": 0, **settings}
         self.environ = clean | {f"MODELHUB_{name}": str(value) for name, value in given.items()}
         self.python = sys.executable
+        self.prefix = _WITHOUT_PRIVILEGES if unprivileged and os.getuid() == 0 else []
         self.command = ["wsgi.py"]
         self.cwd = ROOT
         self.process: subprocess.Popen[bytes] | None = None
@@ -55,7 +69,7 @@ class Server:
         """Start it and wait until it listens; the first request is the test's."""
         log = self.log_path.open("ab")
         self.process = subprocess.Popen(
-            [self.python, *self.command],
+            [*self.prefix, self.python, *self.command],
             cwd=self.cwd,
             env=self.environ,
             stdout=log,
