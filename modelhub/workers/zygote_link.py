@@ -77,12 +77,15 @@ class ZygoteLink:
 
     def _adopt(self, process_id: str, pid: int) -> None:
         child, process = self._children.find(pid), self.workers.get(process_id)
-        if process is not None:
-            process.adopt(child)
+        # Whoever waits for the end of the process finds that this has no worker any more.
         if child is None:  # it has ended already
             self._end(process_id)
         else:
             child.when_exited(lambda _: self._end(process_id))
+        if process is not None:
+            process.adopt(child)
+        elif child is not None:
+            child.kill()  # nobody waits for it any more
 
     def _end(self, process_id: str) -> None:
         self.workers.pop(process_id, None)

@@ -73,16 +73,6 @@ def unload(server: Server, model_id: str) -> dict[str, Any]:
     return dict(response.json())
 
 
-def worker_of(server: Server, model_id: str) -> psutil.Process:
-    """The process that has the model."""
-    (found,) = (
-        process
-        for process in psutil.Process(server.pid).children(recursive=True)
-        if process.cmdline()[:1] and process.cmdline()[0].strip() == f"modelhub: {model_id}"
-    )
-    return found
-
-
 def is_gone(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
@@ -105,7 +95,7 @@ def test_an_unloaded_model_is_kept_and_loads_again_from_there(keeping: Server) -
     ready = keeping.load(LLAMA)
     assert ready["state"] == "ready", ready["error"]
     assert all(seconds is not None for seconds in ready["steps"])
-    worker = worker_of(keeping, LLAMA)
+    worker = keeping.process_of(LLAMA)
     assert is_of_kept(keeping, ready)
     assert predict(keeping) == expected
     assert unload(keeping, LLAMA)["freed"] > 0
@@ -141,7 +131,7 @@ def test_when_what_is_kept_is_killed_its_model_goes_on(keeping: Server) -> None:
     wait_until(lambda: LLAMA in kept(keeping) and spare_of(keeping, LLAMA) is not None)
     process = kept(keeping)[LLAMA]
     assert is_of_kept(keeping, keeping.load(LLAMA))
-    worker = worker_of(keeping, LLAMA)
+    worker = keeping.process_of(LLAMA)
     process.kill()
     wait_until(lambda: is_gone(process) and LLAMA not in kept(keeping))
     assert predict(keeping)

@@ -64,12 +64,6 @@ def predicts(server: Server, model_id: str = BERT) -> bool:
     return response.status_code == 200
 
 
-def process_of(server: Server, model_id: str) -> psutil.Process:
-    """The process that has a model."""
-    (found,) = (p for p in server.workers() if " ".join(p.cmdline()).strip() == f"modelhub: {model_id}")
-    return found
-
-
 def wait_end(watcher: Watcher, load_id: str, timeout_s: float = 30) -> dict[str, Any]:
     """The terminal event of a load."""
     ends = ("model_load_completed", "model_load_failed", "model_load_cancelled")
@@ -94,7 +88,7 @@ def limit_processes(server: Server, process: psutil.Process, limit: int) -> None
 def test_a_worker_that_is_killed_at_any_moment_of_a_load_is_told_with_the_cause_within_a_second(
     server: Server, watch: Watch, number: signal.Signals
 ) -> None:
-    watcher, other = watch(server), process_of(server, BERT)
+    watcher, other = watch(server), server.process_of(BERT)
     watcher.subscribe(LARGE)
     for _ in range(5):
         spare, moment = server.wait_spare(), random.uniform(0, _SECONDS)
@@ -112,7 +106,7 @@ def test_a_worker_that_is_killed_at_any_moment_of_a_load_is_told_with_the_cause_
             wait_until(lambda: server.snapshot(LARGE)["state"] in ("ready", "failed"))
             server.delete(f"/api/models/{LARGE}")
         check_invariants(server)
-    assert process_of(server, BERT) == other, "the other model has not noticed"
+    assert server.process_of(BERT) == other, "the other model has not noticed"
     assert predicts(server)
 
 

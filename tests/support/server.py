@@ -139,8 +139,11 @@ class Server:
         found: list[psutil.Process] = []
 
         def appeared() -> bool:  # for a moment, a child has the command line of the server
-            children = psutil.Process(self.pid).children()
-            found[:] = [p for p in children if any("zygote" in part for part in p.cmdline())]
+            found.clear()
+            for process in psutil.Process(self.pid).children():
+                with suppress(psutil.NoSuchProcess):
+                    if any("zygote" in part for part in process.cmdline()):
+                        found.append(process)
             return bool(found)
 
         wait_until(appeared)
@@ -157,6 +160,16 @@ class Server:
                     found.append(process)
         return found
 
+    def process_of(self, model_id: str) -> psutil.Process:
+        """The process that has a model."""
+        found = []
+        for process in self.workers():
+            with suppress(psutil.NoSuchProcess):
+                if " ".join(process.cmdline()).strip() == f"modelhub: {model_id}":
+                    found.append(process)
+        (process,) = found
+        return process
+
     def kept(self) -> list[psutil.Process]:
         """The processes that keep a model prepared."""
         found = []
@@ -169,14 +182,21 @@ class Server:
     def spare(self) -> psutil.Process | None:
         """The process that is ready for the next load."""
         pid = self.get("/readyz").json()["workers"]["spare"]
-        return None if pid is None else psutil.Process(pid)
+        with suppress(psutil.NoSuchProcess):  # it may end at any time
+            return None if pid is None else psutil.Process(pid)
+        return None
 
     def wait_spare(self) -> psutil.Process:
         """Wait until a process is ready for the next load."""
-        wait_until(lambda: self.spare() is not None)
-        spare = self.spare()
-        assert spare is not None
-        return spare
+        found: list[psutil.Process | None] = []
+
+        def appeared() -> bool:
+            found[:] = [self.spare()]
+            return found[0] is not None
+
+        wait_until(appeared)
+        assert found[0] is not None
+        return found[0]
 
     def freeze_load(self, model_id: str) -> psutil.Process:
         """Ask for a load and stop its process (SIGSTOP) once it has reported a step: truly stuck."""
