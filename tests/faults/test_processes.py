@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -19,22 +18,19 @@ import pytest
 from tests.support import cgroups, models
 from tests.support.ids import BERT, LLAMA
 from tests.support.invariants import check_invariants
+from tests.support.killing import LARGE, end_of, kill_at, make_large, typical_seconds
 from tests.support.page_states import SLOW_DISK
 from tests.support.server import Server, wait_until
 from tests.support.types import StartServer, Watch
-from tests.support.watcher import Watcher
 
-LARGE = "large/llama"
-_WORDS = 400_000  # 100 MB, for half a second at the rate of the slow disk
-_SECONDS = 0.7
+_WORDS = 400_000  # 100 MB
 TOLD_S = 1.0
-CAUSES = {signal.SIGKILL: "killed", signal.SIGSEGV: "crashed"}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    models.make_sparse_llama(folder / LARGE, _WORDS)
+    make_large(folder)
     models.FOUR[BERT](folder / BERT)
     models.FOUR[LLAMA](folder / LLAMA)
     return folder
@@ -64,17 +60,6 @@ def predicts(server: Server, model_id: str = BERT) -> bool:
     return response.status_code == 200
 
 
-def wait_end(watcher: Watcher, load_id: str, timeout_s: float = 30) -> dict[str, Any]:
-    """The terminal event of a load."""
-    ends = ("model_load_completed", "model_load_failed", "model_load_cancelled")
-
-    def found(events: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
-        return [payload for name, payload in events if name in ends and payload["load_id"] == load_id]
-
-    watcher.wait_until(found, timeout_s)
-    return found(watcher.events)[0]
-
-
 def limit_processes(server: Server, process: psutil.Process, limit: int) -> None:
     """Set how many processes the user of a process may have for it to start another one."""
     text = "unlimited" if limit == resource.RLIM_INFINITY else limit
@@ -90,21 +75,11 @@ def test_a_worker_that_is_killed_at_any_moment_of_a_load_is_told_with_the_cause_
 ) -> None:
     watcher, other = watch(server), server.process_of(BERT)
     watcher.subscribe(LARGE)
+    seconds = typical_seconds(server)
     for _ in range(5):
-        spare, moment = server.wait_spare(), random.uniform(0, _SECONDS)
-        load_id = server.request_load(LARGE)["load_id"]
-        time.sleep(moment)
-        spare.send_signal(number)
-        killed_at = time.monotonic()
-        end = wait_end(watcher, load_id)
-        if end["state"] == "failed":
-            assert time.monotonic() - killed_at < TOLD_S, f"after {moment:.3f} s"
-            assert end["error"]["code"] == CAUSES[number], f"after {moment:.3f} s"
-            assert number.name in end["error"]["message"]
-        else:  # it was killed before it had begun, so that another one took its place; or it was ready
-            assert end["state"] == "ready", f"after {moment:.3f} s: {end['error']}"
-            wait_until(lambda: server.snapshot(LARGE)["state"] in ("ready", "failed"))
-            server.delete(f"/api/models/{LARGE}")
+        kill = kill_at(server, watcher, random.uniform(0, seconds), number)
+        assert kill.is_right, kill
+        assert kill.state == "ready" or kill.told_s < TOLD_S, kill
         check_invariants(server)
     assert server.process_of(BERT) == other, "the other model has not noticed"
     assert predicts(server)
@@ -139,7 +114,7 @@ def test_a_file_that_is_cut_in_the_middle_of_a_load_fails_that_load_only(
         load_id = server.request_load(LARGE)["load_id"]
         time.sleep(moment)
         os.truncate(weights, 200_000)
-        end = wait_end(watcher, load_id)
+        _, end = end_of(watcher, load_id)
         os.truncate(weights, size)
         if end["state"] == "failed":
             assert end["error"]["code"] in ("file_changed", "corrupt_own"), end["error"]
