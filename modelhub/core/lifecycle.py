@@ -229,9 +229,9 @@ class Lifecycle:
             for load in self._loads.all()
         )
 
-    def quarantined(self) -> dict[str, str]:
-        """The models that programs may not load for now, each with the message of its last failure."""
-        return self._quarantine.reasons()
+    def quarantined(self) -> list[ModelhubError]:
+        """Why programs may not load some models for now, an error for each."""
+        return self._quarantine.troubles()
 
     def known_id(self, text: str) -> str:
         """The id of a model that is on this machine or was requested; ``text`` may be a link to the hub.

@@ -28,7 +28,6 @@ from modelhub.states import State
 from modelhub.workers.launcher import Launcher
 
 log = logging.getLogger(__name__)
-_OUT_OF_MEMORY = ("out_of_memory", "host_out_of_memory")
 _AGAIN = "second attempt, since memory had run out"
 
 
@@ -122,7 +121,7 @@ class LoadThread:
         try:
             return self._follow(load, leaving)
         except ModelhubError as error:
-            if error.code not in _OUT_OF_MEMORY or not self._prepare_again(load, error):
+            if error.code != "out_of_memory" or not self._prepare_again(load, error):
                 raise
             return self._follow(load, leaving, self._reached(load))
         finally:

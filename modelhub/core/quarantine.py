@@ -13,7 +13,7 @@ _WITHIN_S = 60.0
 # Failures that cost a process, or the reading of the weights. What is refused before costs nothing, and may
 # succeed at the next attempt: memory is free again, the hub responds, a file was replaced.
 _COUNTED = (
-    *("crashed", "killed", "out_of_memory", "host_out_of_memory", "device_out_of_memory", "file_changed"),
+    *("crashed", "killed", "out_of_memory", "device_out_of_memory", "file_changed"),
     *("forward_failed", "load_failed", "internal"),
 )
 _PERSONS = ("page", "cli")  # what a person uses; all else are programs
@@ -67,14 +67,18 @@ class Quarantine:
         if retry or by in _PERSONS:
             self.lift(model_id)
         elif model_id in self._reasons:
-            raise ModelhubError("quarantined", id=model_id, why=self._reasons[model_id])
+            raise _refusal(model_id, self._reasons[model_id])
 
-    def reasons(self) -> dict[str, str]:
-        """The models in quarantine, each with the message of its last failure."""
-        return dict(self._reasons)
+    def troubles(self) -> list[ModelhubError]:
+        """What a program is answered that requests one of the models in quarantine, one for each of them."""
+        return [_refusal(model_id, why) for model_id, why in self._reasons.items()]
 
     def _keep(self, model_id: str, failures: list[_Failure]) -> None:
         if failures:
             self._failures[model_id] = failures
         else:
             self._failures.pop(model_id, None)
+
+
+def _refusal(model_id: str, why: str) -> ModelhubError:
+    return ModelhubError("quarantined", id=model_id, why=why)

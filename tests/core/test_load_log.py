@@ -39,8 +39,7 @@ def test_a_load_that_fails_and_a_loaded_model_that_is_killed(own: Server) -> Non
         rf"no/such-model failed at step 1 after \d.* m?s: {error['code']}: {re.escape(error['message'])}"
     )
     assert re.fullmatch(f"WARNING modelhub.loads: {expected}", lines(own)[1])
-    own.freeze_load(BERT).kill()
-    own.wait_state(BERT, ("failed",))
+    own.kill_load(BERT)
     killed = rf"WARNING modelhub.loads: {BERT} failed at step \d after \d.* m?s: killed: .*"
     assert [bool(re.fullmatch(killed, line)) for line in lines(own)[2:]] == [False, True], (
         "one line for its end"

@@ -52,7 +52,9 @@ def test_three_failures_within_a_minute(quarantine: Quarantine, clock: Clock) ->
         assert not is_refused(quarantine)
     error = fail(quarantine)
     assert "It has failed 3 times within a minute" in error.hint
-    assert quarantine.reasons() == {MODEL: error.message}
+    (trouble,) = quarantine.troubles()
+    assert (trouble.code, trouble.status) == ("quarantined", 409)
+    assert trouble.message.endswith(f"The last time: {error.message}")
     clock.now += 86400
     for by in ("rest", "preload", "resume"):
         assert is_refused(quarantine, by), "time alone does not end it"
@@ -78,7 +80,7 @@ def test_a_person_who_tries_again_ends_it(quarantine: Quarantine, by: str, retry
         fail(quarantine)
     assert not is_refused(quarantine, by, retry)
     assert not is_refused(quarantine)
-    assert quarantine.reasons() == {}
+    assert quarantine.troubles() == []
     for _ in range(2):
         fail(quarantine)
     assert not is_refused(quarantine), "they are counted anew"

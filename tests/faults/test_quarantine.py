@@ -32,10 +32,7 @@ def quarantined(running: Server) -> Server:
     """The same, where the process of a model has ended in three loads, each time in another way."""
     running.unload_all()
     for number in (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS):
-        process = running.freeze_load(LLAMA)
-        process.send_signal(number)
-        process.resume()
-        assert running.wait_state(LLAMA, ("failed", "ready"))["state"] == "failed"
+        running.kill_load(LLAMA, number)
     return running
 
 

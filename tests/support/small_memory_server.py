@@ -20,11 +20,11 @@ from modelhub import memory
 _SIZE = Path(os.environ["MODELHUB_DATA_DIR"], "memory")
 
 
-def _total() -> int:
+def _total(_: Path | None = None) -> int:
     return int(_SIZE.read_text())
 
 
-def _free() -> int:
+def _free(_: Path | None = None) -> int:
     titles = {process.pid: _title(process) for process in psutil.Process().children(recursive=True)}
     shared = sum(memory.anonymous_bytes(pid) for pid, title in titles.items() if title.endswith(": zygote"))
     models = [pid for pid, title in titles.items() if "/" in title.partition("modelhub: ")[2]]
@@ -39,8 +39,8 @@ def _title(process: psutil.Process) -> str:
         return ""
 
 
-memory.total_bytes = _total  # type: ignore[assignment]
-memory.free_bytes = _free  # type: ignore[assignment]
+memory.total_bytes = _total
+memory.free_bytes = _free
 
 if __name__ == "__main__":
     serve(create())
