@@ -44,7 +44,7 @@ class Eviction:
         Returns those that have left.
         """
         idle = self._idle() if self._makes_room and load.cancelled_by is None else []
-        chosen = choose(idle, load.reserved_bytes)
+        chosen = choose(idle, max(1, load.reserved_bytes))
         return [other.model_id for other in chosen if self._leave(other, load)]
 
     def watch(self, load: Load) -> None:
