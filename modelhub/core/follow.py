@@ -56,12 +56,12 @@ def follow(
     Before its first one, how far the zygote is that will fork it; in a stall, the likely cause.
     ``admit`` gets the bytes of memory needed and refuses by raising ModelhubError. Returns None once
     ``is_cancelled``, which is looked at before each checkpoint and each tick of 0.1 s. ``reached`` is how far
-    an earlier attempt came: the load stays there until this one is as far. Raises ModelhubError where the
-    load fails or the process ends.
+    an earlier attempt came: the load stays there until this one is as far, and what has no detail has that of
+    ``reached``. Raises ModelhubError where the load fails or the process ends.
     """
     checkpoints = worker.load(spec, admit)
     diagnosis = Diagnosis(lambda: launcher.processes_of(worker))
-    step, has_begun, waited = 1, False, launcher.waiting()
+    step, has_begun, is_further, waited = 1, False, False, launcher.waiting()
     while not is_cancelled():
         try:
             news = next(checkpoints)
@@ -72,10 +72,8 @@ def follow(
         if not has_begun and (waiting := launcher.waiting()) != waited:
             news = waited = waiting
         if news is not None and reached is not None:
-            if is_behind(news, reached):
-                news = reached
-            else:
-                reached = None  # from here on it is further
+            is_further = is_further or not is_behind(news, reached)
+            news = news._replace(detail=news.detail or reached.detail) if is_further else reached
         if news is None:
             adapter.tick(spec.model_id, partial(diagnosis.cause, step))
         else:
