@@ -35,6 +35,8 @@ class Settings:
     device: str
     dtype: str
     fanout: bool
+    evict: bool
+    idle_seconds: float
 
     @property
     def demo_dir(self) -> Path:
@@ -99,6 +101,8 @@ def read_settings(
         device=setting("DEVICE", "auto", _device),
         dtype=setting("DTYPE", "auto", _one_of(DTYPES)),
         fanout=setting("FANOUT", "on", _on_or_off),
+        evict=setting("EVICT", "off", _on_or_off),
+        idle_seconds=setting("IDLE_SECONDS", 0.0, _seconds_or_none),
     )
 
 

@@ -42,6 +42,12 @@ FAILURES: dict[str, Failure] = {
     "wrong_state": Failure(409, "{id} is {state}: {why}", "{todo}"),
     "too_large": Failure(413, "The request is too large.", "Send at most {limit}."),
     "in_use": Failure(409, "{id} {why}.", "Unload it only if that is what you want."),
+    "quarantined": Failure(
+        409,
+        "{id} is quarantined, since it failed again and again. The last time: {why}",
+        "See to the cause. A person can load it again: on its page, with modelhub preload, or with "
+        '"retry": true.',
+    ),
     "queue_full": Failure(
         503, "{waiting} loads are waiting already.", "Try again later, or cancel a load that waits."
     ),

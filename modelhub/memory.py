@@ -73,6 +73,18 @@ def resident_bytes(pid: int) -> int:
         return 0
 
 
+def anonymous_bytes(pid: int) -> int:
+    """The memory of a process that is neither mapped from files nor shared; 0 if that is not known.
+
+    It is what the system does not count as available, whereas mapped files are in the page cache. It takes
+    some 50 microseconds to read.
+    """
+    try:
+        return _sizes(f"/proc/{pid}/status").get("RssAnon", 0)
+    except (OSError, ValueError):
+        return 0
+
+
 def resident() -> ProcessMemory:
     """The resident memory of this process; pages shared with others count in full.
 

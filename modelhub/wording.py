@@ -7,6 +7,7 @@ from typing import NamedTuple, TypedDict
 from modelhub import units
 from modelhub.checkpoints import TOTAL_STEPS
 from modelhub.core.budget import Budget
+from modelhub.core.unloading import IDLE, ROOM_FOR
 from modelhub.demos import DEMOS
 from modelhub.payloads import Snapshot
 from modelhub.states import StallCause, State
@@ -35,6 +36,7 @@ REQUESTED_BY = {
     "cli": "from the command line",
     "preload": "by the preload list",
 }
+_CAUSES = {**REQUESTED_BY, IDLE: "since nobody used it"}  # why a model has left memory
 SOURCE_NAMES = {
     "folder": "models folder",
     "cache": "Hugging Face cache",
@@ -161,6 +163,13 @@ def activity(snapshot: Snapshot) -> str:
     return f"Downloading {units.amount(snapshot['done'], snapshot['size'], 'bytes')} from the hub"
 
 
+def cause_of_unload(by: str | None) -> str:
+    """Why a model has left memory: ``"from a page"``, ``"to make room for org/name"``; empty if not known."""
+    if by and by.startswith(ROOM_FOR):
+        return f"to make {by}"
+    return _CAUSES.get(by or "", "")
+
+
 def line(snapshot: Snapshot) -> str:
     """What more there is to say of a model that is not loading: the hint of an error, numbers, a receipt."""
     state = snapshot["state"]
@@ -177,8 +186,8 @@ def line(snapshot: Snapshot) -> str:
         return " · ".join(filter(None, (*numbers, snapshot.get("device"), snapshot.get("dtype"))))
     if state == State.ABSENT and snapshot.get("freed") is not None:
         before, after = units.size(snapshot.get("memory_before")), units.size(snapshot.get("memory_after"))
-        freed, by = units.size(snapshot.get("freed")), REQUESTED_BY.get(snapshot.get("by") or "", "")
-        return f"Unloaded {by}: {freed} freed ({before} before, {after} after)."
+        freed, cause = units.size(snapshot.get("freed")), cause_of_unload(snapshot.get("by"))
+        return f"Unloaded {cause}: {freed} freed ({before} before, {after} after)."
     return ""
 
 

@@ -12,11 +12,15 @@ from modelhub.states import State
 
 
 class MemoryUse(NamedTuple):
-    """What one load uses, in bytes: ``held`` (None: not known yet), ``reserved`` for it, and its state."""
+    """What one load uses, in bytes: ``held`` (None: not known yet), ``reserved`` for it, and its state.
+
+    ``pending`` is what of the reserved bytes the system still counts as free.
+    """
 
     state: State
     held: int | None
     reserved: int
+    pending: int
 
 
 class Budget(NamedTuple):
@@ -39,7 +43,7 @@ def compute_budget(uses: Iterable[MemoryUse]) -> Budget:
     """The budget as of now; admission compares with the same ``free``."""
     uses = list(uses)
     total = memory.total_bytes()
-    free = min(total, free_for_load(sum(use.reserved for use in uses)))
+    free = min(total, free_for_load(sum(use.pending for use in uses)))
     ready = [use.held or use.reserved for use in uses if use.state == State.READY]
     loading = [use.reserved for use in uses if use.state == State.LOADING]
     models = min(sum(ready), total - free)
@@ -48,13 +52,14 @@ def compute_budget(uses: Iterable[MemoryUse]) -> Budget:
     return Budget(total, models, loads, other, free, len(ready), len(loading))
 
 
-def free_for_load(reserved_bytes: int = 0) -> int:
-    """The bytes that a new load may take while ``reserved_bytes`` are reserved for others.
+def free_for_load(pending_bytes: int = 0) -> int:
+    """The bytes that a new load may take while others have so much reserved that they have not taken yet.
 
+    Read the latter first: what is taken in between then counts twice for a moment, and is not called free.
     Weights mapped from files count as page cache, which the system calls available: a loaded model's
-    reservation therefore stays as long as the model is loaded.
+    reservation for them therefore stays as long as the model is loaded.
     """
-    return max(0, memory.free_bytes() - reserved_bytes)
+    return max(0, memory.free_bytes() - pending_bytes)
 
 
 def unload_receipt(
@@ -71,8 +76,17 @@ def unload_receipt(
     return {"memory_before": before, "memory_after": after, "freed": freed, "by": by}
 
 
-def check_fits(model_id: str, need_bytes: int, free_bytes: int) -> None:
-    """Raise ``no_memory`` with the numbers where the need is more than what is free."""
-    if need_bytes > free_bytes:
-        needed, free = units.size(need_bytes), units.size(free_bytes)
-        raise ModelhubError("no_memory", id=model_id, needed=needed, free=free)
+def check_fits(
+    model_id: str, need_bytes: int, free_bytes: int, loading: Iterable[tuple[int, str]] = ()
+) -> None:
+    """Raise ``no_memory`` with the numbers where the need is more than what is free.
+
+    ``loading`` is what has been reserved for the other loads under way, each with its model.
+    """
+    if need_bytes <= free_bytes:
+        return
+    needed, free = units.size(need_bytes), units.size(free_bytes)
+    error = ModelhubError("no_memory", id=model_id, needed=needed, free=free)
+    for reserved, other in sorted(loading)[-1:]:  # the largest
+        error.hint = f"{other}, which is loading, has reserved {units.size(reserved)}. {error.hint}"
+    raise error

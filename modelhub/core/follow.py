@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from modelhub.checkpoints import LoadOptions, LoadSpec
+from modelhub.checkpoints import Checkpoint, LoadOptions, LoadSpec
 from modelhub.config import Settings
 from modelhub.payloads import Conditions, Facts
 from modelhub.progress.adapter import ProgressAdapter
@@ -49,17 +49,19 @@ def follow(
     spec: LoadSpec,
     admit: Callable[[int], None],
     is_cancelled: Callable[[], bool] = lambda: False,
+    reached: Checkpoint | None = None,
 ) -> Facts | None:
     """Have the worker load the model and emit each checkpoint; return the facts of the loaded model.
 
     Before its first one, how far the zygote is that will fork it; in a stall, the likely cause.
     ``admit`` gets the bytes of memory needed and refuses by raising ModelhubError. Returns None once
-    ``is_cancelled``, which is looked at before each checkpoint and each tick of 0.1 s. Raises ModelhubError
-    where the load fails or the process ends.
+    ``is_cancelled``, which is looked at before each checkpoint and each tick of 0.1 s. ``reached`` is how far
+    an earlier attempt came: the load stays there until this one is as far, and what has no detail has that of
+    ``reached``. Raises ModelhubError where the load fails or the process ends.
     """
     checkpoints = worker.load(spec, admit)
     diagnosis = Diagnosis(lambda: launcher.processes_of(worker))
-    step, has_begun, waited = 1, False, launcher.waiting()
+    step, has_begun, is_further, waited = 1, False, False, launcher.waiting()
     while not is_cancelled():
         try:
             news = next(checkpoints)
@@ -69,9 +71,19 @@ def follow(
         has_begun = has_begun or news is not None
         if not has_begun and (waiting := launcher.waiting()) != waited:
             news = waited = waiting
+        if news is not None and reached is not None:
+            is_further = is_further or not is_behind(news, reached)
+            news = news._replace(detail=news.detail or reached.detail) if is_further else reached
         if news is None:
             adapter.tick(spec.model_id, partial(diagnosis.cause, step))
         else:
             step = news.step
             adapter.emit_progress(spec.model_id, *news)
     return None
+
+
+def is_behind(news: Checkpoint, reached: Checkpoint) -> bool:
+    """Whether a checkpoint is from before another one of an earlier attempt."""
+    if news.step != reached.step or reached.done is None:
+        return news.step < reached.step
+    return news.unit != reached.unit or (news.done or 0) < reached.done

@@ -15,21 +15,21 @@ from modelhub.checkpoints import LoadOptions
 from modelhub.config import Settings
 from modelhub.core.budget import Budget, MemoryUse, compute_budget
 from modelhub.core.catalogue import Catalogue
+from modelhub.core.eviction import Eviction
 from modelhub.core.experience import Experience
 from modelhub.core.follow import load_spec
 from modelhub.core.journal import Journal
 from modelhub.core.load import Load, can_join, has_ended, load_resource, wrong_state
 from modelhub.core.load_thread import LoadThread
 from modelhub.core.loads import Loads
-from modelhub.core.unloading import PATIENCE_S, Unloading
+from modelhub.core.quarantine import Quarantine
+from modelhub.core.unloading import JUST_READY_S, PATIENCE_S, Unloading
 from modelhub.devices import check_device
 from modelhub.errors import ModelhubError
 from modelhub.payloads import LoadResource, LoadRow, Snapshot
 from modelhub.progress.adapter import ProgressAdapter
 from modelhub.states import ACTIVE, CHANGING, ENDED_EARLY, State
 from modelhub.workers.launcher import Launcher
-
-_JUST_READY_S = 2.0
 
 
 class Lifecycle:
@@ -58,9 +58,13 @@ class Lifecycle:
         self._spawn = spawn
         self._on_new_load = on_new_load
         kept_s = settings.keep_prepared_seconds
-        self._unloading = Unloading(self._loads, launcher, adapter, journal, spawn, kept_s)
+        self._quarantine = Quarantine()
+        self._unloading = Unloading(self._loads, launcher, adapter, journal, spawn, kept_s, self._quarantine)
+        eviction = Eviction(self._loads, self._unloading, settings.evict, settings.idle_seconds)
         shared = (self._loads, catalogue, launcher, adapter, journal, spawn)
-        self._thread = LoadThread(*shared, self._unloading, settings.demo_dir, experience)
+        self._thread = LoadThread(
+            *shared, self._unloading, settings.demo_dir, experience, eviction, self._quarantine
+        )
 
     @property
     def is_closing(self) -> bool:
@@ -77,6 +81,7 @@ class Lifecycle:
         device: str | None = None,
         dtype: str | None = None,
         replaces: Sequence[str] = (),
+        retry: bool = False,
     ) -> tuple[LoadResource, bool]:
         """Load a model, or join the load that runs or is done: (the load, whether it is a new one).
 
@@ -85,7 +90,8 @@ class Lifecycle:
         Without ``device`` or ``dtype`` that of the settings is meant, and any load can be joined. Returns
         once the load's first event was emitted: a client that asks next finds it queued or loading. Raises
         ``invalid_id``, ``no_device``, ``queue_full``, ``wrong_state`` while the model is being unloaded or
-        has another device or data type, and for a model on this machine that cannot be loaded the reason:
+        has another device or data type, ``quarantined`` where it has failed again and again, unless a person
+        requests it or with ``retry``, and for a model on this machine that cannot be loaded the reason:
         ``gguf``, ``adapter``...
         """
         model_id = self._catalogue.id_of(model_id)
@@ -102,6 +108,7 @@ class Lifecycle:
             load = self._loads.latest.get(model_id)
             is_new = load is None or not can_join(load, options)
             if load is None or is_new:
+                self._quarantine.request(model_id, by, retry)
                 load = Load(load_spec(self._settings, model_id, options), by)
                 load.replaces = tuple(other for other in replaced if other != model_id)
                 self._loads.queue.join(load)
@@ -163,7 +170,7 @@ class Lifecycle:
         load = self.loaded(model_id, also=State.UNLOADING)
         if load.worker is not None and load.worker.is_busy:
             raise ModelhubError("in_use", id=load.model_id, why="is running a prediction")
-        if load.ready_at is not None and time.monotonic() - load.ready_at < _JUST_READY_S:
+        if load.ready_at is not None and time.monotonic() - load.ready_at < JUST_READY_S:
             raise ModelhubError("in_use", id=load.model_id, why="has only just become ready")
 
     def dismiss(self, model_id: str) -> None:
@@ -177,6 +184,7 @@ class Lifecycle:
             state = self._adapter.snapshot(model_id)["state"] if load is None else load.state
             if state not in ENDED_EARLY:
                 raise wrong_state(model_id, state, "There is nothing to dismiss.", "Reload the page.")
+            self._quarantine.lift(model_id)
             self._journal().dismiss(model_id)
             self._adapter.dismiss(model_id)
 
@@ -212,9 +220,18 @@ class Lifecycle:
     def budget(self) -> Budget:
         """Memory use by owner, and what a new load may take."""
         return compute_budget(
-            MemoryUse(load.state, self._adapter.snapshot(load.model_id).get("memory"), load.reserved_bytes)
+            MemoryUse(
+                load.state,
+                self._adapter.snapshot(load.model_id).get("memory"),
+                load.reserved_bytes,
+                load.pending_bytes,
+            )
             for load in self._loads.all()
         )
+
+    def quarantined(self) -> list[ModelhubError]:
+        """Why programs may not load some models for now, an error for each."""
+        return self._quarantine.troubles()
 
     def known_id(self, text: str) -> str:
         """The id of a model that is on this machine or was requested; ``text`` may be a link to the hub.

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from dataclasses import InitVar, dataclass, field
 
+from modelhub import memory
 from modelhub.checkpoints import LoadOptions, LoadSpec
 from modelhub.core.journal import Journal, new_row
 from modelhub.errors import ModelhubError
@@ -41,13 +42,16 @@ class Load:
     process_exited: threading.Event = field(default_factory=threading.Event)
     worker: Worker | None = None
     reserved_bytes: int = 0
+    taken_from: int | None = None  # the anonymous memory of its process when that was reserved for a load
     cancelled_by: str | None = None
     unloaded_by: str | None = None
     memory_before: int | None = None
     own_bytes: int | None = None  # what its process had for itself
     receipt: Snapshot | None = None
+    is_second_attempt: bool = False  # memory ran out in the first one
     replaces: tuple[str, ...] = ()  # the models to unload when its turn comes
     ready_at: float | None = None  # on the monotonic clock
+    used_at: float | None = None  # when its last prediction ended, on the same clock
 
     def __post_init__(self, by: str) -> None:
         """Give it an id and its row in the journal."""
@@ -63,6 +67,24 @@ class Load:
     def model_id(self) -> str:
         """The model that it loads."""
         return self.row["model_id"]
+
+    def reserve(self, size: int, is_loading: bool = False) -> None:
+        """Reserve memory for it; a load takes it by and by from now on."""
+        pid = None if self.worker is None else self.worker.pid
+        self.taken_from = memory.anonymous_bytes(pid) if is_loading and pid is not None else None
+        self.reserved_bytes = size
+
+    @property
+    def pending_bytes(self) -> int:
+        """Of what is reserved for it, the bytes that the system still counts as free.
+
+        What a load has taken is no longer free. Weights that are mapped from files stay available.
+        """
+        pid = None if self.worker is None else self.worker.pid
+        if self.taken_from is None or pid is None:
+            return self.reserved_bytes
+        taken = max(0, memory.anonymous_bytes(pid) - self.taken_from)
+        return max(0, self.reserved_bytes - taken)
 
 
 def end_values(payload: Snapshot) -> dict[str, object]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from modelhub import units
 from modelhub.core.load import Load
+from modelhub.errors import ModelhubError
 from modelhub.payloads import Snapshot
 from modelhub.states import State
 
@@ -17,10 +19,22 @@ def log_begin(load: Load) -> None:
     log.info("Loading %s (load %s, by %s)", load.model_id, load.load_id, load.row["by"])
 
 
+def log_again(load: Load, snapshot: Snapshot, error: ModelhubError, left: Sequence[str]) -> None:
+    """``org/name ran out of memory at step 5 after 3.1 s: trying once more, since org/other has left``."""
+    names, verb = ", ".join(left), "has" if len(left) == 1 else "have"
+    log.warning(
+        "%s ran out of memory %s (%s): trying once more, since %s %s left",
+        load.model_id,
+        _when(snapshot),
+        error.code,
+        names,
+        verb,
+    )
+
+
 def log_end(load: Load, snapshot: Snapshot) -> None:
     """``org/name is ready after 3.1 s: 543 MB from disk, bfloat16 on cpu``, or how else it ended."""
-    model_id, step, error = load.model_id, snapshot["step"], snapshot["error"]
-    where = f"at step {step}" if step else "before its first step"
+    model_id, error = load.model_id, snapshot["error"]
     if load.state == State.READY:
         log.info(
             "%s is ready after %s: %s from %s, %s on %s",
@@ -32,11 +46,11 @@ def log_end(load: Load, snapshot: Snapshot) -> None:
             snapshot.get("device"),
         )
     elif load.state == State.CANCELLED:
-        log.info("%s was cancelled %s (by %s)", model_id, where, load.cancelled_by)
+        log.info("%s was cancelled %s (by %s)", model_id, _when(snapshot), load.cancelled_by)
     elif load.state == State.INTERRUPTED:
-        log.info("%s was interrupted %s: the server is shutting down", model_id, where)
+        log.info("%s was interrupted %s: the server is shutting down", model_id, _when(snapshot))
     elif error is not None:
-        log.warning("%s failed %s: %s: %s", model_id, where, error["code"], error["message"])
+        log.warning("%s failed %s: %s: %s", model_id, _when(snapshot), error["code"], error["message"])
 
 
 def log_exit(load: Load, snapshot: Snapshot) -> None:
@@ -47,3 +61,10 @@ def log_exit(load: Load, snapshot: Snapshot) -> None:
     else:
         freed = units.size(snapshot.get("freed"))
         log.info("%s was unloaded (by %s): %s freed", load.model_id, load.unloaded_by, freed)
+
+
+def _when(snapshot: Snapshot) -> str:
+    """``at step 5 after 3.1 s``; a load that was still in the queue had no step."""
+    if not snapshot["step"]:
+        return "before its first step"
+    return f"at step {snapshot['step']} after {units.duration(snapshot['elapsed'])}"

@@ -7,16 +7,19 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from modelhub.core.budget import check_fits, free_for_load
+from modelhub.checkpoints import Checkpoint
+from modelhub.core.admission import Admission
 from modelhub.core.catalogue import Catalogue
 from modelhub.core.conditions import conditions_of
+from modelhub.core.eviction import Eviction
 from modelhub.core.experience import Experience
 from modelhub.core.follow import announce, follow
 from modelhub.core.journal import Journal
 from modelhub.core.load import Load, end_values, record
-from modelhub.core.load_log import log_begin, log_end
+from modelhub.core.load_log import log_again, log_begin, log_end
 from modelhub.core.loads import Loads
-from modelhub.core.unloading import PATIENCE_S, Unloading
+from modelhub.core.quarantine import Quarantine
+from modelhub.core.unloading import Unloading
 from modelhub.demos import sweep
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Facts, Snapshot, Timeline
@@ -25,6 +28,7 @@ from modelhub.states import State
 from modelhub.workers.launcher import Launcher
 
 log = logging.getLogger(__name__)
+_AGAIN = "second attempt, since memory had run out"
 
 
 class LoadThread:
@@ -41,6 +45,8 @@ class LoadThread:
         unloading: Unloading,
         demo_dir: Path,
         experience: Experience,
+        eviction: Eviction,
+        quarantine: Quarantine,
     ) -> None:
         self._loads = loads
         self._catalogue = catalogue
@@ -51,6 +57,9 @@ class LoadThread:
         self._unloading = unloading
         self._demo_dir = demo_dir
         self._experience = experience
+        self._eviction = eviction
+        self._quarantine = quarantine
+        self._admission = Admission(loads, launcher.kept, eviction)
 
     def run(self, load: Load) -> None:
         """Carry one load to its end, and on until its process has exited."""
@@ -68,12 +77,13 @@ class LoadThread:
         if load.state == State.READY and load.worker is not None:
             self._loads.release(load)
             self._unloading.begin_use(load)
+            self._spawn(self._eviction.watch, load)
             load.worker.serve()
             self._unloading.leave(load)
         elif load.worker is not None:
             load.worker.close()
             sweep(self._demo_dir)
-        load.reserved_bytes = 0
+        load.reserve(0)
         self._loads.release(load)
         load.process_exited.set()
 
@@ -109,17 +119,51 @@ class LoadThread:
         # A model that has yet to be fetched may not be there, or take hours.
         leaving = None if entry is None else self._replace(load)
         try:
-            return follow(
-                self._adapter,
-                self._launcher,
-                load.worker,
-                load.spec,
-                lambda need: self._admit(load, need, self._replace(load) if leaving is None else leaving),
-                lambda: load.cancelled_by is not None,
-            )
+            return self._follow(load, leaving)
+        except ModelhubError as error:
+            if error.code != "out_of_memory" or not self._prepare_again(load, error):
+                raise
+            return self._follow(load, leaving, self._reached(load))
         finally:
             if conditions["fetch_bytes"] != 0:
                 self._catalogue.refresh()  # a scan of the last seconds has seen none of its files, or a part
+
+    def _follow(
+        self, load: Load, leaving: Sequence[Load] | None, reached: Checkpoint | None = None
+    ) -> Facts | None:
+        """Follow the load in its process; ``leaving`` is None where what it replaces has yet to leave."""
+        assert load.worker is not None  # noqa: S101 - it was given one
+        return follow(
+            self._adapter,
+            self._launcher,
+            load.worker,
+            load.spec,
+            lambda need: self._admission.admit(
+                load, need, self._replace(load) if leaving is None else leaving
+            ),
+            lambda: load.cancelled_by is not None,
+            reached,
+        )
+
+    def _prepare_again(self, load: Load, error: ModelhubError) -> bool:
+        """Memory ran out in a load: where idle models leave for it, give it another process."""
+        left = self._eviction.make_room_after(load)
+        if not left:
+            return False
+        if load.worker is not None:
+            load.worker.close()
+        log_again(load, self._adapter.snapshot(load.model_id), error, left)
+        load.reserve(0)
+        load.is_second_attempt = True
+        with self._loads.lock:
+            load.worker = self._launcher.worker(load.spec)
+        return True
+
+    def _reached(self, load: Load) -> Checkpoint:
+        """How far the first attempt came."""
+        last = self._adapter.snapshot(load.model_id)
+        step, message = last["step"] or 1, last["message"] or ""
+        return Checkpoint(step, message, last["done"], last["size"], last["unit"], _AGAIN)
 
     def _replace(self, load: Load) -> list[Load]:
         """Have the models that a load replaces leave memory; they leave while it begins."""
@@ -128,23 +172,6 @@ class LoadThread:
         for other in leaving:
             self._spawn(self._unloading.unload, other, load.row["by"], True)
         return leaving
-
-    def _admit(self, load: Load, need_bytes: int, leaving: Sequence[Load]) -> None:
-        """Reserve memory for a load; raises ``no_memory`` with the numbers."""
-        others = [other for other in self._loads.all() if other is not load and other not in leaving]
-        self._make_room(need_bytes, others, leaving)
-        with self._loads.lock:
-            if not load.spec.force:
-                check_fits(load.model_id, need_bytes, free_for_load(_reserved(others)))
-            load.reserved_bytes = need_bytes
-
-    def _make_room(self, need_bytes: int, others: Sequence[Load], leaving: Sequence[Load]) -> None:
-        """Where a load does not fit: wait for the models that leave, let go of those that are only kept."""
-        if need_bytes <= free_for_load(_reserved(others)):
-            return
-        self._launcher.kept.let_go()
-        for other in leaving:
-            other.process_exited.wait(PATIENCE_S)
 
     def _end(self, load: Load, facts: Facts | None, failure: ModelhubError | None) -> None:
         """Decide how the load ended, record it and emit it."""
@@ -168,13 +195,17 @@ class LoadThread:
                 self._adapter.queued(load.model_id, load.load_id, 1)
             self._adapter.cancelled(load.model_id, load.cancelled_by or load.row["by"], keep_record)
         elif failure is not None:
+            if load.state == State.FAILED:
+                self._quarantine.fail(load.model_id, failure)
             self._adapter.failed(load.model_id, failure, keep_record, load.state)
         elif facts is not None:
             if load.worker is not None:
-                load.reserved_bytes = load.worker.mapped_bytes
+                load.reserve(load.worker.mapped_bytes)
             load.ready_at = time.monotonic()
+            self._quarantine.succeed(load.model_id)
             self._adapter.completed(load.model_id, facts, keep_record)
-            self._experience.learn([(load.row, kept)])
+            if not load.is_second_attempt:
+                self._experience.learn([(load.row, kept)])
         load.announced.set()
         load.ended.set()
         self._launcher.prepare_spare()
@@ -185,7 +216,3 @@ class LoadThread:
         if load.cancelled_by is not None:
             return State.CANCELLED
         return State.READY if failure is None else State.FAILED
-
-
-def _reserved(loads: Sequence[Load]) -> int:
-    return sum(load.reserved_bytes for load in loads)

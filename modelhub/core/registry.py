@@ -285,6 +285,8 @@ class Registry:
                 raise
             why = "It was unloaded meanwhile."
             raise wrong_state(model_id, State.ABSENT, why, "Load it again.") from None
+        finally:
+            load.used_at = time.monotonic()
         if not ok:
             raise ModelhubError.from_json(body)
         return body

@@ -12,6 +12,7 @@ from modelhub.core.load import Load, record, wrong_state
 from modelhub.core.load_log import log_exit
 from modelhub.core.loads import Loads
 from modelhub.core.memory_count import MemoryCount
+from modelhub.core.quarantine import Quarantine
 from modelhub.payloads import Snapshot, Timeline
 from modelhub.progress.adapter import ProgressAdapter
 from modelhub.states import OCCUPYING, State
@@ -19,6 +20,10 @@ from modelhub.workers.launcher import Launcher
 
 _POLL_S = 0.01
 PATIENCE_S = 10.0  # how long a request waits for a process to exit
+JUST_READY_S = 2.0
+# Why a model leaves without a request, in the place of who has requested it.
+IDLE = "idle"
+ROOM_FOR = "room for "  # and the id of the model that is loaded
 
 
 class Unloading:
@@ -32,6 +37,7 @@ class Unloading:
         journal: Callable[[], Journal],
         spawn: Callable[..., object],
         keep_seconds: float,
+        quarantine: Quarantine,
     ) -> None:
         self._loads = loads
         self._launcher = launcher
@@ -40,15 +46,19 @@ class Unloading:
         self._adapter = adapter
         self._journal = journal
         self._spawn = spawn
+        self._quarantine = quarantine
 
-    def unload(self, load: Load, by: str, at_once: bool = False) -> Snapshot:
+    def unload(self, load: Load, by: str, at_once: bool = False, only_idle: bool = False) -> Snapshot:
         """End the process of a ready model and wait for that; return the state with the receipt.
 
         With ``at_once`` the receipt has what was counted soon after the load: to count it again takes time.
+        With ``only_idle`` a model that is in use by now stays.
         """
         before = self._memory.total(leaving=None if at_once else load.worker)
         own = self._memory.own_bytes(load.worker)
         with self._loads.lock:
+            if only_idle and not is_idle(load):
+                return self._adapter.snapshot(load.model_id)
             if load.state == State.READY:
                 load.state, load.unloaded_by = State.UNLOADING, by
                 load.memory_before, load.own_bytes = before, own
@@ -67,13 +77,15 @@ class Unloading:
         worker = load.worker
         assert worker is not None  # noqa: S101 - a ready load has one
         worker.close()
-        load.reserved_bytes = 0
+        load.reserve(0)
         error = None if load.unloaded_by is not None else worker.exit_error(load.model_id)
         receipt = unload_receipt(load.memory_before, self._memory.total(), load.unloaded_by, load.own_bytes)
         if self._loads.is_closing:
             return
         with self._loads.lock:
             load.state = State.ABSENT if error is None else State.FAILED
+            if error is not None:
+                self._quarantine.fail(load.model_id, error, was_ready=True)
 
         def keep_record(payload: Snapshot, _: Timeline | None) -> None:
             record(self._journal(), load, {"state": State.UNLOADED, "error": payload["error"]})
@@ -100,3 +112,9 @@ class Unloading:
     def close(self) -> None:
         """Keep nothing prepared any more."""
         self._keep_later.close()
+
+
+def is_idle(load: Load) -> bool:
+    """Whether a model is ready, and neither predicts nor has only just become ready."""
+    is_new = load.ready_at is None or time.monotonic() - load.ready_at < JUST_READY_S
+    return load.state == State.READY and load.worker is not None and not load.worker.is_busy and not is_new

@@ -201,7 +201,13 @@ class EventSchema(Schema):
     revision = String(allow_none=True, metadata=_is("The commit of the repository."))
     files = Integer(metadata=_is("The number of weight files."))
     unused_tensors = Integer(metadata=_is("Tensors in the files that the model has no use for."))
-    by = String(allow_none=True, metadata=_is("Where the request came from: `page`, `rest`, `cli`."))
+    by = String(
+        allow_none=True,
+        metadata=_is(
+            "Where the request came from: `page`, `rest`, `cli`. For an unload without one, why it left: "
+            "`idle`, or `room for ` and the id of the model that is loaded."
+        ),
+    )
     memory_before = Integer(
         allow_none=True, metadata=_is("Memory of all of modelhub's processes before the unload.")
     )

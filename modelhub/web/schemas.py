@@ -43,6 +43,7 @@ class LoadRequest(Schema):
         validate=validate.OneOf(DTYPES),
         metadata={"description": "auto keeps that of the files; else MODELHUB_DTYPE."},
     )
+    retry = Boolean(load_default=False, metadata={"description": "Load also where it is quarantined."})
 
 
 class ModelSchema(Schema):

@@ -35,8 +35,15 @@ def test_a_load_that_succeeds_and_its_unload(own: Server) -> None:
 
 def test_a_load_that_fails_and_a_loaded_model_that_is_killed(own: Server) -> None:
     error = own.load("no/such-model")["error"]
-    expected = f"no/such-model failed at step 1: {error['code']}: {error['message']}"
-    assert lines(own)[1] == f"WARNING modelhub.loads: {expected}"
+    expected = (
+        rf"no/such-model failed at step 1 after \d.* m?s: {error['code']}: {re.escape(error['message'])}"
+    )
+    assert re.fullmatch(f"WARNING modelhub.loads: {expected}", lines(own)[1])
+    own.kill_load(BERT)
+    killed = rf"WARNING modelhub.loads: {BERT} failed at step \d after \d.* m?s: killed: .*"
+    assert [bool(re.fullmatch(killed, line)) for line in lines(own)[2:]] == [False, True], (
+        "one line for its end"
+    )
     own.load(LLAMA)
     own.workers()[0].kill()
     wait_until(lambda: own.snapshot(LLAMA)["state"] == "failed")
@@ -49,9 +56,12 @@ def test_loads_that_are_cancelled_and_one_that_the_end_of_the_server_interrupts(
     for model_id in (BERT, LLAMA):
         own.delete(f"/api/loads/{own.snapshot(model_id)['load_id']}")
     assert lines(own)[1] == (f"INFO modelhub.loads: {BERT} was cancelled before its first step (by rest)")
-    assert re.fullmatch(rf"INFO modelhub.loads: {LLAMA} was cancelled at step \d \(by rest\)", lines(own)[2])
+    assert re.fullmatch(
+        rf"INFO modelhub.loads: {LLAMA} was cancelled at step \d after \d.* m?s \(by rest\)", lines(own)[2]
+    )
     own.freeze_load(VIT)
     own.stop()
     assert re.fullmatch(
-        rf"INFO modelhub.loads: {VIT} was interrupted at step \d: the server is shutting down", lines(own)[-1]
+        rf"INFO modelhub.loads: {VIT} was interrupted at step \d after \d.* m?s: the server is shutting down",
+        lines(own)[-1],
     )

@@ -61,6 +61,7 @@ def init_app(app: Flask) -> None:
         STATE_NAMES=wording.STATE_NAMES,
         SOURCE_NAMES=wording.SOURCE_NAMES,
         REQUESTED_BY=wording.REQUESTED_BY,
+        cause_of_unload=wording.cause_of_unload,
         outcome=load_wording.outcome,
         DTYPES=DTYPES,
         devices=devices,

@@ -1,0 +1,62 @@
+"""Admission: memory is reserved for a load, for which idle models may have to leave, or it is refused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from modelhub.core.budget import check_fits, free_for_load
+from modelhub.core.eviction import Eviction
+from modelhub.core.load import Load
+from modelhub.core.loads import Loads
+from modelhub.core.unloading import PATIENCE_S
+from modelhub.states import State
+from modelhub.workers.kept_models import KeptModels
+
+_LET_GO_S = 0.5  # what is kept takes some milliseconds to end
+_POLL_S = 0.01
+
+
+class Admission:
+    """For the threads of the loads."""
+
+    def __init__(self, loads: Loads, kept: KeptModels, eviction: Eviction) -> None:
+        self._loads = loads
+        self._kept = kept
+        self._eviction = eviction
+
+    def admit(self, load: Load, need_bytes: int, leaving: Sequence[Load]) -> None:
+        """Reserve memory for a load; raises ``no_memory`` with the numbers.
+
+        The memory of the models that are ``leaving`` counts as free.
+        """
+        others = [other for other in self._loads.all() if other is not load and other not in leaving]
+
+        def free() -> int:
+            return free_for_load(sum(other.pending_bytes for other in others))
+
+        self._make_room(load, need_bytes, free, leaving)
+        with self._loads.lock:
+            if not load.spec.force:
+                loading = [(other.reserved_bytes, other.model_id) for other in others if _is_loading(other)]
+                check_fits(load.model_id, need_bytes, free(), loading)
+            load.reserve(need_bytes, is_loading=True)
+
+    def _make_room(
+        self, load: Load, need_bytes: int, free: Callable[[], int], leaving: Sequence[Load]
+    ) -> None:
+        """Where a load does not fit: let go of the models that are only kept, wait for those that leave, have
+        idle ones leave."""
+        if need_bytes <= free():
+            return
+        self._kept.let_go()
+        for other in leaving:
+            other.process_exited.wait(PATIENCE_S)
+        deadline = time.monotonic() + _LET_GO_S
+        while need_bytes > free() and self._kept.pids() and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        self._eviction.make_room(load, lambda: need_bytes - free())
+
+
+def _is_loading(load: Load) -> bool:
+    return load.state == State.LOADING and load.reserved_bytes > 0
