@@ -110,7 +110,10 @@ class Launcher:
         self.start()
         link = None if spec is None else self._read_ahead.read(spec)
         kept = None if spec is None else self.kept.find(spec)
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise ModelhubError("worker_unavailable", why=error.strerror) from None
         worker_id = f"w{next(self._numbers)}"
         worker = Worker(worker_id, Channel(ours), lambda: self.kill(worker_id), link)
         with contextlib.closing(theirs):
