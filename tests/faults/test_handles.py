@@ -19,6 +19,7 @@ from tests.support.server import Server, wait_until
 from tests.support.types import Watch
 
 SET, HANDLES = 200, 256  # the limit that the server is started with, and the one that it may raise it to
+REFUSED = "could not be accepted"
 FULL = "new ones take the place of those that have waited longest"
 
 
@@ -75,16 +76,22 @@ def test_loads_go_on_while_more_connections_stand_idle_than_there_are_handles(
 
 def test_a_connection_that_cannot_be_accepted_ends_nothing_and_costs_little(limited: Server) -> None:
     assert limited.load(BERT)["state"] == "ready"
+    limited.wait_spare()
     process = psutil.Process(limited.pid)
-    said = limited.log().count("\n")
     _, hard = resource.prlimit(limited.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(limited.pid, resource.RLIMIT_NOFILE, (process.num_fds(), hard))
-    with silent(limited, 40):
-        percent = process.cpu_percent(interval=1.0)
-    assert percent < 50
+    with requests.Session() as browser:
+        assert browser.get(f"{limited.url}/livez", timeout=30).ok
+        resource.prlimit(limited.pid, resource.RLIMIT_NOFILE, (0, hard))  # what is open stays so
+        response = browser.post(f"{limited.url}/api/loads", json={"model": LLAMA}, timeout=30)
+        assert response.status_code == 202
+        with silent(limited, 40):
+            percent = process.cpu_percent(interval=1.0)
     resource.prlimit(limited.pid, resource.RLIMIT_NOFILE, (hard, hard))
+    assert percent < 50
+    assert limited.wait_state(LLAMA, ("failed",))["error"]["code"] == "worker_unavailable"
     assert limited.snapshot(BERT)["state"] == "ready"
-    assert limited.log().count("\n") - said <= 1, limited.log()[-3000:]
+    assert limited.load(LLAMA)["state"] == "ready"
+    assert limited.log().count(REFUSED) <= 1
     limited.unload_all()
     check_invariants(limited)
 
