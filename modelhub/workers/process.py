@@ -36,7 +36,7 @@ def main(sock: socket.socket, prepared: Prepared | None = None) -> None:
     name_process("modelhub-worker", "modelhub: worker")
     prefer_as_oom_victim()
     prepare_process()
-    channel = Channel(sock, takes_descriptors=True)
+    channel = _WorkerChannel(sock, takes_descriptors=True)
     requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(channel, requests), daemon=True).start()
     first = requests.get()
@@ -52,6 +52,17 @@ def main(sock: socket.socket, prepared: Prepared | None = None) -> None:
         predictor = Predictor(loaded)
         while True:
             _predict(channel, predictor, requests.get())
+
+
+class _WorkerChannel(Channel):
+    """The channel of a worker: where the server has closed it, the process exits at once, without a word."""
+
+    def send(self, message: Message, body: bytes = b"") -> None:
+        """Send one message; does not return if the other end is closed."""
+        try:
+            super().send(message, body)
+        except OSError:
+            os._exit(0)
 
 
 def _read(channel: Channel, requests: queue.SimpleQueue[Message]) -> None:
