@@ -15,70 +15,17 @@ import psutil
 import pytest
 import requests
 
+from tests.support.cutting import cut_at_random
 from tests.support.ids import BERT, DEMO
 from tests.support.invariants import check_invariants
-from tests.support.live_client import LiveClient, backwards
 from tests.support.rawsocket import RawWatcher
-from tests.support.server import Server, wait_until
+from tests.support.server import Server
 
 PAD = 380
 
 
-class Loading(threading.Thread):
-    """Loads and unloads a model over and over until ``end``, sometimes cancelled midway."""
-
-    def __init__(self, server: Server, model_id: str, rng: random.Random) -> None:
-        super().__init__(daemon=True)
-        self.count = 0
-        self._server, self._model_id, self._rng = server, model_id, rng
-        self._over = threading.Event()
-
-    def run(self) -> None:
-        """Until it is over."""
-        server, model_id = self._server, self._model_id
-        while not self._over.is_set():
-            load_id = server.request_load(model_id)["load_id"]
-            if self._rng.random() < 0.3:
-                server.delete(f"/api/loads/{load_id}")
-            server.wait_state(model_id, ("ready", "cancelled", "failed"))
-            server.delete(f"/api/models/{model_id}")
-            self.count += 1
-
-    def end(self) -> None:
-        """End after the load that is under way."""
-        self._over.set()
-        self.join(90)
-
-
 def test_clients_that_are_cut_at_random_show_what_the_server_says(empty_server: Server) -> None:
-    rng = random.Random(11)
-    loading = Loading(empty_server, BERT, rng)
-    clients = [LiveClient(empty_server.port, BERT, polls=bool(number % 2)) for number in range(6)]
-    try:
-        for client in clients:
-            client.start()
-        loading.start()
-        for _ in range(60):
-            client = rng.choice(clients)
-            before = client.connections
-            wait_until(lambda c=client: c.connections > 0 and bool(c.snapshot))
-            client.wire.cut()
-            time.sleep(rng.choice((0.0, 0.05, 0.3)))  # a short gap, or a long one
-            client.wire.mend()
-            if rng.random() < 0.7:  # else it is cut again while it connects
-                wait_until(lambda c=client, n=before: c.connections > n)
-        loading.end()
-        assert loading.count > 3
-        truth = empty_server.snapshot(BERT)
-        for client in clients:
-            wait_until(lambda c=client: c.snapshot == truth)
-            assert not client.faults
-            assert not (why := backwards(client.shown)), why
-            assert len(client.shown) > 10
-    finally:
-        loading.end()
-        for client in clients:
-            client.end()
+    cut_at_random(empty_server, BERT, cuts=60, rng=random.Random(11))
     check_invariants(empty_server)
 
 

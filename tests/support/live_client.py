@@ -120,7 +120,7 @@ def backwards(shown: list[dict[str, Any]]) -> str:
     """Where what a client has shown goes back; empty if it does not."""
     ended: set[str] = set()
     loads: list[str] = []
-    before: dict[str, Any] = {"seq": 0, "load_id": None, "state": None, "progress": None}
+    before: dict[str, Any] = {"seq": -1, "load_id": None, "state": None, "progress": None}
     for now in shown:
         load_id, runs = now["load_id"], now["state"] in _RUNS
         is_same_load = load_id == before["load_id"]
