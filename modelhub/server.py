@@ -15,6 +15,7 @@ with warnings.catch_warnings():
     eventlet.monkey_patch()
 
 import errno
+import functools
 import gc
 import logging
 import signal
@@ -26,19 +27,36 @@ import eventlet.wsgi
 from flask import Flask
 
 from modelhub import create_app
+from modelhub.connections import Connections, Listener
 from modelhub.errors import ModelhubError
+from modelhub.handles import raise_limit
 from modelhub.port_owner import port_owner
 from modelhub.web.current import registry_of
 from modelhub.web.streams import CHUNKS_TO
 
-MAX_CONNECTIONS = 10_000
+_BACKLOG = 1024  # connections that come at once: one more is a second late
 
 
 class Protocol(eventlet.wsgi.HttpProtocol):
-    """Requests say which socket their response goes to, where that is one in chunks."""
+    """One connection: says whether it waits for a request, and which socket a response in chunks goes to."""
+
+    def __init__(self, connections: Connections, *connection: Any) -> None:
+        """Serve a connection until it ends."""
+        (_, sock, _), _ = connection
+        self._connections = connections
+        try:
+            super().__init__(*connection)
+        finally:
+            connections.closed(sock)
+
+    def handle_one_request(self) -> None:
+        """Wait for a request, and respond to it."""
+        self._connections.waits(self.connection)
+        super().handle_one_request()
 
     def get_environ(self) -> dict[str, Any]:
-        """The environment of the current request."""
+        """The environment of the current request, whose headers have come."""
+        self._connections.is_served(self.connection)
         environ: dict[str, Any] = super().get_environ()
         if self.request_version == "HTTP/1.1":
             environ[CHUNKS_TO] = self.connection
@@ -67,6 +85,7 @@ def serve(app: Flask) -> None:
     """Serve until SIGTERM or Ctrl-C, then end every process; exit with a message if the port is taken."""
     registry = registry_of(app)
     host, port = registry.settings.host, registry.settings.port
+    connections = Connections(raise_limit())
     stopped = _catch_signals()
     # Before the processes: a server that cannot listen starts none. Requests wait until it serves.
     listener = _listen(host, port)
@@ -81,11 +100,11 @@ def serve(app: Flask) -> None:
         options = {
             "log_output": False,
             "minimum_chunk_size": 1,
-            "max_size": MAX_CONNECTIONS,
-            "protocol": Protocol,
+            "max_size": connections.most,
+            "protocol": functools.partial(Protocol, connections),
         }
         # In a green thread of its own, since it would wait for every open tab before it ends.
-        server = eventlet.spawn(eventlet.wsgi.server, listener, app, **options)
+        server = eventlet.spawn(eventlet.wsgi.server, Listener(listener, connections), app, **options)
         server.link(lambda _: signal.raise_signal(signal.SIGTERM))
         stopped.recv(1)
         if server.dead:
@@ -105,7 +124,7 @@ def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         # With SO_REUSEPORT, eventlet's default, two servers would share the port and its connections.
-        listener: socket.socket = eventlet.listen((host, port), family, reuse_port=False)
+        listener: socket.socket = eventlet.listen((host, port), family, _BACKLOG, reuse_port=False)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             _exit(ModelhubError("port_taken", port=port, owner=port_owner(host, port)))

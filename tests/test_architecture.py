@@ -17,7 +17,7 @@ HEAVY = ("torch", "transformers", "safetensors", "numpy", "PIL", "ray")
 # Each layer imports from those before it and from itself; a module belongs to the longest name that fits.
 # docs/architecture.md draws the same picture.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("units", "states", "checkpoints", "memory", "page_cache", "demos", "tasks"),
+    ("units", "states", "checkpoints", "memory", "page_cache", "demos", "tasks", "handles"),
     ("payloads",),
     ("errors",),
     ("model_ids", "devices", "config"),
@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("web",),
     ("web.pages",),
     ("",),  # modelhub/__init__.py: create_app
-    ("cli", "server", "port_owner"),
+    ("cli", "server", "port_owner", "connections"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -53,7 +53,11 @@ class ReadAheadProcess:
         channel = self._channel
         if channel is None:
             return None
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            log.warning("Weights are not read ahead: %s", error.strerror)
+            return None
         try:
             channel.send_with_fd({"op": "read", "spec": asdict(spec)}, theirs.fileno())
         except OSError:

@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 
+from modelhub.handles import restore_limit
+
 
 def start_module(
     module: str, environment: dict[str, str], *arguments: str
@@ -22,6 +24,7 @@ def start_module(
             start_new_session=True,  # so that Ctrl-C in the terminal reaches the server only
             env=environment,
         )
+        restore_limit(process.pid)
     except OSError:
         ours.close()
         raise

@@ -10,10 +10,13 @@ from typing import Any
 import psutil
 import requests
 
+from modelhub.memory import free_bytes, total_bytes
 from tests.support.server import Server
 
 _QUIET_S = 10.0
 _OWN_SOCKETS = 4  # for signals, and those that are being closed
+_OWN_FILES = 24  # the journal, the log and the like: about ten
+_NOISE_BYTES = 200_000_000  # other programs, between two counts
 _TITLE = "modelhub: "
 _HELPERS = ("zygote", "reader", "spare", "worker", "prepared ", "preview of ")
 
@@ -22,8 +25,9 @@ def check_invariants(server: Server) -> None:
     """Fail unless the server is consistent, at the latest ten seconds from now.
 
     One process for each ready model and none for any other; every process of the server has an owner, and
-    none is a zombie; no handle of a process that has gone; the memory adds up; the numbers of the events have
-    no gap; the log has no traceback. Call it at the end of every test of a fault.
+    none is a zombie; no handle of a process that has gone, and no file left open; the memory adds up, and
+    none stays reserved; the numbers of the events have no gap up to the snapshot; the log has no traceback.
+    Call it at the end of every test of a fault.
     """
     deadline = time.monotonic() + _QUIET_S
     while (why := _inconsistency(server)) and time.monotonic() < deadline:
@@ -86,7 +90,10 @@ def _of_handles(server: Server) -> str:
     sockets = [link for link in server.handles() if link.startswith("socket:")]
     inet = len(psutil.Process(server.pid).net_connections("inet"))
     found = len(sockets) - inet
-    return f"{found} sockets for {processes} processes" if found > most else ""
+    if found > most:
+        return f"{found} sockets for {processes} processes"
+    files = [link for link in server.handles() if not link.startswith("socket:")]
+    return f"{len(files)} files are open: {files}" if len(files) > _OWN_FILES + processes else ""
 
 
 def _of_memory(server: Server, ready: int) -> str:
@@ -96,6 +103,9 @@ def _of_memory(server: Server, ready: int) -> str:
         return f"the memory does not add up: {memory}"
     if memory["loading"] or memory["load_count"] or memory["model_count"] != ready:
         return f"nothing loads and {ready} models are ready, but {memory}"
+    free = free_bytes()
+    if not ready and memory["total"] == total_bytes() and memory["free"] + _NOISE_BYTES < free:
+        return f"nothing is in memory and {free} bytes are free, but {memory}"
     return ""
 
 
@@ -108,6 +118,9 @@ def _of_events(server: Server, models: list[dict[str, Any]]) -> str:
         seqs = _seqs(server, snapshot["load_id"])
         if seqs and seqs != list(range(seqs[0], seqs[0] + len(seqs))):
             return f"the events of {model['id']} are numbered {seqs}"
+        # The stream of a load ends with the load; that the model left memory comes after it.
+        if seqs and snapshot["seq"] - seqs[-1] not in (0, 1):
+            return f"the events of {model['id']} end with {seqs[-1]}, its snapshot is {snapshot['seq']}"
     return ""
 
 

@@ -50,7 +50,7 @@ def tell() -> Any:
         step = 1 + 9 * number // events
         clock[0] += 0.125
         message = describe_step(step).message
-        detail = pad or str(time.monotonic_ns())
+        detail = f"{time.monotonic_ns()} {pad}".strip()
         registry.adapter.emit_progress(model_id, step, message, number, SIZE, "bytes", detail)
         time.sleep(max(0.0, began + (number + 1) * interval - time.monotonic()))
     if "end" in request.args:
