@@ -271,13 +271,18 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "GET":
             self._send_body(name, path, start)
 
+    def _next(self, name: str, position: int) -> int:
+        """How many bytes to send at once: up to the byte at which to hold or to break."""
+        stops = (table.get(name, 0) - position for table in (self.hub.hold_after, self.hub.drop_after))
+        return min([PIECE, *(left for left in stops if left > 0)])
+
     def _send_body(self, name: str, path: Path, position: int) -> None:
         hub = self.hub
         is_wrong = name in hub.wrong or name in hub.wrong_once
         hub.wrong_once.discard(name)
         with path.open("rb") as file:
             file.seek(position)
-            while piece := file.read(PIECE):
+            while piece := file.read(self._next(name, position)):
                 try:
                     self.wfile.write(bytes(len(piece)) if is_wrong else piece)
                 except ConnectionError:  # the client has disconnected

@@ -189,7 +189,7 @@ class _Download:
                 self._hashed += written
             self._at += written
             left = left[written:]
-        self._report(self._length())
+            self._report(self._length())
 
     def _begin_again(self, why: str) -> None:
         self._say(why)
