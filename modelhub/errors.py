@@ -116,9 +116,14 @@ FAILURES: dict[str, Failure] = {
         "A file of {id} was refused before it was opened: {file}: {why}",
         "Do not use this model unless you know why its files look like this.",
     ),
+    "files_gone": Failure(
+        422,
+        "{file} of {id} was deleted or moved while the model was being loaded.",
+        "Put it back, or load the model again: what comes from the hub is then fetched again.",
+    ),
     "no_permission": Failure(
         422,
-        "{file} of {id} cannot be opened: the system denies it to the user of this server.",
+        "{file} of {id} cannot be opened: the system denies that to the user of this server.",
         "Give that user the right to read the model's folder and its files, such as with chmod or chown.",
     ),
     "unsupported": Failure(

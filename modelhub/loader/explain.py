@@ -27,6 +27,7 @@ _REQUIRED = re.compile(r"^`?([A-Za-z][\w.-]*)`? is required (?:for|to) ")
 _OPTIONAL = re.compile(r"Missing optional dependencies: ([A-Za-z][\w-]*)")
 _TOO_MANY_REQUESTS = 429
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 # The names of distributions that differ from those of their modules, and from transformers' own spelling.
 _DISTRIBUTIONS = {
@@ -59,9 +60,10 @@ def explain(error: BaseException, spec: LoadSpec) -> ModelhubError:
         return from_hub
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return ModelhubError("disk_full", id=model_id, needed="some space", free="none")
-    if isinstance(error, OSError) and error.errno in NOT_ALLOWED:
-        file = Path(str(error.filename)).name if error.filename else "a file"
-        return ModelhubError("no_permission", id=model_id, file=file)
+    if isinstance(error, OSError) and error.errno in (*NOT_ALLOWED, *_GONE):
+        file = Path(str(error.filename)).name if error.filename else "A file"
+        code = "files_gone" if error.errno in _GONE else "no_permission"
+        return ModelhubError(code, id=model_id, file=file)
     return explain_package(error, model_id) or ModelhubError("load_failed", id=model_id, why=one_line(error))
 
 
