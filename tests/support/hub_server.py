@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from math import prod
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple
@@ -143,6 +144,20 @@ def _digests(path: Path, version: tuple[int, int]) -> tuple[str, str]:
     return blob.hexdigest(), sha256.hexdigest()
 
 
+def _counts(files: Mapping[str, Path]) -> dict[str, Any]:
+    """How many numbers of each dtype the weights have, as the hub says in its list of files."""
+    parameters: dict[str, int] = {}
+    for name, path in files.items():
+        if name.endswith(".safetensors") and "/" not in name:
+            with path.open("rb") as file:
+                header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            header.pop("__metadata__", None)
+            for tensor in header.values():
+                dtype = tensor["dtype"]
+                parameters[dtype] = parameters.get(dtype, 0) + prod(tensor["shape"])
+    return {"parameters": parameters, "total": sum(parameters.values())}
+
+
 def _is_large(name: str) -> bool:
     return name.endswith(".safetensors")
 
@@ -207,6 +222,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         rows = [self._describe(name, path, tree) for name, path in self.hub.files(repo).items()]
         info = {"_id": "0", "id": repo, "sha": self.hub.commit(repo), "tags": [], "siblings": rows}
+        with suppress(ValueError):  # the hub says nothing of files that are none
+            info["safetensors"] = _counts(self.hub.files(repo))
         info["gated"] = "manual" if repo in self.hub.gated else False
         self._send_json(rows if tree else info)
 

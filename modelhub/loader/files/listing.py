@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from json import JSONDecodeError
 
 from huggingface_hub import HfApi, constants
@@ -31,11 +32,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The files of a repository at one commit, by name; ``gated``: whether access needs permission."""
+    """The files of a repository at one commit, by name; ``gated``: whether access needs permission.
+
+    ``counts`` is how many numbers of each dtype the weights have, empty where the hub does not say.
+    """
 
     commit: str
     entries: dict[str, Entry]
     gated: bool = False
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     def small_entries(self) -> list[Entry]:
         """The files beside the weights: settings, tokenizer, templates, the index of the weights."""
@@ -69,4 +74,5 @@ def list_files(repo: str, revision: str | None, timeout_s: float = _TIMEOUT_S) -
         etag = sibling.lfs.sha256 if sibling.lfs is not None else sibling.blob_id
         if "/" not in name and not name.startswith(".") and size is not None and etag and etag.isalnum():
             entries[name] = Entry(name, size, etag)
-    return Listing(info.sha or "", entries, bool(info.gated))
+    counts = info.safetensors.parameters if info.safetensors is not None else {}
+    return Listing(info.sha or "", entries, bool(info.gated), counts)

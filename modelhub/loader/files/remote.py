@@ -18,6 +18,7 @@ from modelhub.loader.files.downloads import Downloads, explain_download, missing
 from modelhub.loader.files.inspection import CONFIG, INDEX, MAX_CONFIG_BYTES, WEIGHTS, Files
 from modelhub.loader.files.listing import Entry, Listing, list_files
 from modelhub.loader.files.patience import BadAnswer, Patience, Say
+from modelhub.loader.files.sizes import Sizes, of_counts
 from modelhub.loader.files.transfer import Transfer, bytes_on_disk
 from modelhub.loader.files.weight_files import weight_names
 from modelhub.model_ids import ModelId
@@ -28,11 +29,15 @@ _PREVIEW_TIMEOUT_S = 5
 
 
 class RequiredFiles(NamedTuple):
-    """What a load needs of a repository, and by file name how many bytes of it are on disk already."""
+    """What a load needs of a repository, and by file name how many bytes of it are on disk already.
+
+    ``sizes`` are those of the weights, None where the hub does not say how many numbers they have.
+    """
 
     small: list[Entry]
     weights: list[Entry]
     bytes_on_disk: dict[str, int]
+    sizes: Sizes | None
 
 
 class HubRepository:
@@ -118,7 +123,8 @@ class HubRepository:
         small = self._listing.small_entries()
         on_disk = {entry.name: entry.size for entry in small if (files.folder / entry.name).exists()}
         on_disk |= {entry.name: bytes_on_disk(self._transfer(entry.name)) for entry in weights}
-        return RequiredFiles(small, weights, on_disk)
+        counts = self._listing.counts
+        return RequiredFiles(small, weights, on_disk, of_counts(counts) if counts else None)
 
     def _expected_weights(self, files: Files) -> list[str]:
         """The names of the weight files; without the index on disk, those that look like shards."""
