@@ -122,6 +122,16 @@ FAILURES: dict[str, Failure] = {
         "A file of {id} was refused before it was opened: {file}: {why}",
         "Do not use this model unless you know why its files look like this.",
     ),
+    "files_gone": Failure(
+        422,
+        "{file} of {id} was deleted or moved while the model was being loaded.",
+        "Put it back, or load the model again: what comes from the hub is then fetched again.",
+    ),
+    "no_permission": Failure(
+        422,
+        "{file} of {id} cannot be opened: the system denies that to the user of this server.",
+        "Give that user the right to read the model's folder and its files, such as with chmod or chown.",
+    ),
     "unsupported": Failure(
         422,
         "{id} needs an architecture that this version of transformers does not have: {architecture}",
@@ -157,6 +167,17 @@ FAILURES: dict[str, Failure] = {
         "Accept the model's terms on its hub page, run 'hf auth login', then load it again.",
     ),
     "hub_error": Failure(502, "The hub returned an error for {id}: {why}", "Load it again later."),
+    "rate_limited": Failure(
+        503,
+        "The hub has had too many requests from this machine, and refuses those for {id}.",
+        "Load it again {when}: what was downloaded is kept. It takes more requests from those that have a "
+        "token: run 'hf auth login'.",
+    ),
+    "cache_read_only": Failure(
+        507,
+        "{id} cannot be downloaded: the Hugging Face cache cannot be written to ({why}).",
+        "Give the user of this server the right to write there, or set HF_HOME to another folder.",
+    ),
     "disk_full": Failure(
         507,
         "The disk is full: {id} needs {needed} more, {free} are free.",

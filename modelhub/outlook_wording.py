@@ -23,7 +23,7 @@ def preview(preview: PreviewResource) -> str:
     else:
         files = how_many(preview["fetch_files"], "file")
         what = f"{units.size(preview['fetch_bytes'])} in {files} to fetch"
-    fits = need(preview["size_bytes"], preview["free_bytes"])
+    fits = need(preview["need_bytes"], preview["free_bytes"])
     seconds = takes(preview["forecast"], preview["last_seconds"]) if preview["fits"] is not False else ""
     said = "; ".join(filter(None, (what, fits, seconds)))
     return f"{units.capitalized(where)}: {said}."

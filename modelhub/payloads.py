@@ -207,12 +207,14 @@ class LoadResource(LoadRow):
 class ModelResource(TypedDict):
     """A model as REST returns it.
 
-    ``size_bytes`` is that of its weights. ``fits`` is None where that is not known or the model is in memory.
+    ``size_bytes`` is that of its weights, ``need_bytes`` the memory that they take in the settings' dtype.
+    ``fits`` is None where that is not known or the model is in memory.
     """
 
     id: str
     source: str  # where its files are: folder, cache or demo; hub where there are none
     size_bytes: int | None
+    need_bytes: int | None
     disk_bytes: int  # of all its files on this machine
     partial_bytes: int | None  # of unfinished downloads among them
     cannot_load: ErrorPayload | None
@@ -238,6 +240,7 @@ class Preview(TypedDict):
     revision: str | None
     files: int
     size_bytes: int  # of the weights
+    need_bytes: int | None  # the memory that they take in the dtype of the load, None where it is not known
     fetch_files: int
     fetch_bytes: int
 

@@ -177,7 +177,7 @@ function showParts({ memory, free, lack, rows, prepared, watchers: count }) {
     if (own) {
       write(row.querySelector(".about"), own.about);
       write(need, own.need);
-      need.dataset.size = own.size_bytes ?? "";
+      need.dataset.size = own.need_bytes ?? "";
     }
     const { size } = need.dataset;
     if (!size) continue;
@@ -191,9 +191,12 @@ const previews = document.getElementById("previews");
 const idsOf = (text) => [...new Set(text.split(/[\s,]+/).filter(Boolean))];
 let previewTimer = 0;
 
+const choices = [...input.form.querySelectorAll("select")];
+
 // What loading the model would fetch, in words.
 async function previewOf(id) {
-  const url = `/api/plans?model=${encodeURIComponent(id)}`;
+  const chosen = choices.filter((choice) => choice.value).map((choice) => [choice.name, choice.value]);
+  const url = `/api/plans?${new URLSearchParams([["model", id], ...chosen])}`;
   const preview = await fetch(url).then((response) => response.json()).catch(() => null);
   if (!preview) return NO_RESPONSE;
   return preview.error ? `${preview.error.message} ${preview.error.hint}` : `${preview.id}: ${preview.said}`;
@@ -215,6 +218,7 @@ function showPreviews() {
 }
 
 input.addEventListener("input", showPreviews);
+for (const choice of choices) choice.addEventListener("change", showPreviews);
 input.form.addEventListener("reset", () => setTimeout(showPreviews));
 
 for (const button of document.querySelectorAll("[data-copy]")) {

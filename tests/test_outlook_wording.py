@@ -62,7 +62,14 @@ def test_the_last_load_is_what_counts_where_it_was_alike() -> None:
 
 def test_a_preview_in_words() -> None:
     forecast = {"seconds": 40.0, "low": 36.0, "high": 44.0, "steps": [4.4] * 9, "basis": "machine"}
-    plan = {"source": "hub", "files": 12, "size_bytes": 2_200_000_000, "free_bytes": 10**10, "fits": True}
+    plan = {
+        "source": "hub",
+        "files": 12,
+        "size_bytes": 2_200_000_000,
+        "need_bytes": 2_200_000_000,
+        "free_bytes": 10**10,
+        "fits": True,
+    }
     plan |= {"forecast": forecast, "last_seconds": None}
     left = {"fetch_files": 2, "fetch_bytes": 1_200_000_000}
     said = "Hugging Face hub: 1.2 GB in 2 files to fetch; needs 2.2 GB, fits"

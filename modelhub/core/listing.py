@@ -8,7 +8,7 @@ from typing import NamedTuple
 from modelhub.core.budget import Budget
 from modelhub.core.catalogue import Catalogue, find_in
 from modelhub.core.scan import Entry
-from modelhub.payloads import ModelResource, Snapshot
+from modelhub.payloads import ModelResource
 from modelhub.progress.adapter import ProgressAdapter
 from modelhub.states import OCCUPYING, State
 
@@ -24,7 +24,8 @@ class Listed(NamedTuple):
 class Listing:
     """The models that are on this machine or were requested.
 
-    ``budget()`` is the memory as of now, ``prepared()`` the models that are kept prepared.
+    ``budget()`` is the memory as of now, ``prepared()`` the models that are kept prepared,
+    ``dtype`` that of a load that chooses none.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class Listing:
         adapter: ProgressAdapter,
         budget: Callable[[], Budget],
         prepared: Callable[[], frozenset[str]] = frozenset,
+        dtype: str = "auto",
     ) -> None:
         self._catalogue = catalogue
         self._adapter = adapter
         self._budget = budget
         self._prepared = prepared
+        self._dtype = dtype
         self._listed: list[Listed] = []  # those on this machine, as if none was ever loaded
         self._listed_of: dict[str, Entry] | None = None
 
@@ -69,16 +72,34 @@ class Listing:
 
     def _resources(self, ids: Iterable[str], entries: Mapping[str, Entry]) -> list[ModelResource]:
         budget, prepared = self._budget(), self._prepared()
-        return [
-            _resource(name, find_in(entries, name), self._adapter.snapshot(name), budget, name in prepared)
-            for name in ids
-        ]
+        return [self._resource(name, find_in(entries, name), budget, name in prepared) for name in ids]
 
     def resource(self, model_id: str) -> ModelResource:
         """One model, of which this machine need not have any file."""
         entry = self._catalogue.find(model_id)
-        is_prepared = model_id in self._prepared()
-        return _resource(model_id, entry, self._adapter.snapshot(model_id), self._budget(), is_prepared)
+        return self._resource(model_id, entry, self._budget(), model_id in self._prepared())
+
+    def _resource(
+        self, model_id: str, entry: Entry | None, budget: Budget, is_prepared: bool
+    ) -> ModelResource:
+        snapshot = self._adapter.snapshot(model_id)
+        is_loaded = snapshot["state"] in OCCUPYING
+        cannot_load = entry.cannot_load if entry else None
+        need_bytes = entry.need_bytes(self._dtype) if entry else None
+        return {
+            "id": model_id,
+            "source": entry.source if entry else "hub",
+            "size_bytes": entry.size_bytes if entry else None,
+            "need_bytes": need_bytes,
+            "disk_bytes": entry.disk_bytes if entry else 0,
+            "partial_bytes": entry.partial_bytes if entry else None,
+            "cannot_load": None if is_loaded else cannot_load,
+            "fits": None if is_loaded or cannot_load else budget.fits(need_bytes),
+            "random_weights": entry is not None and entry.source == "demo",
+            "prepared": is_prepared,
+            "state": snapshot["state"],
+            "snapshot": snapshot,
+        }
 
 
 def matching(models: Iterable[Listed], search: str) -> list[Listed]:
@@ -94,23 +115,3 @@ def _by_id(one: Listed) -> str:
 def _listed(model_id: str, state: State, entry: Entry | None) -> Listed:
     cannot_load = entry is not None and entry.cannot_load is not None and state not in OCCUPYING
     return Listed(model_id, state, cannot_load)
-
-
-def _resource(
-    model_id: str, entry: Entry | None, snapshot: Snapshot, budget: Budget, is_prepared: bool
-) -> ModelResource:
-    is_loaded = snapshot["state"] in OCCUPYING
-    cannot_load = entry.cannot_load if entry else None
-    return {
-        "id": model_id,
-        "source": entry.source if entry else "hub",
-        "size_bytes": entry.size_bytes if entry else None,
-        "disk_bytes": entry.disk_bytes if entry else 0,
-        "partial_bytes": entry.partial_bytes if entry else None,
-        "cannot_load": None if is_loaded else cannot_load,
-        "fits": None if entry is None or is_loaded or cannot_load else budget.fits(entry.size_bytes),
-        "random_weights": entry is not None and entry.source == "demo",
-        "prepared": is_prepared,
-        "state": snapshot["state"],
-        "snapshot": snapshot,
-    }

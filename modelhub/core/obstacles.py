@@ -12,7 +12,7 @@ from modelhub import formats
 from modelhub.core.pauses import Pauses
 from modelhub.errors import ModelhubError
 
-_SMALL_BYTES = 10**6
+SMALL_BYTES = 10**6
 _INDEX_BYTES = 4 * 10**6
 _POINTED_TO = (formats.CONFIG, formats.WEIGHTS, "tokenizer.json", "tokenizer.model")
 # The methods of quantization of transformers that need a package of their own, which is not a dependency.
@@ -28,7 +28,7 @@ def find(
     """
     error = formats.cannot_load(model_id, files)
     if error is not None and error.code == "adapter":
-        base = _read_json(folder / formats.ADAPTER, _SMALL_BYTES, pause).get("base_model_name_or_path")
+        base = read_json(folder / formats.ADAPTER, SMALL_BYTES, pause).get("base_model_name_or_path")
         return formats.adapter(model_id, base)
     return error or _pointer(model_id, folder, files, pause) or _missing(model_id, folder, files, pause)
 
@@ -49,13 +49,13 @@ def _missing(
 ) -> ModelhubError | None:
     """A weight file or a package that is missing."""
     if formats.WEIGHTS not in files:
-        weight_map = _read_json(folder / formats.INDEX, _INDEX_BYTES, pause).get("weight_map")
+        weight_map = read_json(folder / formats.INDEX, _INDEX_BYTES, pause).get("weight_map")
         shards = weight_map.values() if isinstance(weight_map, dict) else ()
         for name in sorted({name for name in shards if isinstance(name, str)}):
             if name not in files and "/" not in name:
                 todo = "Copy the file into the model's folder."
                 return ModelhubError("missing_shard", id=model_id, file=name, todo=todo)
-    settings = _read_json(folder / formats.CONFIG, _SMALL_BYTES, pause).get("quantization_config")
+    settings = read_json(folder / formats.CONFIG, SMALL_BYTES, pause).get("quantization_config")
     method = settings.get("quant_method") if isinstance(settings, dict) else None
     package = _PACKAGES.get(method) if isinstance(method, str) else None
     if package is not None and find_spec(package) is None:
@@ -64,7 +64,7 @@ def _missing(
     return None
 
 
-def _read_json(path: Path, limit: int, pause: Pauses) -> dict[str, Any]:
+def read_json(path: Path, limit: int, pause: Pauses) -> dict[str, Any]:
     """The JSON object in a file; empty for anything else, which the load itself explains."""
     try:
         value = json.loads(_read(path, limit, pause))

@@ -39,7 +39,7 @@ class Previewer:
         self._experience = experience
         self._journal = journal
         self._places = threading.BoundedSemaphore(_AT_ONCE)
-        self._kept: dict[str, tuple[float, Preview]] = {}
+        self._kept: dict[str, dict[str, tuple[float, Preview]]] = {}  # by model and dtype
 
     def preview(self, spec: LoadSpec) -> Preview:
         """The preview of a load, at most half a minute old.
@@ -54,15 +54,18 @@ class Previewer:
                 "revision": None,
                 "files": 1,
                 "size_bytes": entry.size_bytes or 0,
+                "need_bytes": entry.need_bytes(spec.dtype),
                 "fetch_files": 0,
                 "fetch_bytes": 0,
             }
-        if (kept := self._kept.get(spec.model_id)) and time.monotonic() - kept[0] < _MAX_AGE_S:
+        if (kept := self._kept.get(spec.model_id, {}).get(spec.dtype)) and time.monotonic() - kept[
+            0
+        ] < _MAX_AGE_S:
             return kept[1]
         preview = self._ask(spec)
         while len(self._kept) >= _MAX_KEPT:
             del self._kept[next(iter(self._kept))]
-        self._kept[spec.model_id] = (time.monotonic(), preview)
+        self._kept.setdefault(spec.model_id, {})[spec.dtype] = (time.monotonic(), preview)
         return preview
 
     def outlook(self, spec: LoadSpec, preview: Preview | None = None) -> Outlook:

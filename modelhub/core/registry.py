@@ -76,7 +76,9 @@ class Registry:
         self.on_change: list[Callable[[], None]] = []  # called when the list of models has changed
         self.on_prepared: list[Callable[[], None]] = []  # called when other models are kept prepared
         self.on_close: list[Callable[[], None]] = []  # called when the server is about to end
-        self.listing = Listing(self.catalogue, self.adapter, self.budget, self.launcher.kept.ids)
+        self.listing = Listing(
+            self.catalogue, self.adapter, self.budget, self.launcher.kept.ids, settings.dtype
+        )
         self.catalogue.on_late.append(self.announce_change)
         self._changes = 0  # of the list of models, that were announced
         self._starting = threading.Lock()
@@ -218,17 +220,17 @@ class Registry:
         """Memory use by owner, and what a new load may take."""
         return self.lifecycle.budget()
 
-    def preview(self, model_id: str) -> PreviewResource:
+    def preview(self, model_id: str, options: LoadOptions | None = None) -> PreviewResource:
         """What a load would bring and need, without starting it; raises as the load itself would."""
         model_id = self.catalogue.id_of(model_id)
-        spec = load_spec(self.settings, model_id, LoadOptions())
+        spec = load_spec(self.settings, model_id, options or LoadOptions())
         preview = self._previewer.preview(spec)
         budget, (_, forecast, last_seconds) = self.budget(), self._previewer.outlook(spec, preview)
         return {
             **preview,
             "id": model_id,
             "free_bytes": budget.free,
-            "fits": budget.fits(preview["size_bytes"]),
+            "fits": budget.fits(preview["need_bytes"]),
             "forecast": forecast,
             "last_seconds": last_seconds,
         }

@@ -15,6 +15,8 @@ from modelhub.core import obstacles
 from modelhub.core.pauses import Pauses
 from modelhub.demos import DEMOS
 from modelhub.errors import ModelhubError
+from modelhub.loader.files.headers import Tensor
+from modelhub.loader.files.sizes import Sizes, configured_dtype, count, read_tensors, weights_among
 from modelhub.model_ids import parse_model_id
 from modelhub.payloads import ErrorPayload
 
@@ -22,15 +24,17 @@ PARTIAL_SUFFIX = ".incomplete"
 CACHE_PREFIX = "models--"
 _WHOLE = (formats.CONFIG, formats.ADAPTER, formats.PIPELINE)  # a folder with one of them has no other models
 _LOOSE = (".gguf", ".safetensors")
+_HEADER_BYTES = 2 * 10**6  # a longer header takes too long to parse in a scan
 _BLOCK_BYTES = 512  # the unit of st_blocks
 
 
 class Entry(NamedTuple):
     """A model with files on this machine, or a demo that can be made; sizes are in bytes.
 
-    ``size_bytes`` is that of its weights, None where not all of them are here. ``disk_bytes`` is what all of
-    its files take, in the cache those of all revisions, ``partial_bytes`` what unfinished downloads take of
-    that. ``folder`` has the files that a load reads; ``path`` is what is removed to delete the model.
+    ``size_bytes`` is that of its weights, None where not all of them are here; ``sizes`` says what they take
+    in memory, where their headers could be read. ``disk_bytes`` is what all of its files take, in the cache
+    those of all revisions, ``partial_bytes`` what unfinished downloads take of that. ``folder`` has the files
+    that a load reads; ``path`` is what is removed to delete the model.
     """
 
     model_id: str
@@ -41,6 +45,13 @@ class Entry(NamedTuple):
     disk_bytes: int = 0
     partial_bytes: int | None = None
     cannot_load: ErrorPayload | None = None
+    sizes: Sizes | None = None
+
+    def need_bytes(self, dtype: str) -> int | None:
+        """The memory that a load in ``dtype`` takes, as it will be admitted; None where it is not known."""
+        if self.sizes is not None and self.size_bytes is not None:
+            return self.sizes.need_bytes(dtype)
+        return self.size_bytes if dtype == "auto" else None
 
 
 Files = dict[str, os.stat_result]  # regular files by name
@@ -87,7 +98,8 @@ class Scanner:
     def _demo(self, demo_id: str, top: Path, pause: Pauses) -> Entry:
         """A demo, whether it was made or not."""
         path = top / demo_id
-        entry = Entry(demo_id, "demo", DEMOS[demo_id].size_bytes, path)
+        sizes = Sizes((("BF16", DEMOS[demo_id].parameters),), 0)
+        entry = Entry(demo_id, "demo", DEMOS[demo_id].size_bytes, path, sizes=sizes)
         files = _files(path, pause)
         if formats.CONFIG not in files:
             return entry
@@ -125,7 +137,7 @@ class Scanner:
         def look() -> Entry:
             model_id = units.printable(name)
             error = _bad_name(model_id) or obstacles.find(model_id, path, files, pause)
-            entry = Entry(model_id, "folder", _weights(files), path, path)
+            entry = Entry(model_id, "folder", _weights(files), path, path, sizes=_sizes(path, files, pause))
             return _with_disk(entry._replace(cannot_load=error.to_dict() if error else None), pause)
 
         if formats.looks_like_model(files):
@@ -146,6 +158,8 @@ def _cached(model_id: str, repo: Path, snapshot: Path, names: Files, blobs: File
     shared = _shared_bytes(repo / "blobs", blobs, pause)
     size = None if partly and formats.WEIGHTS not in names else _weights(names)
     entry = Entry(model_id, "cache", size, repo, snapshot, _tree_bytes(repo, pause) + shared, partly or None)
+    if size is not None and error is None:
+        entry = entry._replace(sizes=_sizes(snapshot, names, pause))
     return entry._replace(cannot_load=error.to_dict() if error else None)
 
 
@@ -189,6 +203,22 @@ def _snapshot(repo: Path, pause: Pauses) -> Path:
 def _weights(files: Files) -> int | None:
     sizes = [status.st_size for name, status in files.items() if name.endswith(".safetensors")]
     return sum(sizes) if sizes else None
+
+
+def _sizes(folder: Path, files: Files, pause: Pauses) -> Sizes | None:
+    """What the weights take in memory, by their headers; None where one cannot be read."""
+    found: list[Tensor] = []
+    try:
+        for name in weights_among(files):
+            pause()
+            tensors = read_tensors(folder / name, _HEADER_BYTES)
+            if tensors is None:
+                return None
+            found += tensors
+    except OSError:
+        return None
+    settings = obstacles.read_json(folder / formats.CONFIG, obstacles.SMALL_BYTES, pause)
+    return count(found, configured_dtype(settings)) if found else None
 
 
 def _with_disk(entry: Entry, pause: Pauses) -> Entry:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import re
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import httpx2
 import torch
 from huggingface_hub import errors as hub_errors
+from huggingface_hub.utils._http import parse_ratelimit_headers
 from safetensors import SafetensorError
 
 from modelhub import memory, units
@@ -21,6 +25,10 @@ _INSTALL = re.compile(r"pip install (?:-[\w-]+ )*['\"]?([A-Za-z0-9][\w.-]*)")
 _LIBRARY = re.compile(r"(?:requires|requires the|requires the 🤗) ([A-Za-z0-9][\w.-]*) library")
 _REQUIRED = re.compile(r"^`?([A-Za-z][\w.-]*)`? is required (?:for|to) ")
 _OPTIONAL = re.compile(r"Missing optional dependencies: ([A-Za-z][\w-]*)")
+_TOO_MANY_REQUESTS = 429
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 # The names of distributions that differ from those of their modules, and from transformers' own spelling.
 _DISTRIBUTIONS = {
     "bs4": "beautifulsoup4",
@@ -51,8 +59,12 @@ def explain(error: BaseException, spec: LoadSpec) -> ModelhubError:
     from_hub = explain_hub(error, model_id)
     if from_hub is not None:
         return from_hub
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
         return ModelhubError("disk_full", id=model_id, needed="some space", free="none")
+    if isinstance(error, OSError) and error.errno in (*NOT_ALLOWED, *_GONE):
+        file = Path(str(error.filename)).name if error.filename else "A file"
+        code = "files_gone" if error.errno in _GONE else "no_permission"
+        return ModelhubError(code, id=model_id, file=file)
     return explain_package(error, model_id) or ModelhubError("load_failed", id=model_id, why=one_line(error))
 
 
@@ -80,7 +92,12 @@ def explain_hub(error: BaseException, model_id: str) -> ModelhubError | None:
         status = error.response.status_code
         if status in (401, 403):
             return ModelhubError("gated", id=model_id)
-        return ModelhubError("hub_error", id=model_id, why=f"status {status}")
+        asked_s = asked_wait_s(error.response)
+        when = f"in {units.duration(asked_s)}" if asked_s else "later"
+        if status == _TOO_MANY_REQUESTS:
+            return ModelhubError("rate_limited", id=model_id, when=when)
+        why = f"status {status}" + (f", to be asked again {when}" if asked_s else "")
+        return ModelhubError("hub_error", id=model_id, why=why)
     if isinstance(error, hub_errors.LocalEntryNotFoundError) and error.__cause__ is not None:
         return explain_hub(error.__cause__, model_id)
     if isinstance(error, hub_errors.OfflineModeIsEnabled | hub_errors.LocalEntryNotFoundError):
@@ -90,6 +107,20 @@ def explain_hub(error: BaseException, model_id: str) -> ModelhubError | None:
     if isinstance(error, hub_errors.FileMetadataError):
         return ModelhubError("hub_error", id=model_id, why="a response has no metadata of the file")
     return None
+
+
+def asked_wait_s(response: httpx2.Response) -> float | None:
+    """How many seconds the hub asks to wait before the next request; None where it does not."""
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isdigit():
+        return float(text)
+    if text:
+        with suppress(ValueError):
+            at = parsedate_to_datetime(text)
+            return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+    limit = parse_ratelimit_headers(response.headers)
+    is_reason = response.status_code == _TOO_MANY_REQUESTS and limit is not None and limit.remaining == 0
+    return float(limit.reset_in_seconds) if is_reason and limit is not None else None
 
 
 def explain_package(error: BaseException, model_id: str) -> ModelhubError | None:

@@ -11,7 +11,7 @@ from modelhub.checkpoints import Checkpoint, LoadSpec, checkpoint
 from modelhub.loader import finishing
 from modelhub.loader.configuration import read_config
 from modelhub.loader.files import source
-from modelhub.loader.files.inspection import check_folder
+from modelhub.loader.files.inspection import check_folder, still_there
 from modelhub.loader.files.origins import Origin
 from modelhub.loader.files.weight_files import read_weight_files, weight_names
 from modelhub.loader.finishing import LoadedModel
@@ -80,7 +80,8 @@ def _nine_steps(
 
     yield checkpoint(5)
     reading = ahead.reading(files, weights)
-    with closing(FirstRun(spec, plan, reading, processor, kept.inputs if kept else None)) as first_run:
+    inputs = kept.inputs if kept else None
+    with still_there(files), closing(FirstRun(spec, plan, reading, processor, inputs)) as first_run:
         assembled = yield from load_weights(
             plan, files, reading, first_run.start, kept.assembled if kept else None
         )

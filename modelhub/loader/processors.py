@@ -46,7 +46,7 @@ class Pair(NamedTuple):
 def load_processor(files: Files, names: frozenset[str], config: Any) -> Any | None:
     """The object that converts text, images or audio into the model's inputs; None if the model has none.
 
-    Raises ``bad_tokenizer``, or ``needs_package`` if it needs a package that is not installed.
+    Raises ``bad_tokenizer``, ``needs_package`` if it needs a package that is not installed, ``files_gone``.
     """
     loader = choose_loader(files, names, config)
     if loader is None:
@@ -56,9 +56,8 @@ def load_processor(files: Files, names: frozenset[str], config: Any) -> Any | No
             return _load(loader, files, names, config)
     except Exception as error:
         why = one_line(error, files.folder)
-        raise explain_package(error, files.model_id) or ModelhubError(
-            "bad_tokenizer", id=files.model_id, why=why
-        ) from error
+        bad = ModelhubError("bad_tokenizer", id=files.model_id, why=why)
+        raise explain_package(error, files.model_id) or files.gone(names) or bad from error
 
 
 def _load(loader: Any, files: Files, names: frozenset[str], config: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,8 @@ from transformers.utils.generic import ContextManagers
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
 from modelhub.loader.configuration import check_plausible
-from modelhub.loader.files.headers import FLOATS
+from modelhub.loader.files import sizes
+from modelhub.loader.files.headers import Tensor
 from modelhub.loader.files.inspection import Files, WeightFile
 
 # Tasks of transformers' pipelines and the mappings of their models; the first mapping with the class counts.
@@ -51,7 +52,6 @@ _TASKS: tuple[tuple[str, str], ...] = (
     ("text-to-audio", "TEXT_TO_WAVEFORM"),
     ("text-to-audio", "TEXT_TO_SPECTROGRAM"),
 )
-_TORCH_DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
 _EXTRA_PARAMETERS = 64 * 10**6
 
 
@@ -140,16 +140,8 @@ def _base_task(model_class: Any, config: Any, name: str) -> str | None:
 
 def _choose_dtype(spec: LoadSpec, config: Any, weights: Sequence[WeightFile]) -> torch.dtype:
     """The requested dtype, else that of the configuration, else that of most bytes in the files."""
-    if spec.dtype != "auto":
-        return _as_dtype(spec.dtype)
-    if config.dtype is not None:
-        return config.dtype if isinstance(config.dtype, torch.dtype) else _as_dtype(str(config.dtype))
-    sizes = dict.fromkeys(_TORCH_DTYPES, 0)
-    for weight in weights:
-        for tensor in weight.tensors:
-            if tensor.dtype in sizes:
-                sizes[tensor.dtype] += tensor.size
-    return _as_dtype(_TORCH_DTYPES[max(sizes, key=lambda name: (sizes[name], name == "F32"))])
+    configured = None if config.dtype is None else str(config.dtype)
+    return _as_dtype(sizes.count(_tensors(weights), configured).dtype(spec.dtype))
 
 
 def _as_dtype(name: str) -> torch.dtype:
@@ -159,8 +151,11 @@ def _as_dtype(name: str) -> torch.dtype:
 
 def need_bytes(weights: Sequence[WeightFile], dtype: torch.dtype) -> int:
     """The bytes of all tensors with those of floating point converted to ``dtype``."""
-    tensors = [tensor for weight in weights for tensor in weight.tensors]
-    return sum(tensor.count * dtype.itemsize if tensor.dtype in FLOATS else tensor.size for tensor in tensors)
+    return sizes.count(_tensors(weights)).need_bytes(str(dtype))
+
+
+def _tensors(weights: Sequence[WeightFile]) -> Iterator[Tensor]:
+    return (tensor for weight in weights for tensor in weight.tensors)
 
 
 def choose_device(requested: str) -> torch.device:

@@ -12,6 +12,7 @@ from flask import request as http_request
 from flask_smorest import Api, Blueprint
 
 from modelhub import outlook_wording
+from modelhub.checkpoints import LoadOptions
 from modelhub.config import CLI_USER_AGENT
 from modelhub.core.journal import STATISTICS_OF_NEWEST
 from modelhub.core.listing import Listing, matching
@@ -169,7 +170,8 @@ def delete_files(query: dict[str, Any], model_id: str) -> DeletedFiles:
 @blueprint.response(200, schemas.PreviewSchema)
 def get_preview(query: dict[str, Any]) -> dict[str, Any]:
     """What loading a model would fetch, from where, and whether it fits; fails as the load would."""
-    preview = registry.preview(query["model"])
+    options = LoadOptions(device=query.get("device"), dtype=query.get("dtype"))
+    preview = registry.preview(query["model"], options)
     return {**preview, "said": outlook_wording.preview(preview)}
 
 

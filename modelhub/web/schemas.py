@@ -47,13 +47,16 @@ class LoadRequest(Schema):
 
 
 class ModelSchema(Schema):
-    """One model. ``size_bytes`` is that of its weights, null where it is not known yet."""
+    """One model. ``size_bytes`` is that of its weights, null where it is not known yet, as ``need_bytes``."""
 
     id = String()
     source = String(
         validate=validate.OneOf(SOURCES), metadata={"description": "Where its files are; hub: not here."}
     )
     size_bytes = Integer(allow_none=True)
+    need_bytes = Integer(
+        allow_none=True, metadata={"description": "What they take in memory, in the dtype of the settings."}
+    )
     disk_bytes = Integer(metadata={"description": "What all its files take on this machine."})
     partial_bytes = Integer(
         allow_none=True, metadata={"description": "What unfinished downloads take of that; null: none."}
@@ -105,9 +108,16 @@ class DeletedFilesSchema(Schema):
 
 
 class PreviewQuery(Schema):
-    """Which model to preview."""
+    """Which model to preview, and the device and dtype of the load."""
 
     model = String(required=True, metadata=_MODEL_ID)
+    device = String(
+        validate=validate.Regexp(DEVICE_PATTERN, error="Must be auto, cpu, cuda, mps, or a GPU as cuda:1."),
+        metadata={"description": "As of a load; else MODELHUB_DEVICE."},
+    )
+    dtype = String(
+        validate=validate.OneOf(DTYPES), metadata={"description": "As of a load; else MODELHUB_DTYPE."}
+    )
 
 
 class ForecastSchema(Schema):
@@ -130,11 +140,15 @@ class PreviewSchema(Schema):
     source = String(validate=validate.OneOf(SOURCES))
     revision = String(allow_none=True, metadata={"description": "The commit, where there is one."})
     files = Integer()
-    size_bytes = Integer(metadata={"description": "Of the weights: what they will take in memory."})
+    size_bytes = Integer(metadata={"description": "Of the weights."})
+    need_bytes = Integer(
+        allow_none=True,
+        metadata={"description": "What they take in memory, in the dtype of the load; null: not known."},
+    )
     fetch_files = Integer(metadata={"description": "How many files are not on this machine yet."})
     fetch_bytes = Integer()
     free_bytes = Integer(metadata={"description": "Memory that a new load may take."})
-    fits = Boolean()
+    fits = Boolean(allow_none=True)
     forecast = Nested(ForecastSchema)
     last_seconds = Float(
         allow_none=True,

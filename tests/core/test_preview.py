@@ -13,7 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from modelhub.units import duration
+from modelhub import create_app
+from modelhub.units import duration, size
+from modelhub.web.current import registry_of
 from tests.support import models
 from tests.support.hub_server import HubServer
 from tests.support.server import Server, wait_until
@@ -151,6 +153,34 @@ def test_what_does_not_fit_is_shown_with_the_numbers(server: Server) -> None:
     found = get_preview(server, "tiny/too-big")
     assert found["fits"] is False
     assert found["said"].endswith("free: does not fit."), "and not how long it would take"
+
+
+def test_the_need_is_that_of_the_dtype_and_that_of_the_load(server: Server) -> None:
+    needs = {}
+    for dtype in ("auto", "float32", "bfloat16"):
+        query = {"model": "tiny/too-big", "dtype": dtype}
+        found = server.get("/api/plans", params=query).json()
+        server.request_load("tiny/too-big", dtype=dtype)
+        error = server.wait_state("tiny/too-big", ("failed",))["error"]
+        assert f"needs {size(found['need_bytes'])} of memory" in error["message"]
+        assert f"needs {size(found['need_bytes'])}, " in found["said"]
+        needs[dtype] = found["need_bytes"]
+    assert needs["float32"] == 2 * needs["bfloat16"]
+    assert listed(server, "tiny/too-big")["need_bytes"] == needs["auto"]
+    wrong = server.get("/api/plans", params={"model": "tiny/too-big", "dtype": "int3"})
+    assert wrong.status_code == 422
+
+
+def test_the_list_says_what_is_needed_in_the_dtype_of_the_settings(
+    models_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = {"DATA_DIR": tmp_path / "data", "MODELS_DIR": models_dir, "DTYPE": "float32"}
+    app = create_app({"TESTING": True, **{f"MODELHUB_{name}": str(path) for name, path in folders.items()}})
+    monkeypatch.setattr(registry_of(app).launcher, "start", lambda: None)  # it needs no process
+    models = {row["id"]: row for row in app.test_client().get("/api/models").json["models"]}
+    for name, factor in {"published/minilm": 1, "tiny/llama": 2, "demo/random-2gb": 2}.items():
+        assert models[name]["need_bytes"] == pytest.approx(factor * models[name]["size_bytes"], rel=0.05)
+    registry_of(app).close()
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ SPEC = LoadSpec("org/name", "/home/someone/models", "/home/someone/demos")
             ImportError("X requires the timm library but it was not found. `pip install timm`"),
             "needs_package",
         ),
-        (PermissionError(errno.EACCES, "Permission denied", "/home/someone/x"), "load_failed"),
+        (PermissionError(errno.EACCES, "Permission denied", "/home/someone/x"), "no_permission"),
         (KeyError("x"), "load_failed"),
     ],
 )

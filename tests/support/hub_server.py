@@ -4,24 +4,68 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import threading
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from math import prod
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from types import MappingProxyType, TracebackType
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 PIECE = 64 * 1024
+
+
+class Answer(NamedTuple):
+    """A status and headers, without a body."""
+
+    status: int
+    headers: Mapping[str, str] = MappingProxyType({})
+
+
+class _Http(ThreadingHTTPServer):
+    """An HTTP server whose connections can be broken."""
+
+    daemon_threads = True
+    is_closed = False
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._open: set[socket.socket] = set()
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of connections that were broken."""
+
+    def break_all(self) -> None:
+        """Close the listening socket and every connection."""
+        self.is_closed = True
+        self.server_close()
+        for connection in list(self._open):
+            with suppress(OSError):  # its client was quicker
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class HubServer:
     """Serves each folder ``root/org/name`` as the repository org/name, in one commit on its branch main.
 
     Faults, by file name unless noted: ``drop_after`` breaks a connection once, after so many bytes;
-    ``hold_after`` stops sending after so many bytes until ``release`` is set; ``wrong`` sends other bytes;
-    ``gated`` and ``broken`` hold repositories (403, 500); ``bytes_per_second`` slows each connection.
-    ``requests`` lists the requests received: (method, path, Range header).
+    ``hold_after`` stops sending after so many bytes until ``release`` is set; ``wrong`` sends other bytes,
+    ``wrong_once`` the first time only; ``answers`` are those to give first, before the file (or of a
+    repository: before its list of files); ``announces`` is how many bytes too many the list says; ``empty``
+    sends no bytes; ``without_ranges`` sends all of it always. ``gated`` and ``broken`` hold repositories
+    (403, 500); ``bytes_per_second`` slows each connection. ``stop`` breaks every connection, ``start`` is
+    back on the same port. ``requests`` lists the requests received: (method, path, Range header).
     """
 
     def __init__(self, root: Path) -> None:
@@ -32,30 +76,45 @@ class HubServer:
         self.holding = threading.Event()
         self.release = threading.Event()
         self.wrong: set[str] = set()
+        self.wrong_once: set[str] = set()
+        self.answers: dict[str, list[Answer]] = {}
+        self.announces: dict[str, int] = {}
+        self.empty: set[str] = set()
+        self.without_ranges: set[str] = set()
         self.gated: set[str] = set()
         self.broken: set[str] = set()
         self.bytes_per_second: float | None = None
-        handler = type("Handler", (_Handler,), {"hub": self})
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
+        self._http = self._listen(0)
 
     @property
     def url(self) -> str:
         """What HF_ENDPOINT must be."""
         return f"http://127.0.0.1:{self._http.server_address[1]}"
 
+    def start(self) -> None:
+        """Serve, after a ``stop`` on the same port."""
+        if self._http.is_closed:
+            self._http = self._listen(self._http.server_address[1])
+        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Break every connection, and refuse new ones."""
+        self._http.shutdown()
+        self._http.break_all()
+
+    def _listen(self, port: int) -> _Http:
+        return _Http(("127.0.0.1", port), type("Handler", (_Handler,), {"hub": self}))
+
     def __enter__(self) -> HubServer:
-        self._thread.start()
+        self.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release.set()
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        if not self._http.is_closed:
+            self.stop()
 
     def files(self, repo: str) -> dict[str, Path]:
         """The files of a repository by name."""
@@ -85,6 +144,20 @@ def _digests(path: Path, version: tuple[int, int]) -> tuple[str, str]:
     return blob.hexdigest(), sha256.hexdigest()
 
 
+def _counts(files: Mapping[str, Path]) -> dict[str, Any]:
+    """How many numbers of each dtype the weights have, as the hub says in its list of files."""
+    parameters: dict[str, int] = {}
+    for name, path in files.items():
+        if name.endswith(".safetensors") and "/" not in name:
+            with path.open("rb") as file:
+                header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            header.pop("__metadata__", None)
+            for tensor in header.values():
+                dtype = tensor["dtype"]
+                parameters[dtype] = parameters.get(dtype, 0) + prod(tensor["shape"])
+    return {"parameters": parameters, "total": sum(parameters.values())}
+
+
 def _is_large(name: str) -> bool:
     return name.endswith(".safetensors")
 
@@ -108,10 +181,14 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append((self.command, path, self.headers.get("Range")))
         if path.startswith("/api/models/"):
+            if self._answered(path.removeprefix("/api/models/").partition("/revision/")[0]):
+                return
             self._respond_api(path.removeprefix("/api/models/"))
             return
         repo, found, rest = path.strip("/").partition("/resolve/")
         revision, _, name = rest.partition("/")
+        if found and self._answered(name):
+            return
         if found and self._exists(repo, revision):
             if repo in self.hub.gated:
                 self._refuse(403, "GatedRepo")
@@ -121,6 +198,19 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send_file(repo, name)
         elif not found:
             self._refuse(404, "RepoNotFound")
+
+    def _answered(self, what: str) -> bool:
+        """Whether the request for ``what`` got one of the answers that come first."""
+        answers = self.hub.answers.get(what)
+        if not answers:
+            return False
+        answer = answers.pop(0)
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        return True
 
     def _respond_api(self, rest: str) -> None:
         tree = "/tree/" in rest
@@ -132,11 +222,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         rows = [self._describe(name, path, tree) for name, path in self.hub.files(repo).items()]
         info = {"_id": "0", "id": repo, "sha": self.hub.commit(repo), "tags": [], "siblings": rows}
+        with suppress(ValueError):  # the hub says nothing of files that are none
+            info["safetensors"] = _counts(self.hub.files(repo))
         info["gated"] = "manual" if repo in self.hub.gated else False
         self._send_json(rows if tree else info)
 
     def _describe(self, name: str, path: Path, tree: bool) -> dict[str, Any]:
-        size = path.stat().st_size
+        size = path.stat().st_size + self.hub.announces.get(name, 0)
         blob, sha256 = _digests(path, _version(path))
         row: dict[str, Any] = {"size": size}
         row |= {"type": "file", "path": name, "oid": blob} if tree else {"rfilename": name, "blobId": blob}
@@ -159,6 +251,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, status: int, code: str, repo: str | None = None) -> None:
         self.send_response(status)
         self.send_header("X-Error-Code", code)
+        if status == 500:
+            self.send_header("Retry-After", "0")  # so that a test need not wait between the tries
         if repo is not None:
             self.send_header("X-Repo-Commit", self.hub.commit(repo))
         self.send_header("Content-Length", "0")
@@ -176,8 +270,13 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.hub.files(repo)[name]
         size = path.stat().st_size
         blob, sha256 = _digests(path, _version(path))
-        range_header = self.headers.get("Range")
+        range_header = None if name in self.hub.without_ranges else self.headers.get("Range")
         start = int(range_header.removeprefix("bytes=").rstrip("-")) if range_header else 0
+        if name in self.hub.empty:
+            start = size
+        elif range_header and start >= size:
+            self._refuse(416, "RangeNotSatisfiable")
+            return
         self.send_response(206 if range_header else 200)
         self.send_header("X-Repo-Commit", self.hub.commit(repo))
         self.send_header("ETag", f'"{sha256 if _is_large(name) else blob}"')
@@ -189,13 +288,20 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "GET":
             self._send_body(name, path, start)
 
+    def _next(self, name: str, position: int) -> int:
+        """How many bytes to send at once: up to the byte at which to hold or to break."""
+        stops = (table.get(name, 0) - position for table in (self.hub.hold_after, self.hub.drop_after))
+        return min([PIECE, *(left for left in stops if left > 0)])
+
     def _send_body(self, name: str, path: Path, position: int) -> None:
         hub = self.hub
+        is_wrong = name in hub.wrong or name in hub.wrong_once
+        hub.wrong_once.discard(name)
         with path.open("rb") as file:
             file.seek(position)
-            while piece := file.read(PIECE):
+            while piece := file.read(self._next(name, position)):
                 try:
-                    self.wfile.write(bytes(len(piece)) if name in hub.wrong else piece)
+                    self.wfile.write(bytes(len(piece)) if is_wrong else piece)
                 except ConnectionError:  # the client has disconnected
                     self.close_connection = True
                     return

@@ -35,7 +35,7 @@ def test_dashboards_are_sent_memory_and_sizes_soon_after_a_change(empty_server: 
     assert sum(share for _, share, _ in newest["memory"]) > 0.99
     row = newest["rows"][LLAMA]
     assert row["about"] == "233 kB · models folder"
-    assert row["need"] == "needs 233 kB, fits"
+    assert row["need"] == "needs 231 kB, fits"
     assert newest["watchers"] == 2
     wait_until(lambda: also == parts)
     assert plain == []

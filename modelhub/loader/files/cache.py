@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import secrets
 from pathlib import Path
 
 from huggingface_hub import constants
@@ -13,6 +15,7 @@ from modelhub.loader.files.inspection import CONFIG, INDEX, WEIGHTS, Files
 from modelhub.loader.files.weight_files import shard_names
 from modelhub.model_ids import ModelId
 
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)  # what a file system without links says
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -65,3 +68,31 @@ def is_complete(files: Files) -> bool:
         return all((files.folder / shard).is_file() for shard in shard_names(files))
     except (ModelhubError, OSError):
         return False
+
+
+def link(blob: Path, path: Path) -> None:
+    """Put a complete blob into a snapshot, as huggingface_hub does: a relative link, or the file itself.
+
+    At once, so that nobody sees a part of it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        new.symlink_to(os.path.relpath(blob, path.parent))
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        new = blob
+    os.replace(new, path)
+
+
+def keep_commit(model_id: ModelId, commit: str) -> None:
+    """Note which commit the revision (default: main) has, for loads without a network."""
+    revision = model_id.revision or constants.DEFAULT_REVISION
+    path = repo_folder(model_id.repo) / "refs" / revision
+    if revision == commit or find_commit(model_id) == commit:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    new.write_text(commit)
+    os.replace(new, path)

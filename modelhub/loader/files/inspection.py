@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +58,11 @@ class Files:
         """The error to raise for a weight file that the index names and that is not there."""
         todo = "Copy the file into the model's folder." if self.is_own else "Load it again: it is fetched."
         return ModelhubError("missing_shard", id=self.model_id, file=name, todo=todo)
+
+    def gone(self, names: Iterable[str]) -> ModelhubError | None:
+        """The error to raise where one of the files, which were there before, is there no more."""
+        lost = next((name for name in sorted(names) if not (self.folder / name).exists()), None)
+        return None if lost is None else ModelhubError("files_gone", id=self.model_id, file=lost)
 
     def pointer(self, name: str) -> ModelhubError:
         """The error to raise for a file that Git LFS has not fetched."""
@@ -112,6 +117,19 @@ def opened(files: Files, name: str) -> Iterator[tuple[int, int]]:
         yield descriptor, status.st_size
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def still_there(files: Files) -> Iterator[None]:
+    """Whatever fails inside: raise ``files_gone`` if the model's files are there no more."""
+    try:
+        yield
+    except ModelhubError:
+        raise
+    except Exception as error:
+        if (gone := files.gone((CONFIG,))) is not None:
+            raise gone from error
+        raise
 
 
 def read_small(files: Files, name: str, limit: int) -> bytes:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from json import JSONDecodeError
 
 from huggingface_hub import HfApi, constants
 
 from modelhub.loader.files.inspection import INDEX, MAX_INDEX_BYTES, MAX_TOKENIZER_BYTES
+from modelhub.loader.files.patience import BadAnswer
 
 MAX_SMALL_FILES = 100
 _TIMEOUT_S = 10
@@ -19,22 +22,25 @@ _SMALL = (".json", ".txt", ".model", ".jinja", ".tiktoken", ".spm", ".bpe")
 class Entry:
     """One file of a repository, its size in bytes.
 
-    ``etag`` is the name of its blob in the cache; only large files have a ``sha256``.
+    ``etag`` is the name of its blob in the cache: the SHA-256 of a large file, the git blob id of any other.
     """
 
     name: str
     size: int
     etag: str
-    sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The files of a repository at one commit, by name; ``gated``: whether access needs permission."""
+    """The files of a repository at one commit, by name; ``gated``: whether access needs permission.
+
+    ``counts`` is how many numbers of each dtype the weights have, empty where the hub does not say.
+    """
 
     commit: str
     entries: dict[str, Entry]
     gated: bool = False
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     def small_entries(self) -> list[Entry]:
         """The files beside the weights: settings, tokenizer, templates, the index of the weights."""
@@ -55,15 +61,18 @@ def list_files(repo: str, revision: str | None, timeout_s: float = _TIMEOUT_S) -
     """Request the list of files from the hub.
 
     Files in subfolders, hidden files and files without a size are left out: a load never reads them.
-    Raises errors of huggingface_hub and httpx2.
+    Raises BadAnswer for what is no list, and errors of huggingface_hub and httpx2.
     """
     api = HfApi(endpoint=constants.ENDPOINT)
-    info = api.model_info(repo, revision=revision, files_metadata=True, timeout=timeout_s)
+    try:
+        info = api.model_info(repo, revision=revision, files_metadata=True, timeout=timeout_s)
+    except JSONDecodeError:
+        raise BadAnswer from None
     entries = {}
     for sibling in info.siblings or ():
         name, size = sibling.rfilename, sibling.size
-        sha256 = sibling.lfs.sha256 if sibling.lfs is not None else None
-        etag = sha256 or sibling.blob_id
+        etag = sibling.lfs.sha256 if sibling.lfs is not None else sibling.blob_id
         if "/" not in name and not name.startswith(".") and size is not None and etag and etag.isalnum():
-            entries[name] = Entry(name, size, etag, sha256)
-    return Listing(info.sha or "", entries, bool(info.gated))
+            entries[name] = Entry(name, size, etag)
+    counts = info.safetensors.parameters if info.safetensors is not None else {}
+    return Listing(info.sha or "", entries, bool(info.gated), counts)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from modelhub.checkpoints import LoadSpec
 from modelhub.loader.files import source
-from modelhub.loader.files.inspection import check_folder
+from modelhub.loader.files.inspection import CONFIG, check_folder, read_json
 from modelhub.loader.files.origins import LocalFiles
 from modelhub.loader.files.remote import HubRepository
-from modelhub.loader.files.weight_files import weight_names
+from modelhub.loader.files.sizes import configured_dtype, count
+from modelhub.loader.files.weight_files import read_weight_files, weight_names
 from modelhub.payloads import Preview
 
 
@@ -20,34 +21,42 @@ def preview(spec: LoadSpec) -> Preview:
     """
     origin = source.find(spec)
     if isinstance(origin, HubRepository):
-        return _preview_repository(origin)
+        return _preview_repository(origin, spec.dtype)
     assert isinstance(origin, LocalFiles)  # noqa: S101 - the only other origin is a demo that is not made
-    return _preview_local(origin)
+    return _preview_local(origin, spec.dtype)
 
 
-def _preview_repository(origin: HubRepository) -> Preview:
+def _preview_repository(origin: HubRepository, dtype: str) -> Preview:
     required = origin.required_files()
     entries = [*required.small, *required.weights]
     missing = [entry.size - required.bytes_on_disk.get(entry.name, 0) for entry in entries]
     missing = [size for size in missing if size > 0]
+    size = sum(entry.size for entry in required.weights)
+    as_stored = size if dtype == "auto" else None
+    need = required.sizes.need_bytes(dtype) if required.sizes is not None else as_stored
     return {
         "source": origin.kind,
         "revision": origin.revision,
         "files": len(entries),
-        "size_bytes": sum(entry.size for entry in required.weights),
+        "size_bytes": size,
+        "need_bytes": need,
         "fetch_files": len(missing),
         "fetch_bytes": sum(missing),
     }
 
 
-def _preview_local(origin: LocalFiles) -> Preview:
+def _preview_local(origin: LocalFiles, dtype: str) -> Preview:
     files = origin.files
     names = check_folder(files)
+    weights = read_weight_files(files, weight_names(files, names))
+    tensors = (tensor for weight in weights for tensor in weight.tensors)
+    configured = configured_dtype(read_json(files, CONFIG))
     return {
         "source": origin.kind,
         "revision": origin.revision,
         "files": len(names),
-        "size_bytes": sum((files.folder / name).stat().st_size for name in weight_names(files, names)),
+        "size_bytes": sum(weight.size for weight in weights),
+        "need_bytes": count(tensors, configured).need_bytes(dtype),
         "fetch_files": 0,
         "fetch_bytes": 0,
     }

@@ -19,7 +19,8 @@ from modelhub.model_ids import ModelId, parse_model_id
 def find(spec: LoadSpec) -> Origin:
     """The first origin that has the model; the hub if none on this machine has.
 
-    Raises ``invalid_id``, and for a folder without config.json what its files say: ``gguf``, ``adapter``...
+    Raises ``invalid_id``, ``no_permission``, and for a folder without config.json what its files say:
+    ``gguf``, ``adapter``...
     """
     if (local := find_local(spec)) is not None:
         return local
@@ -32,9 +33,11 @@ def find(spec: LoadSpec) -> Origin:
 
 
 def _cannot_load(folder: Path, model_id: ModelId) -> ModelhubError | None:
-    """Why the user's own folder, which has no config.json, cannot be loaded; None where there is none."""
+    """Why the user's own folder, where no config.json is seen, cannot be loaded; None if it is not there."""
     try:
         names = os.listdir(folder)
+    except PermissionError:
+        return ModelhubError("no_permission", id=model_id.repo, file="The folder")
     except OSError:
         return None
     return formats.cannot_load(model_id.repo, names) if formats.looks_like_model(names) else None

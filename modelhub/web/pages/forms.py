@@ -10,6 +10,7 @@ from flask import Blueprint, Flask, flash, redirect, render_template, request, u
 from werkzeug.wrappers import Response
 
 from modelhub import outlook_wording, units
+from modelhub.checkpoints import LoadOptions
 from modelhub.errors import ModelhubError
 from modelhub.payloads import LoadResource
 from modelhub.states import State
@@ -59,8 +60,11 @@ def _some_refused(refused: list[ModelhubError], is_all: bool) -> ModelhubError:
 
 def _preview(model_id: str) -> str:
     """What loading the model would fetch, or why that is not known."""
+    chosen: dict[str, Any] = {name: request.form.get(name) or None for name in ("device", "dtype")}
     try:
-        preview = registry.preview(model_id)
+        if wrong := LoadRequest().validate({"model": model_id, **chosen}):
+            raise ModelhubError("invalid_request", why=error_handlers.in_words(wrong))
+        preview = registry.preview(model_id, LoadOptions(**chosen))
         return f"{preview['id']}: {outlook_wording.preview(preview)}"
     except ModelhubError as error:
         return f"{error.message} {error.hint}"

@@ -41,7 +41,7 @@ class Rows:
         # All that the row says.
         files = (model["id"], model["source"], model["size_bytes"], model["partial_bytes"])
         can_load = (model["fits"], model["prepared"], repr(model["cannot_load"]))
-        key = (*files, *can_load, wording.need(model["size_bytes"], free_bytes))
+        key = (*files, *can_load, wording.need(model["need_bytes"], free_bytes))
         if key not in self._kept:
             while len(self._kept) >= _MAX_KEPT:
                 del self._kept[next(iter(self._kept))]
@@ -62,6 +62,7 @@ def _blank() -> ModelResource:
         "id": _BLANK_ID,
         "source": "hub",
         "size_bytes": None,
+        "need_bytes": None,
         "disk_bytes": 0,
         "partial_bytes": None,
         "cannot_load": None,

@@ -135,7 +135,7 @@ def model_page(model: ModelResource, **form: Any) -> str:
 
 def _to_replace(model: ModelResource) -> list[ModelResource]:
     """Those in memory, each of which would make room for a model that does not fit; the smallest first."""
-    error, need_bytes = model["snapshot"]["error"], model["size_bytes"]
+    error, need_bytes = model["snapshot"]["error"], model["need_bytes"]
     is_refused = error is not None and error["code"] == "no_memory"
     if need_bytes is None or model["state"] in (*CHANGING, State.READY):
         return []

@@ -14,7 +14,7 @@ class RowParts(TypedDict):
 
     about: str
     need: str
-    size_bytes: int | None  # of the weights
+    need_bytes: int | None
 
 
 class PageParts(TypedDict):
@@ -38,8 +38,8 @@ def page_parts(registry: Registry, ids: list[str]) -> PageParts:
         "rows": {
             model["id"]: {
                 "about": about(model),
-                "need": wording.need(model["size_bytes"], budget.free),
-                "size_bytes": model["size_bytes"],
+                "need": wording.need(model["need_bytes"], budget.free),
+                "need_bytes": model["need_bytes"],
             }
             for model in models
         },

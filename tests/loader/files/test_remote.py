@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, hf_hub_download
 
 from modelhub.checkpoints import Checkpoint
 from modelhub.core.catalogue import Catalogue
@@ -57,6 +58,10 @@ def _paths(hub: HubServer, name: str, method: str = "GET") -> list[tuple[str, st
 
 def _fetched(checkpoints: list[Checkpoint]) -> list[Checkpoint]:
     return [c for c in checkpoints if c.step == 3 and c.done is not None]
+
+
+def _details(checkpoints: list[Checkpoint]) -> list[str | None]:
+    return list(dict.fromkeys(checkpoint.detail for checkpoint in checkpoints))
 
 
 def _cached_blobs() -> list[Path]:
@@ -151,7 +156,7 @@ def test_a_cancelled_download_is_resumed_by_the_next_load(
 
     hub.requests.clear()
     checkpoints, _ = run(spec_for("org/large", no_models))
-    assert _paths(hub, "model.safetensors") == [(hub.requests[-2][1], f"bytes={kept}-")]
+    assert [requested for _, requested in _paths(hub, "model.safetensors")] == [f"bytes={kept}-"]
     assert (_fetched(checkpoints)[0].done or 0) >= kept
     assert not [path for path in _cached_blobs() if path.name.endswith(".incomplete")]
 
@@ -181,7 +186,9 @@ def test_the_error_names_the_file_that_failed_not_those_it_cancelled(
     assert (error.code, "model-00003" in error.message) == ("corrupt", True)
 
 
-def test_a_partial_file_with_other_bytes_is_detected(hub: HubServer, large: Path, no_models: Path) -> None:
+def test_a_partial_file_with_other_bytes_is_fetched_once_more(
+    hub: HubServer, large: Path, no_models: Path
+) -> None:
     load = nine_steps.load(spec_for("org/large", no_models))
     next(checkpoint for checkpoint in load if checkpoint.step == 3)
     load.close()
@@ -190,8 +197,96 @@ def test_a_partial_file_with_other_bytes_is_detected(hub: HubServer, large: Path
     name = hashlib.sha256((large / "model.safetensors").read_bytes()).hexdigest()
     (snapshot.parent / "blobs" / f"{name}.incomplete").write_bytes(b"rubbish")
     hub.hold_after.clear()
-    assert failure(spec_for("org/large", no_models)).code == "corrupt"
+    hub.requests.clear()
+    hub.bytes_per_second = 10e6
+    checkpoints, _ = run(spec_for("org/large", no_models))
+    assert [requested for _, requested in _paths(hub, "model.safetensors")] == ["bytes=7-", None]
+    assert "model.safetensors was damaged on its way and is fetched once more" in _details(checkpoints)
+
+
+def _tree(cache: Path) -> dict[str, str]:
+    """Every file below a cache by its path: where a link leads, or the checksum of what is in a file."""
+    return {
+        str(path.relative_to(cache)): os.readlink(path)
+        if path.is_symlink()
+        else hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in cache.rglob("*")
+        if path.is_symlink() or path.is_file()
+    }
+
+
+def test_the_cache_is_as_huggingface_hub_makes_it(
+    hub: HubServer, shards: Path, no_models: Path, tmp_path: Path
+) -> None:
+    shutil.copy(shards / "tokenizer_config.json", shards / "processor_config.json")  # two of the same bytes
+    (shards / "merges.txt").write_text("")
+    run(spec_for("org/shards", no_models))
+    ours = _tree(Path(constants.HF_HUB_CACHE) / "models--org--shards")
+    theirs = tmp_path / "theirs"
+    for name in [Path(path).name for path in ours if path.startswith("snapshots/")]:
+        hf_hub_download("org/shards", name, cache_dir=theirs, endpoint=hub.url)
+    assert ours == _tree(theirs / "models--org--shards")
+    assert [path for path in ours if path.endswith(("merges.txt", "refs/main"))]
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+def test_a_small_file_that_is_damaged_is_never_used(
+    hub: HubServer, shards: Path, no_models: Path, name: str
+) -> None:
+    hub.wrong.add(name)
+    error = failure(spec_for("org/shards", no_models))
+    assert (error.code, name in error.message) == ("corrupt", True)
+    assert len(_paths(hub, f"/{name}")) == 2, "it is fetched once more"
+    left = [path.name for path in Path(constants.HF_HUB_CACHE).rglob("*")]
+    assert name not in left
+    assert not [path for path in left if path.endswith(".incomplete")]
+    assert ("main" in left) == (name != "config.json"), "the branch is noted once the configuration is right"
+    hub.wrong.clear()
+    hub.wrong_once.add(name)
+    run(spec_for("org/shards", no_models))
+
+
+def test_a_hub_without_ranges_sends_the_file_again(hub: HubServer, large: Path, no_models: Path) -> None:
+    hub.without_ranges.add("model.safetensors")
+    hub.drop_after["model.safetensors"] = BLOB // 2
+    hub.bytes_per_second = 10e6
+    checkpoints, _ = run(spec_for("org/large", no_models))
+    first, second = _paths(hub, "model.safetensors")
+    assert (first[1], second[1]) == (None, f"bytes={BLOB // 2}-")
+    assert "the hub sends all of model.safetensors again" in _details(checkpoints)
+    counted = [c.done or 0 for c in _fetched(checkpoints)]
+    assert counted == sorted(counted), "no byte on disk is taken back"
+
+
+@pytest.mark.parametrize(
+    ("name", "too_many", "said"),
+    [
+        ("model.safetensors", 1000, "announced {more} bytes of model.safetensors and sends {size}"),
+        ("model.safetensors", -1000, "announced {less} bytes of model.safetensors and sends more"),
+        ("config.json", 10, "announced {more} bytes of config.json and sends {size}"),
+    ],
+)
+def test_a_hub_that_announces_another_size_is_asked_a_few_times(
+    hub: HubServer, large: Path, no_models: Path, name: str, too_many: int, said: str
+) -> None:
+    hub.announces[name] = too_many
+    size = (large / name).stat().st_size
+    error = failure(spec_for("org/large", no_models))
+    numbers = {"size": f"{size:,}", "more": f"{size + too_many:,}", "less": f"{size + too_many:,}"}
+    assert (error.code, said.format(**numbers) in error.message) == ("hub_error", True), error.message
+    assert len(_paths(hub, f"/{name}")) == (1 if too_many < 0 else 3)
+    hub.announces.clear()
+    hub.requests.clear()
     run(spec_for("org/large", no_models))
+    asked = [requested for _, requested in _paths(hub, f"/{name}")]
+    assert asked == ([None] if too_many < 0 else []), "what is right of it is kept"
+
+
+def test_answers_without_a_byte_come_to_an_end(hub: HubServer, large: Path, no_models: Path) -> None:
+    hub.empty.add("model.safetensors")
+    error = failure(spec_for("org/large", no_models))
+    assert (error.code, "sends none" in error.message) == ("hub_error", True)
+    assert len(_paths(hub, "model.safetensors")) == 3
 
 
 def test_an_unknown_model(hub: HubServer, no_models: Path) -> None:

@@ -232,7 +232,7 @@ def test_a_load_is_previewed_without_javascript(server: Server, visitor: Visitor
     assert '<noscript><button name="preview" value="1">' in visitor.open("/").text
     before = server.snapshot("tiny/vit")
     response = visitor.press("/", "/loads", model="tiny/vit nobody/has-this", preview="1")
-    assert "tiny/vit: Models folder: 3 files, nothing to fetch; needs 327 kB, fits; " in response.text
+    assert "tiny/vit: Models folder: 3 files, nothing to fetch; needs 323 kB, fits; " in response.text
     assert "the Hugging Face hub cannot be reached" in response.text
     assert server.snapshot("tiny/vit") == before, "nothing was loaded"
 
