@@ -35,6 +35,7 @@ class Settings:
     device: str
     dtype: str
     fanout: bool
+    resume: bool
 
     @property
     def demo_dir(self) -> Path:
@@ -99,6 +100,7 @@ def read_settings(
         device=setting("DEVICE", "auto", _device),
         dtype=setting("DTYPE", "auto", _one_of(DTYPES)),
         fanout=setting("FANOUT", "on", _on_or_off),
+        resume=setting("RESUME", "off", _on_or_off),
     )
 
 

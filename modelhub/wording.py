@@ -34,6 +34,7 @@ REQUESTED_BY = {
     "rest": "over the API",
     "cli": "from the command line",
     "preload": "by the preload list",
+    "resume": "after a restart",
 }
 SOURCE_NAMES = {
     "folder": "models folder",
