@@ -37,6 +37,7 @@ class Settings:
     fanout: bool
     evict: bool
     idle_seconds: float
+    resume: bool
 
     @property
     def demo_dir(self) -> Path:
@@ -103,6 +104,7 @@ def read_settings(
         fanout=setting("FANOUT", "on", _on_or_off),
         evict=setting("EVICT", "off", _on_or_off),
         idle_seconds=setting("IDLE_SECONDS", 0.0, _seconds_or_none),
+        resume=setting("RESUME", "off", _on_or_off),
     )
 
 

@@ -255,6 +255,17 @@ FAILURES: dict[str, Failure] = {
         "No modelhub server responds at {server}.",
         "Start one with 'modelhub serve' or 'python wsgi.py', or give its address with --server.",
     ),
+    # What is degraded: see /readyz
+    "journal_unavailable": Failure(
+        503,
+        "The journal of loads cannot be used: {why}.",
+        "{todo} Models load as always; of the loads, {kept}.",
+    ),
+    "journal_set_aside": Failure(
+        503,
+        "The journal of loads was damaged: it was set aside as {name}, and a new one begun.",
+        "The history begins anew. Move that file out of the data folder, and this message goes.",
+    ),
 }
 
 

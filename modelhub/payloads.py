@@ -267,11 +267,15 @@ class WorkersStatus(TypedDict):
 
 
 class Readiness(TypedDict):
-    """Whether loads start at once and the models of MODELHUB_PRELOAD are ready."""
+    """Whether loads start at once and the models of MODELHUB_PRELOAD are ready.
+
+    ``degraded`` is what does not work as it should, though loads do; it is empty where all is well.
+    """
 
     ready: bool
     workers: WorkersStatus
     preload: dict[str, State]
+    degraded: list[ErrorPayload]
 
 
 class Prediction(TypedDict):

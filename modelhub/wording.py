@@ -35,6 +35,7 @@ REQUESTED_BY = {
     "rest": "over the API",
     "cli": "from the command line",
     "preload": "by the preload list",
+    "resume": "after a restart",
 }
 _CAUSES = {**REQUESTED_BY, IDLE: "since nobody used it"}  # why a model has left memory
 SOURCE_NAMES = {

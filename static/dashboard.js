@@ -39,7 +39,7 @@ async function refetch() {
   ({ version } = fetched);
   removeRows(new Set(fetched.snapshots.map(({ id }) => id)));
   for (const row of list.children) row.hidden = false;
-  for (const id of ["found", "pager"]) document.getElementById(id).replaceWith(page.getElementById(id));
+  for (const id of ["found", "pager", "down"]) document.getElementById(id).replaceWith(page.getElementById(id));
   writeTitle();
 }
 

@@ -93,9 +93,8 @@ def start_server(**settings: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_data_folder_that_cannot_be_used_stops_the_start_with_a_message(tmp_path: Path) -> None:
-    (tmp_path / "history.sqlite3").write_text("this is no database" * 100)
-    ended = start_server(DATA_DIR=tmp_path, PORT=free_port())
+def test_a_data_folder_that_cannot_be_made_stops_the_start_with_a_message() -> None:
+    ended = start_server(DATA_DIR="/proc/modelhub", PORT=free_port())
     assert ended.returncode == 1
     assert "MODELHUB_DATA_DIR" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -95,7 +95,7 @@ class Lifecycle:
         ``gguf``, ``adapter``...
         """
         model_id = self._catalogue.id_of(model_id)
-        if by != "preload":  # of those nobody would see the refusal: they fail as loads
+        if by not in ("preload", "resume"):  # of those nobody would see the refusal: they fail as loads
             self._catalogue.check_loadable(model_id)
         if device is not None:
             check_device(device)
@@ -111,17 +111,33 @@ class Lifecycle:
                 self._quarantine.request(model_id, by, retry)
                 load = Load(load_spec(self._settings, model_id, options), by)
                 load.replaces = tuple(other for other in replaced if other != model_id)
-                self._loads.queue.join(load)
-                self._forget_old()
-                self._loads.latest[model_id] = load
-                journal.add(load.row)
-                self._on_new_load(model_id)
-        if is_new:
-            self._spawn(self._thread.run, load)
-        else:
+                self._begin(load, journal)
+        if not is_new:
             self._replace(replaced, load, by)
         load.announced.wait(PATIENCE_S)
         return self._resource(load), is_new
+
+    def _begin(self, load: Load, journal: Journal) -> None:
+        """Have a new load take its place in the queue, and start its thread; the caller holds the lock.
+
+        Raises ``queue_full``. Whatever goes wrong, no place is taken without a thread that will leave it.
+        """
+        self._forget_old()
+        before = self._loads.latest.get(load.model_id)
+        self._loads.queue.join(load)
+        try:
+            self._loads.latest[load.model_id] = load
+            self._on_new_load(load.model_id)
+            journal.add(load.row)
+            self._spawn(self._thread.run, load)
+        except BaseException:
+            self._loads.queue.leave(load)
+            self._loads.queue.release(load)
+            if before is None:
+                del self._loads.latest[load.model_id]
+            else:
+                self._loads.latest[load.model_id] = before
+            raise
 
     def _replace(self, replaced: Sequence[str], load: Load, by: str) -> None:
         """Unload what a request replaces by a load that it has joined."""
@@ -194,6 +210,8 @@ class Lifecycle:
         with self._loads.lock:
             self._loads.is_closing = True
             for load in self._loads.all():
+                if load.state in (*ACTIVE, State.READY):
+                    self._journal().update(load.load_id, {"to_resume": True})
                 timeline = self._adapter.timeline(load.load_id, load.model_id)
                 if timeline is not None:
                     snapshot = self._adapter.snapshot(load.model_id)
@@ -216,6 +234,10 @@ class Lifecycle:
         if row is None:
             raise ModelhubError("unknown_load", id=load_id)
         return row
+
+    def load_ids(self) -> list[str]:
+        """The latest load of each model in this run."""
+        return [load.load_id for load in self._loads.all()]
 
     def budget(self) -> Budget:
         """Memory use by owner, and what a new load may take."""

@@ -32,7 +32,7 @@ class Load:
     """
 
     spec: LoadSpec
-    by: InitVar[str]  # page, rest, cli or preload
+    by: InitVar[str]  # page, rest, cli, preload or resume
     row: LoadRow = field(init=False)  # as the journal has it
     state: State = State.QUEUED
     may_run: bool = False

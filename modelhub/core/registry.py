@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from modelhub.checkpoints import LoadOptions
@@ -26,7 +26,9 @@ from modelhub.demos import sweep
 from modelhub.errors import ModelhubError
 from modelhub.payloads import (
     DeletedFiles,
+    ErrorPayload,
     LoadResource,
+    LoadRow,
     ModelResource,
     PreviewResource,
     Readiness,
@@ -37,10 +39,12 @@ from modelhub.progress.adapter import Emit, ProgressAdapter
 from modelhub.states import Outcome, State
 from modelhub.workers.launcher import Launcher
 
+log = logging.getLogger(__name__)
 _LOOK_S = 2.0  # how often the folders of models are looked at
 _REST = 4.0  # times as long as the look took, where that is longer
 _TRIM_PAUSE_S = 0.05  # between two deletions of a few loads
 _TRIM_EVERY_S = 3600.0
+_MEND_S = 1.0  # how often the journal's file is looked at, and what is degraded
 _LAST_EVENTS_S = 2.0  # how long a server that ends waits for the last events of its loads
 
 
@@ -72,7 +76,8 @@ class Registry:
             self.experience,
             on_new_load=self._previewer.forget,
         )
-        self.on_start: list[Callable[[], None]] = []  # called once the data folder is this server's
+        # Called each time the data folder has become this server's; it may be impossible to write to.
+        self.on_start: list[Callable[[], None]] = []
         self.on_change: list[Callable[[], None]] = []  # called when the list of models has changed
         self.on_prepared: list[Callable[[], None]] = []  # called when other models are kept prepared
         self.on_close: list[Callable[[], None]] = []  # called when the server is about to end
@@ -80,6 +85,8 @@ class Registry:
             self.catalogue, self.adapter, self.budget, self.launcher.kept.ids, settings.dtype
         )
         self.catalogue.on_late.append(self.announce_change)
+        # What each returns does not work as it should, though loads do: see ``degraded``.
+        self.troubles: list[Callable[[], Iterable[ModelhubError]]] = [self._journal_troubles]
         self._changes = 0  # of the list of models, that were announced
         self._starting = threading.Lock()
         self._closing = threading.Event()
@@ -102,14 +109,16 @@ class Registry:
         """Open the journal, warm the zygote up, load the boot list. Calling it again does nothing.
 
         Raises ModelhubError ``already_running`` when another server uses the data folder, ``bad_setting``
-        when the folder cannot be used.
+        when the folder cannot be made, ``newer_journal``. A journal that cannot be used stops nothing.
         """
         with self._starting:
             if self._journal is not None:
                 return
             try:
-                self._journal = Journal(self.settings.data_dir, self.settings.keep_loads)
-            except (OSError, sqlite3.Error) as error:
+                self._journal = Journal(
+                    self.settings.data_dir, self.settings.keep_loads, self._announce_folder
+                )
+            except OSError as error:
                 folder = repr(str(self.settings.data_dir))
                 raise ModelhubError(
                     "bad_setting", setting="MODELHUB_DATA_DIR", value=folder, why=f"{error}."
@@ -118,17 +127,42 @@ class Registry:
         self._spawn(
             deletion.sweep, self.settings.models_dir, self.catalogue.cache_dir, self.settings.demo_dir
         )
-        for hook in self.on_start:
-            hook()
-        self._journal.interrupt()
-        self.experience.learn((row, self._journal.timeline(row["load_id"])) for row in self._journal.past())
-        for model_id, reason in self._journal.interrupted().items():
-            self.adapter.restore_interrupted(model_id, reason)
+        self._announce_folder()
+        to_resume = self._take_over(self._journal)
         self.launcher.start()
         self._spawn(self._watch_folders)
         self._spawn(self._trim_journal)
+        self._spawn(self._mend)
         for model_id in self.settings.preload:
             self.lifecycle.start(model_id, by="preload")
+        self._resume(to_resume)
+
+    def _announce_folder(self) -> None:
+        for hook in self.on_start:
+            hook()
+
+    def _take_over(self, journal: Journal) -> list[LoadRow]:
+        """Interrupt what an earlier server has left, learn from its loads; returns what it had in hand."""
+        journal.interrupt(but=self.lifecycle.load_ids())
+        self.experience.learn((row, journal.timeline(row["load_id"])) for row in journal.past())
+        for model_id, reason in journal.interrupted().items():
+            if not self.adapter.knows(model_id):
+                self.adapter.restore_interrupted(model_id, reason)
+        return journal.take_to_resume()
+
+    def _resume(self, rows: list[LoadRow]) -> None:
+        """Load again what the last server had ready, loading or waiting, if that is wanted."""
+        for row in rows if self.settings.resume else ():
+            device, dtype = row["requested_device"], row["requested_dtype"]
+            try:
+                self.lifecycle.start(
+                    row["model_id"],
+                    by="resume",
+                    device=None if device == self.settings.device else device,
+                    dtype=None if dtype == self.settings.dtype else dtype,
+                )
+            except ModelhubError as error:
+                log.warning("%s cannot be resumed: %s", row["model_id"], error)
 
     def close(self) -> None:
         """End every process; loads that are running end as interrupted."""
@@ -176,6 +210,26 @@ class Registry:
         while not self._closing.is_set():
             has_more = self.journal.trim()
             self._closing.wait(_TRIM_PAUSE_S if has_more else _TRIM_EVERY_S)
+
+    def _mend(self) -> None:
+        """Look after the journal, and announce what is degraded and what no longer is; for its own thread."""
+        before: list[ErrorPayload] = []
+        while not self._closing.is_set():
+            if self.journal.mend():  # it has loads of an earlier run, which could not be read before
+                self._resume(self._take_over(self.journal))
+            now = self.degraded()
+            if now != before:
+                before = now
+                self.announce_change()
+            if self.journal.failed.wait(_MEND_S):
+                self._closing.wait(_MEND_S / 10)  # a file that fails again and again does not keep it busy
+
+    def _journal_troubles(self) -> list[ModelhubError]:
+        return [] if self._journal is None else self._journal.troubles()
+
+    def degraded(self) -> list[ErrorPayload]:
+        """What does not work as it should, though loads do: its code, what it means and what to do."""
+        return [error.to_dict() for trouble in self.troubles for error in trouble()]
 
     def models(self) -> list[ModelResource]:
         """Every model that is on this machine or was requested, by id."""
@@ -266,11 +320,16 @@ class Registry:
         return {"id": entry.model_id, "source": entry.source, "freed_bytes": freed}
 
     def readiness(self) -> Readiness:
-        """Whether new loads start at once and the boot list is loaded, and how far that is."""
+        """Whether new loads start at once and the boot list is loaded, how far that is, what is degraded."""
         preload = {model_id: self.snapshot(model_id)["state"] for model_id in self.settings.preload}
         workers = self.launcher.status()
         ready = workers["state"] == "warm" and all(state == State.READY for state in preload.values())
-        return {"ready": ready and not self.lifecycle.is_closing, "workers": workers, "preload": preload}
+        return {
+            "ready": ready and not self.lifecycle.is_closing,
+            "workers": workers,
+            "preload": preload,
+            "degraded": self.degraded(),
+        }
 
     def predict(self, model_id: str, inputs: Any, parameters: dict[str, Any]) -> bytes:
         """Run one prediction in the model's process; return a ``payloads.Prediction`` as JSON text.

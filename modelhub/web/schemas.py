@@ -207,6 +207,13 @@ class ReadinessSchema(Schema):
     ready = Boolean()
     workers = Dict()
     preload = Dict(keys=String(), values=String())
+    degraded = List(
+        Nested(ErrorSchema),
+        metadata={
+            "description": "What does not work as it should, though loads do: the journal of loads cannot be "
+            "written, say. Empty where all is well; it changes neither ready nor the status."
+        },
+    )
 
 
 class ConditionsSchema(Schema):

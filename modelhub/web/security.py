@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
+import time
 from pathlib import Path
 
 from flask import Flask, Response
@@ -20,6 +22,8 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
+_KEY_BYTES = 32
+log = logging.getLogger(__name__)
 csrf = CSRFProtect()
 
 
@@ -38,18 +42,42 @@ def init_app(app: Flask) -> None:
 
 
 def _set_key(app: Flask, path: Path) -> None:
-    """Sign sessions with the key in the data folder, which only its owner can read; make one if needed."""
+    """Sign sessions with the key in the data folder, which only its owner can read; make one if needed.
+
+    Where that cannot be kept, it is good for this run: forms of earlier pages are asked to reload.
+    """
+    kept = _read_key(path)
+    app.secret_key = kept or secrets.token_hex(_KEY_BYTES)
+    registry_of(app).on_start.append(lambda: _keep_key(path, str(app.secret_key)))
+
+
+def _read_key(path: Path) -> str | None:
+    """The key that an earlier run has kept; None without one that can be used."""
     try:
-        app.secret_key = path.read_text()
-    except FileNotFoundError:
-        app.secret_key = secrets.token_hex(32)
-        registry_of(app).on_start.append(lambda: _keep_key(path, str(app.secret_key)))
+        text = path.read_text().strip() if path.is_file() else ""
+    except (OSError, ValueError):
+        return None
+    return text if len(text) >= _KEY_BYTES and text.isprintable() else None
 
 
 def _keep_key(path: Path, key: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(key)
+    """Keep the key for the next run; what else is in its place is set aside."""
+    if _read_key(path) == key:
+        return
+    written = path.with_name("secret_key.new")
+    try:
+        if os.path.lexists(path):
+            aside = path.with_name(f"secret_key.bad-{time.strftime('%Y-%m-%dT%H%M%S')}")
+            os.rename(path, aside)
+            log.warning("The key that signs sessions could not be used: it is now %s", aside.name)
+        descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(key)
+        os.replace(written, path)
+    except OSError as error:
+        log.warning(
+            "The key that signs sessions cannot be kept, and is good for this run: %s", error.strerror
+        )
 
 
 def _add_headers(response: Response) -> Response:

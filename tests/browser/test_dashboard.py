@@ -144,3 +144,18 @@ def test_a_change_of_state_makes_no_page_fetch_itself(server: Server, open_page:
     server.unload_all()
     expect(page.locator(".legend .models")).to_have_count(0)
     assert [url for url in asked if url.startswith(server.url) and "/static/" not in url] == []
+
+
+def test_what_is_degraded_is_said_below_the_header_as_long_as_it_is(
+    start_server: StartServer, open_page: OpenPage
+) -> None:
+    own = start_server()
+    page = wait_live(open_page("/", own))
+    line = page.locator("#down[role=status]")
+    expect(line).to_be_empty()
+    journal = own.data_dir / "history.sqlite3"
+    journal.write_bytes(bytes(journal.stat().st_size))
+    expect(line).to_contain_text("The journal of loads was damaged: it was set aside")
+    for path in own.data_dir.glob("*.corrupt-*"):
+        path.unlink()
+    expect(line).to_be_empty()

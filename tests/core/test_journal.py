@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +55,11 @@ def test_a_load_of_a_server_that_died_is_interrupted(tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=60, check=False)
     journal = Journal(tmp_path)
-    assert journal.interrupt() == 1
+    assert [row["load_id"] for row in journal.interrupt()] == ["one"]
     row = journal.load("one")
     assert row is not None
     assert (row["state"], row["error"]["code"]) == ("interrupted", "interrupted")
-    assert journal.interrupt() == 0
+    assert journal.interrupt() == []
     journal.close()
 
 
@@ -221,10 +223,12 @@ def test_loads_of_the_same_moment_are_listed_once(tmp_path: Path) -> None:
 def _plan(journal: Journal, *arguments: Any, **keywords: Any) -> str:
     """How SQLite would run what ``loads`` runs."""
     statements: list[str] = []
-    journal._database.set_trace_callback(statements.append)
+    assert journal._store._file is not None
+    database = journal._store._file.database
+    database.set_trace_callback(statements.append)
     journal.loads(*arguments, **keywords)
-    journal._database.set_trace_callback(None)
-    rows = journal._database.execute(f"EXPLAIN QUERY PLAN {statements[-1]}").fetchall()
+    database.set_trace_callback(None)
+    rows = database.execute(f"EXPLAIN QUERY PLAN {statements[-1]}").fetchall()
     return "\n".join(row["detail"] for row in rows)
 
 
@@ -325,3 +329,111 @@ def test_a_server_deletes_what_is_beyond_its_setting(tmp_path: Path, monkeypatch
     wait_until(lambda: registry.journal.count() == 100)
     assert registry.journal.loads(limit=200)[-1]["load_id"] == "0050"
     registry.close()
+
+
+def test_a_damaged_journal_is_set_aside_and_an_earlier_one_is_never_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite3"
+    for number in range(1, 4):
+        path.write_bytes(b"this is no database" * 1000)
+        journal = Journal(tmp_path)
+        journal.add(new_row("one", "org/a", "rest"))
+        assert [error.code for error in journal.troubles()] == ["journal_set_aside"]
+        assert journal.count() == 1
+        journal.close()
+        assert len(list(tmp_path.glob("history.sqlite3.corrupt-*"))) == number
+
+
+@pytest.mark.parametrize("size", [0, 100, 5000, 30_000])
+def test_a_journal_of_any_length_opens(tmp_path: Path, size: int) -> None:
+    _filled(tmp_path, 300).close()
+    os.truncate(tmp_path / "history.sqlite3", size)
+    journal = Journal(tmp_path)
+    journal.add(new_row("new", "org/a", "rest"))
+    assert journal.load("new") is not None
+    assert journal.count() == 1
+    journal.close()
+
+
+def test_a_folder_in_place_of_the_journal_is_set_aside_too(tmp_path: Path) -> None:
+    (tmp_path / "history.sqlite3").mkdir()
+    journal = Journal(tmp_path)
+    journal.add(new_row("one", "org/a", "rest"))
+    assert [row["load_id"] for row in journal.loads()] == ["one"]
+    journal.close()
+
+
+def test_a_large_journal_that_was_deleted_is_written_back_whole_while_it_is_used(tmp_path: Path) -> None:
+    journal = _filled(tmp_path, 900)
+    (tmp_path / "history.sqlite3").unlink()
+    assert not journal.mend()
+    assert journal.troubles() == []
+    journal.add(new_row("new", "org/a", "rest"))
+    assert journal.count() == 901
+    journal.close()
+    again = Journal(tmp_path)
+    assert again.count() == 901
+    again.close()
+
+
+def test_loads_that_cannot_be_written_are_kept_in_memory_the_newest_of_them_and_written_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelhub.core.journal_store.IN_MEMORY", 20)
+    other = sqlite3.connect(tmp_path / "history.sqlite3", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    journal = _filled(tmp_path, 30)
+    journal.keep_timeline("0029", {"began": [1.0], "series": [], "counts": [], "stalls": []})
+    journal.dismiss("org/a")
+    journal.mend()
+    (error,) = journal.troubles()
+    assert (error.code, "another program has locked it" in error.message) == ("journal_unavailable", True)
+    assert "20 are kept in memory until then, but the 10 oldest of them are lost" in error.hint
+    assert _ids(journal, limit=99) == [f"{number:04}" for number in range(29, 9, -1)]
+    assert journal.count("org/b", Outcome.FAILED) == len(journal.loads("org/b", Outcome.FAILED))
+    with pytest.raises(ModelhubError) as caught:
+        journal.load("0001")
+    assert caught.value.code == "journal_unavailable"
+    other.close()
+    assert journal.mend(), "a file that may have loads of an earlier run"
+    assert journal.troubles() == []
+    assert journal.load("0001") is None
+    journal.close()
+    again = Journal(tmp_path)
+    assert _ids(again, limit=99) == [f"{number:04}" for number in range(29, 9, -1)]
+    assert again.timeline("0029") == {"began": [1.0], "series": [], "counts": [], "stalls": []}
+    again.close()
+
+
+def test_rows_that_a_damaged_file_has_made_unreadable_break_no_list(tmp_path: Path) -> None:
+    _filled(tmp_path, 3).close()
+    with closing(sqlite3.connect(tmp_path / "history.sqlite3")) as database:
+        database.execute("UPDATE loads SET steps = '[0.1' WHERE load_id = '0001'")
+        database.execute("UPDATE loads SET forecast = CAST(x'ff00fe' AS TEXT) WHERE load_id = '0002'")
+        database.execute("INSERT INTO timelines VALUES ('0000', x'00ff')")
+        database.commit()
+    journal = Journal(tmp_path)
+    assert _ids(journal) == ["0000"]
+    assert journal.timeline("0000") is None
+    assert len(journal.statistics()) == 2
+    assert journal.troubles() == []
+    journal.close()
+
+
+def test_what_was_in_hand_is_resumed_once_but_not_a_resumed_load_that_ran(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for load_id, by, state in (
+        ("a", "page", "ready"),
+        ("b", "page", "loading"),
+        ("c", "page", "failed"),
+        ("d", "resume", "loading"),
+        ("e", "resume", "queued"),
+        ("f", "resume", "ready"),
+        ("g", "page", "unloaded"),
+    ):
+        journal.add(new_row(load_id, f"org/{load_id}", by))
+        journal.update(load_id, {"state": state})
+    journal.interrupt(but=["f"])
+    assert [row["load_id"] for row in journal.take_to_resume()] == ["a", "b", "e"]
+    assert journal.take_to_resume() == []
+    assert set(journal.interrupted()) == {"org/b", "org/d", "org/e"}
+    journal.close()

@@ -379,3 +379,23 @@ def _alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except (ProcessLookupError, psutil.NoSuchProcess):
         return False
+
+
+def test_a_load_that_cannot_begin_keeps_no_place(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = registry_of(app)
+    registry.start()
+    lifecycle = registry.lifecycle
+
+    def break_down(*_: object) -> None:
+        raise RuntimeError("no thread")
+
+    monkeypatch.setattr(lifecycle, "_spawn", break_down)
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="no thread"):
+            lifecycle.start(LLAMA, by="rest")
+    assert lifecycle.load_ids() == []
+    began: list[Any] = []
+    monkeypatch.setattr(lifecycle, "_spawn", lambda _, load: (began.append(load), load.announced.set()))
+    assert lifecycle.start(LLAMA, by="rest")[1], "it is new"
+    assert began[0].may_run, "its slot is free"
+    began[0].ended.set()

@@ -17,7 +17,7 @@ from modelhub.outlook_wording import expected
 from modelhub.payloads import LoadResource, ModelResource
 from modelhub.states import CHANGING, STATES_OF_OUTCOME, Outcome, State
 from modelhub.web import error_handlers
-from modelhub.web.current import registry
+from modelhub.web.current import registry, registry_of
 from modelhub.web.pages import (
     live,
     load_wording,
@@ -65,6 +65,7 @@ def init_app(app: Flask) -> None:
         outcome=load_wording.outcome,
         DTYPES=DTYPES,
         devices=devices,
+        degraded=registry_of(app).degraded,
     )
     app.register_error_handler(
         CSRFError, lambda _: error_handlers.error_response(ModelhubError("form_expired"))

@@ -40,13 +40,14 @@ def measure() -> list[Row]:
 
 
 def _write(data_dir: Path) -> None:
-    journal = Journal(data_dir)
+    Journal(data_dir).close()
     database = sqlite3.connect(data_dir / "history.sqlite3", isolation_level=None)
     places = ", ".join("?" * len(_COLUMNS))
     database.execute("BEGIN")
     database.executemany(f"INSERT INTO loads ({', '.join(_COLUMNS)}) VALUES ({places})", _rows())  # noqa: S608
     database.execute("COMMIT")
     database.close()
+    journal = Journal(data_dir)
     timelines = [_timeline() for _ in range(50)]
     for number in range(LOADS - KEPT_TIMELINES - 100, LOADS):
         journal.keep_timeline(f"{number:016x}", timelines[number % 50])
