@@ -14,6 +14,7 @@ from modelhub.states import State
 from modelhub.workers.kept_models import KeptModels
 
 _LET_GO_S = 0.5  # what is kept takes some milliseconds to end
+_PID_S = 1.0  # that of the load's process comes another way than its messages
 _POLL_S = 0.01
 
 
@@ -35,6 +36,7 @@ class Admission:
         def free() -> int:
             return free_for_load(sum(other.pending_bytes for other in others))
 
+        self._wait(lambda: load.worker is not None and load.worker.pid is not None, _PID_S)
         self._make_room(load, need_bytes, free, leaving)
         with self._loads.lock:
             if not load.spec.force:
@@ -52,10 +54,13 @@ class Admission:
         self._kept.let_go()
         for other in leaving:
             other.process_exited.wait(PATIENCE_S)
-        deadline = time.monotonic() + _LET_GO_S
-        while need_bytes > free() and self._kept.pids() and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
+        self._wait(lambda: need_bytes <= free() or not self._kept.pids(), _LET_GO_S)
         self._eviction.make_room(load, lambda: need_bytes - free())
+
+    def _wait(self, condition: Callable[[], bool], timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
 
 
 def _is_loading(load: Load) -> bool:

@@ -86,7 +86,10 @@ class Registry:
         )
         self.catalogue.on_late.append(self.announce_change)
         # What each returns does not work as it should, though loads do: see ``degraded``.
-        self.troubles: list[Callable[[], Iterable[ModelhubError]]] = [self._journal_troubles]
+        self.troubles: list[Callable[[], Iterable[ModelhubError]]] = [
+            self._journal_troubles,
+            self.lifecycle.quarantined,
+        ]
         self._changes = 0  # of the list of models, that were announced
         self._starting = threading.Lock()
         self._closing = threading.Event()

@@ -59,10 +59,12 @@ def test_programs_are_refused_with_the_reason_until_a_person_presses_load(quaran
         assert last["message"] in error["message"]
         assert '"retry": true' in error["hint"]
     assert quarantined.get(f"/api/loads?model={LLAMA}").json()["total"] == total, "no load was made of it"
+    assert [trouble["code"] for trouble in quarantined.get("/readyz").json()["degraded"]] == ["quarantined"]
     assert quarantined.load(BERT)["state"] == "ready", "other models are not concerned"
     for page in (PAGE, "/"):
         assert "requests of programs to load it are refused" in Visitor(quarantined).open(page).text
     end_by_page(quarantined)
+    assert quarantined.get("/readyz").json()["degraded"] == []
     quarantined.delete(f"/api/models/{LLAMA}")
     assert quarantined.load(LLAMA)["state"] == "ready", "a success ends it for programs too"
     check_invariants(quarantined)
