@@ -135,8 +135,9 @@ def respond_again(fifo: Path) -> None:
 
 
 def test_a_load_from_a_disk_that_does_not_respond_is_cancelled_within_a_second(
-    server: Server, model: Path, folder: Path, watch: Watch
+    server: Server, folder: Path, watch: Watch
 ) -> None:
+    model = models.make_sparse_llama(folder / "models" / "larger", 40_000)  # more than a scan reads of it
     drop(model / WEIGHTS)
     os.mkfifo(folder / "stuck")
     try:
