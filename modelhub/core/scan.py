@@ -207,6 +207,8 @@ def _weights(files: Files) -> int | None:
 
 def _sizes(folder: Path, files: Files, pause: Pauses) -> Sizes | None:
     """What the weights take in memory, by their headers; None where one cannot be read."""
+    if formats.CONFIG not in files:  # or it is a pipe, which must not be read
+        return None
     found: list[Tensor] = []
     try:
         for name in weights_among(files):

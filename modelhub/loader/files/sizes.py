@@ -87,16 +87,15 @@ def read_tensors(path: Path, limit: int) -> tuple[Tensor, ...] | None:
     Raises OSError.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def read(offset: int, size: int) -> bytes:
+        if size > limit:
+            raise BadHeader(f"its header has {size} bytes, more than {limit}")
+        return os.pread(descriptor, size, offset)
+
     try:
-        header = os.pread(descriptor, limit, 0)
-        return read_header(lambda offset, size: _part(header, offset, size), os.fstat(descriptor).st_size)
-    except (BadHeader, EOFError):
+        return read_header(read, os.fstat(descriptor).st_size)
+    except BadHeader:
         return None
     finally:
         os.close(descriptor)
-
-
-def _part(header: bytes, offset: int, size: int) -> bytes:
-    if offset + size > len(header):
-        raise EOFError
-    return header[offset : offset + size]
