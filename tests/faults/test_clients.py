@@ -84,8 +84,13 @@ class StuckPoller:
         self._url = f"{server.url}/socket.io/?EIO=4&transport=polling"
         self.session = requests.Session()
         self._url += "&sid=" + json.loads(self.session.get(self._url, timeout=30).text[1:])["sid"]
-        for packet in ("40", f'420["subscribe",{{"id":"{DEMO}"}}]'):
-            assert self.session.post(self._url, data=packet, timeout=30).ok
+        self._post("40")
+        while b"40{" not in self.session.get(self._url, timeout=30).content:
+            pass
+        self._post(f'420["subscribe",{{"id":"{DEMO}"}}]')
+
+    def _post(self, packet: str) -> None:
+        assert self.session.post(self._url, data=packet, timeout=30).ok
 
     def read_all(self) -> list[bytes]:
         """What waits for it up to the end of the load; empty once it was dropped."""

@@ -110,7 +110,10 @@ class LiveClient(threading.Thread):
                             yield packet
 
         send(b"40")
-        return send, messages()
+        received = messages()
+        while not next(received).startswith(b"40{"):  # before that, the server takes no subscription
+            pass
+        return send, received
 
 
 _RUNS = ("queued", "loading")

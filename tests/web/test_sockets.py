@@ -7,7 +7,8 @@ import socketio
 
 from modelhub.web.pages.live import page_snapshot
 from tests.support.ids import BERT, LLAMA
-from tests.support.server import Server
+from tests.support.rawsocket import RawWatcher
+from tests.support.server import Server, wait_until
 from tests.support.truth import check_truth, kept
 from tests.support.types import Watch
 
@@ -126,3 +127,16 @@ def test_a_connection_of_another_site_is_refused(server: Server, headers: dict[s
     client = socketio.Client(reconnection=False)
     with pytest.raises(socketio.exceptions.ConnectionError):
         client.connect(server.url, headers=headers, transports=["websocket"], wait_timeout=3)
+
+
+def test_packets_that_cannot_be_read_are_a_line_of_the_log_each(server: Server) -> None:
+    read = len(server.log())
+    watcher = RawWatcher(server.port)
+    for packet in (b"42[", b"4x", b"42{}", b"45-", b"4"):
+        watcher.send(packet)
+    assert watcher.subscribe(LLAMA)["ok"]  # each was read before
+    watcher.close()
+    wait_until(lambda: server.log()[read:].count("\n") >= 5)
+    lines = server.log()[read:].splitlines()
+    assert len(lines) == 5
+    assert all("WARNING engineio.server: A packet of a client cannot be read: " in line for line in lines)
