@@ -146,6 +146,12 @@ class JournalFile:
         finally:
             os.rename(hidden, self._path)
 
+    def drop_log(self) -> None:
+        """Delete its log, where another file is in its place: SQLite would apply the log to that one."""
+        log = _stat(self._log_path)
+        if log is not None and log.st_ino == self._log_number:
+            self._log_path.unlink()
+
     def close(self) -> None:
         """Close it; what is in the write-ahead log is written into the file."""
         self.database.close()

@@ -169,6 +169,8 @@ class JournalStore:
             self._set_aside()
         if look is Look.LOG_CHANGED and self._file is not None:
             self._file.abandon()
+        if look is Look.REPLACED and self._file is not None:
+            self._file.drop_log()
         self._close_file()
         self._next = Look.SAME
         with self._lock:
