@@ -46,7 +46,7 @@ def typical_seconds(server: Server) -> float:
     for _ in range(2):
         server.wait_spare()
         began = time.monotonic()
-        server.request_load(LARGE, dtype="float32")
+        server.request_load(LARGE, dtype="float32", retry=True)
         assert server.wait_state(LARGE, ("ready", "failed"))["state"] == "ready"
         seconds = time.monotonic() - began
         server.delete(f"/api/models/{LARGE}")
@@ -56,7 +56,7 @@ def typical_seconds(server: Server) -> float:
 def kill_at(server: Server, watcher: Watcher, after_s: float, number: signal.Signals) -> Kill:
     """Request a load, and send its process a signal so much later; the model is not in memory afterwards."""
     spare = server.wait_spare()
-    load_id = server.request_load(LARGE, dtype="float32")["load_id"]
+    load_id = server.request_load(LARGE, dtype="float32", retry=True)["load_id"]
     time.sleep(after_s)
     spare.send_signal(number)
     killed_at = time.monotonic()

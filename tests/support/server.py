@@ -260,9 +260,9 @@ class Server:
         assert response.ok, response.text
         return dict(response.json())
 
-    def load(self, model_id: str, timeout_s: float = 90) -> dict[str, Any]:
+    def load(self, model_id: str, timeout_s: float = 90, **more: Any) -> dict[str, Any]:
         """Load a model and wait for its end; returns the model's snapshot."""
-        self.request_load(model_id)
+        self.request_load(model_id, **more)
         return self.wait_state(model_id, ("ready", "failed", "cancelled"), timeout_s)
 
     def snapshot(self, model_id: str) -> dict[str, Any]:
