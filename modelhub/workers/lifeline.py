@@ -15,7 +15,7 @@ from setproctitle import setproctitle
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
-_OOM_SCORE_ADJ = 500
+_OOM_SCORE, _OOM_SCORE_LOADING = 500, 800
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -40,11 +40,12 @@ def name_process(name: str, title: str) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
 
 
-def prefer_as_oom_victim() -> None:
-    """When memory runs out, let the kernel kill this process rather than the server."""
+def prefer_as_oom_victim(is_loading: bool = False) -> None:
+    """When memory runs out, let the kernel kill this process rather than the server, and a load rather than a
+    model that is ready."""
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
-            file.write(str(_OOM_SCORE_ADJ))
+            file.write(str(_OOM_SCORE_LOADING if is_loading else _OOM_SCORE))
     except OSError:
         pass
 

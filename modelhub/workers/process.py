@@ -88,6 +88,7 @@ def _load(
     mapped_before = memory.resident().mapped
     descriptors = channel.descriptors
     link = socket.socket(fileno=descriptors.popleft()) if descriptors else None
+    prefer_as_oom_victim(is_loading=True)
     checkpoints = nine_steps.load(spec, admit, link, prepared)
     try:
         while True:
@@ -103,6 +104,7 @@ def _load(
             log.exception("Loading %s failed", spec.model_id)
         channel.send({"type": "error", "error": failure.to_dict()})
         return None
+    prefer_as_oom_victim()
     mapped = max(0, memory.resident().mapped - mapped_before)
     channel.send({"type": "loaded", "facts": model.facts, "mapped": mapped})
     return model

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.support import codes, own_server, works
+from tests.support.forms import Visitor
 from tests.support.ids import BERT, LLAMA
 from tests.support.invariants import check_invariants
 from tests.support.server import Server, wait_until
@@ -198,9 +199,14 @@ def test_a_server_starts_on_a_damaged_journal_a_bad_key_and_a_bad_side_file(
         (bad,) = server.data_dir.glob("secret_key.bad-*")
         assert bad.read_bytes() == b"\xff\xfe" * 32
         assert len((server.data_dir / "secret_key").read_text()) == 64
-        old_page = {"model": LLAMA, "csrf_token": "of-an-earlier-key"}
-        answer = server.post("/load", old_page)
-        assert answer.status_code in (400, 404, 415)
+        old_page = {"model": LLAMA, "csrf_token": "signed-with-an-earlier-key"}
+        visitor = Visitor(server)
+        visitor.open("/")
+        headers = {"Accept": "application/json"}
+        answer = visitor.session.post(f"{server.url}/loads", old_page, headers=headers, timeout=30)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "form_expired")
+        assert visitor.press("/", "/loads", model=LLAMA).ok, "the page as it is now"
+        server.wait_state(LLAMA, ("ready",))
         assert json.loads((server.data_dir / "warm_up.json").read_text())["seconds"] > 0
         check_invariants(server)
     finally:

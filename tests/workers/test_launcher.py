@@ -78,6 +78,18 @@ def test_the_memory_to_admit_and_the_facts_follow_the_data_type(launcher: Launch
     assert needs[0] == 2 * needs[1] > 0
 
 
+def test_where_memory_runs_out_a_load_is_ended_before_a_model_and_that_before_the_server(
+    launcher: Launcher, spec: LoadSpec
+) -> None:
+    def score(pid: int | None) -> int:
+        return int(Path(f"/proc/{pid or 'self'}/oom_score_adj").read_text())
+
+    during: list[int] = []
+    with launcher.worker() as worker:
+        _load(worker, spec, lambda _: during.append(score(worker.pid)))
+        assert during[0] > score(worker.pid) > score(launcher.zygote_pid) >= score(None)
+
+
 def test_a_refusal_ends_the_load_with_its_error(launcher: Launcher, spec: LoadSpec) -> None:
     def refuse(need_bytes: int) -> None:
         raise ModelhubError("no_memory", id=LLAMA, needed=need_bytes, free=0)
