@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -14,8 +13,8 @@ from modelhub.core import deletion
 from modelhub.core.budget import Budget
 from modelhub.core.catalogue import Catalogue
 from modelhub.core.experience import Experience
-from modelhub.core.folder_watch import signature
 from modelhub.core.follow import load_spec
+from modelhub.core.housekeeping import Housekeeping
 from modelhub.core.journal import Journal
 from modelhub.core.lifecycle import Lifecycle
 from modelhub.core.listing import Listing
@@ -28,7 +27,6 @@ from modelhub.payloads import (
     DeletedFiles,
     ErrorPayload,
     LoadResource,
-    LoadRow,
     ModelResource,
     PreviewResource,
     Readiness,
@@ -39,12 +37,6 @@ from modelhub.progress.adapter import Emit, ProgressAdapter
 from modelhub.states import Outcome, State
 from modelhub.workers.launcher import Launcher
 
-log = logging.getLogger(__name__)
-_LOOK_S = 2.0  # how often the folders of models are looked at
-_REST = 4.0  # times as long as the look took, where that is longer
-_TRIM_PAUSE_S = 0.05  # between two deletions of a few loads
-_TRIM_EVERY_S = 3600.0
-_MEND_S = 1.0  # how often the journal's file is looked at, and what is degraded
 _LAST_EVENTS_S = 2.0  # how long a server that ends waits for the last events of its loads
 
 
@@ -94,6 +86,17 @@ class Registry:
         self._starting = threading.Lock()
         self._closing = threading.Event()
         self._journal: Journal | None = None
+        self._housekeeping = Housekeeping(
+            settings,
+            self.catalogue,
+            self.lifecycle,
+            self.adapter,
+            self.experience,
+            lambda: self.journal,
+            self.degraded,
+            self.announce_change,
+            self._closing,
+        )
 
     @property
     def epoch(self) -> str:
@@ -131,41 +134,18 @@ class Registry:
             deletion.sweep, self.settings.models_dir, self.catalogue.cache_dir, self.settings.demo_dir
         )
         self._announce_folder()
-        to_resume = self._take_over(self._journal)
+        house = self._housekeeping
+        to_resume = house.take_over(self._journal)
         self.launcher.start()
-        self._spawn(self._watch_folders)
-        self._spawn(self._trim_journal)
-        self._spawn(self._mend)
+        for chore in (house.watch_folders, house.trim_journal, house.mend):
+            self._spawn(chore)
         for model_id in self.settings.preload:
             self.lifecycle.start(model_id, by="preload")
-        self._resume(to_resume)
+        house.resume(to_resume)
 
     def _announce_folder(self) -> None:
         for hook in self.on_start:
             hook()
-
-    def _take_over(self, journal: Journal) -> list[LoadRow]:
-        """Interrupt what an earlier server has left, learn from its loads; returns what it had in hand."""
-        journal.interrupt(but=self.lifecycle.load_ids())
-        self.experience.learn((row, journal.timeline(row["load_id"])) for row in journal.past())
-        for model_id, reason in journal.interrupted().items():
-            if not self.adapter.knows(model_id):
-                self.adapter.restore_interrupted(model_id, reason)
-        return journal.take_to_resume()
-
-    def _resume(self, rows: list[LoadRow]) -> None:
-        """Load again what the last server had ready, loading or waiting, if that is wanted."""
-        for row in rows if self.settings.resume else ():
-            device, dtype = row["requested_device"], row["requested_dtype"]
-            try:
-                self.lifecycle.start(
-                    row["model_id"],
-                    by="resume",
-                    device=None if device == self.settings.device else device,
-                    dtype=None if dtype == self.settings.dtype else dtype,
-                )
-            except ModelhubError as error:
-                log.warning("%s cannot be resumed: %s", row["model_id"], error)
 
     def close(self) -> None:
         """End every process; loads that are running end as interrupted."""
@@ -193,39 +173,6 @@ class Registry:
     def _announce_prepared(self) -> None:
         for hook in self.on_prepared:
             hook()
-
-    def _watch_folders(self) -> None:
-        """Announce the folders that come and go; for a thread of its own."""
-        folders = self.catalogue.models_dir, self.catalogue.cache_dir
-        before, took_s = signature(*folders), 0.0
-        # A slow disk is left alone for most of the time.
-        while not self._closing.wait(max(_LOOK_S, _REST * took_s)):
-            began = time.monotonic()
-            now = signature(*folders)
-            took_s = time.monotonic() - began
-            if now != before:
-                before = now
-                self.catalogue.refresh()
-                self.announce_change()
-
-    def _trim_journal(self) -> None:
-        """Delete the loads that are beyond ``keep_loads``, a few at a time; for a thread of its own."""
-        while not self._closing.is_set():
-            has_more = self.journal.trim()
-            self._closing.wait(_TRIM_PAUSE_S if has_more else _TRIM_EVERY_S)
-
-    def _mend(self) -> None:
-        """Look after the journal, and announce what is degraded and what no longer is; for its own thread."""
-        before: list[ErrorPayload] = []
-        while not self._closing.is_set():
-            if self.journal.mend():  # it has loads of an earlier run, which could not be read before
-                self._resume(self._take_over(self.journal))
-            now = self.degraded()
-            if now != before:
-                before = now
-                self.announce_change()
-            if self.journal.failed.wait(_MEND_S):
-                self._closing.wait(_MEND_S / 10)  # a file that fails again and again does not keep it busy
 
     def _journal_troubles(self) -> list[ModelhubError]:
         return [] if self._journal is None else self._journal.troubles()
