@@ -4,8 +4,9 @@ import {
   LOADING, NO_RESPONSE, add, data, fetchPage, follow, forget, read, show, snapshots, write,
 } from "./live.js";
 
-const list = document.getElementById("models");
-const search = document.getElementById("q");
+const byId = (id) => document.getElementById(id);
+const list = byId("models");
+const search = byId("q");
 let { version } = data; // of the list
 let watchers = 1;
 const spread = () => 40 * Math.random() * watchers;
@@ -39,7 +40,7 @@ async function refetch() {
   ({ version } = fetched);
   removeRows(new Set(fetched.snapshots.map(({ id }) => id)));
   for (const row of list.children) row.hidden = false;
-  for (const id of ["found", "pager", "down"]) document.getElementById(id).replaceWith(page.getElementById(id));
+  for (const id of ["found", "pager", "down"]) byId(id).replaceWith(page.getElementById(id));
   writeTitle();
 }
 
@@ -68,8 +69,7 @@ function settle() {
   if (isHeld() || !waitsToSettle) return;
   waitsToSettle = false;
   for (const row of [...list.children]) if ("gone" in row.dataset) row.remove();
-  const sorted = [...list.children].sort(compare);
-  for (const [index, row] of sorted.entries()) {
+  for (const [index, row] of [...list.children].sort(compare).entries()) {
     if (list.children[index] !== row) list.insertBefore(row, list.children[index]);
   }
 }
@@ -113,7 +113,7 @@ function removeRows(ids) {
 
 function writeTitle() {
   const loading = snapshots().filter(({ state }) => state === LOADING);
-  const what = loading.length === 1 && loading[0].words ? loading[0].words.percent : `${loading.length} loading`;
+  const what = (loading.length === 1 && loading[0].words?.percent) || `${loading.length} loading`;
   const title = loading.length ? what : readyUnseen && `Ready: ${readyUnseen}`;
   document.title = `${title ? `${title} · ` : ""}Models · modelhub`;
 }
@@ -129,7 +129,7 @@ document.addEventListener("visibilitychange", () => {
 function addModel(snapshot) {
   const { id, state } = snapshot;
   if (state === "absent" || !matches(id) || new URLSearchParams(location.search).get("page") > 1) return;
-  const row = document.getElementById("row").content.firstElementChild.cloneNode(true);
+  const row = byId("row").content.firstElementChild.cloneNode(true);
   const at = id.lastIndexOf("/") + 1;
   for (const element of [row, ...row.querySelectorAll("*")]) {
     for (const part of [...element.attributes, ...element.childNodes]) {
@@ -143,7 +143,7 @@ function addModel(snapshot) {
 }
 
 // The server finds what is not shown.
-let searchTimer = 0;
+let searchTimer;
 search.addEventListener("input", () => {
   for (const row of list.children) row.hidden = !matches(row.dataset.model);
   const text = search.value.trim();
@@ -186,18 +186,16 @@ function showParts({ memory, free, lack, rows, prepared, watchers: count }) {
   }
 }
 
-const input = document.getElementById("load-id");
-const previews = document.getElementById("previews");
-const idsOf = (text) => [...new Set(text.split(/[\s,]+/).filter(Boolean))];
-let previewTimer = 0;
-
-const choices = [...input.form.querySelectorAll("select")];
+const input = byId("load-id");
+const choices = input.form.querySelectorAll("select");
+const previews = byId("previews");
+let previewTimer;
 
 // What loading the model would fetch, in words.
 async function previewOf(id) {
-  const chosen = choices.filter((choice) => choice.value).map((choice) => [choice.name, choice.value]);
-  const url = `/api/plans?${new URLSearchParams([["model", id], ...chosen])}`;
-  const preview = await fetch(url).then((response) => response.json()).catch(() => null);
+  const query = new URLSearchParams({ model: id });
+  for (const { name, value } of choices) query.set(name, value);
+  const preview = await fetch(`/api/plans?${query}`).then((response) => response.json()).catch(() => null);
   if (!preview) return NO_RESPONSE;
   return preview.error ? `${preview.error.message} ${preview.error.hint}` : `${preview.id}: ${preview.said}`;
 }
@@ -206,7 +204,7 @@ function showPreviews() {
   clearTimeout(previewTimer);
   input.form.querySelector("[data-alert]").hidden = true;
   const text = input.value;
-  const ids = idsOf(text);
+  const ids = [...new Set(text.split(/[\s,]+/).filter(Boolean))];
   write(previews, ids.length ? "Looking for it…" : "");
   if (!ids.length) return;
   previewTimer = setTimeout(async () => {
@@ -218,15 +216,15 @@ function showPreviews() {
 }
 
 input.addEventListener("input", showPreviews);
-for (const choice of choices) choice.addEventListener("change", showPreviews);
+for (const choice of choices) choice.onchange = showPreviews;
 input.form.addEventListener("reset", () => setTimeout(showPreviews));
 
 for (const button of document.querySelectorAll("[data-copy]")) {
   button.hidden = !navigator.clipboard;
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
-    button.firstChild.textContent = "Copied";
-    setTimeout(() => { button.firstChild.textContent = "Copy"; }, 2000);
+    await navigator.clipboard.writeText(byId(button.dataset.copy).textContent);
+    write(button.firstChild, "Copied");
+    setTimeout(write, 2000, button.firstChild, "Copy");
   });
 }
 

@@ -170,7 +170,7 @@ def delete_files(query: dict[str, Any], model_id: str) -> DeletedFiles:
 @blueprint.response(200, schemas.PreviewSchema)
 def get_preview(query: dict[str, Any]) -> dict[str, Any]:
     """What loading a model would fetch, from where, and whether it fits; fails as the load would."""
-    options = LoadOptions(device=query.get("device"), dtype=query.get("dtype"))
+    options = LoadOptions(device=query.get("device") or None, dtype=query.get("dtype") or None)
     preview = registry.preview(query["model"], options)
     return {**preview, "said": outlook_wording.preview(preview)}
 

@@ -108,15 +108,18 @@ class DeletedFilesSchema(Schema):
 
 
 class PreviewQuery(Schema):
-    """Which model to preview, and the device and dtype of the load."""
+    """Which model to preview, and the device and dtype of the load; empty ones are not given."""
 
     model = String(required=True, metadata=_MODEL_ID)
     device = String(
-        validate=validate.Regexp(DEVICE_PATTERN, error="Must be auto, cpu, cuda, mps, or a GPU as cuda:1."),
+        validate=validate.Regexp(
+            f"{DEVICE_PATTERN}|^$", error="Must be auto, cpu, cuda, mps, or a GPU as cuda:1."
+        ),
         metadata={"description": "As of a load; else MODELHUB_DEVICE."},
     )
     dtype = String(
-        validate=validate.OneOf(DTYPES), metadata={"description": "As of a load; else MODELHUB_DTYPE."}
+        validate=validate.OneOf(("", *DTYPES)),
+        metadata={"description": "As of a load; else MODELHUB_DTYPE."},
     )
 
 
