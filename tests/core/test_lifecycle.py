@@ -235,7 +235,7 @@ def test_a_worker_that_is_killed_is_emitted_as_a_failure_within_a_second(
 ) -> None:
     watcher = watch(empty_server)
     watcher.subscribe(LLAMA)
-    worker = empty_server.freeze_load(LLAMA)
+    worker = empty_server.freeze_begun(LLAMA)
     worker.send_signal(signal.SIGKILL)
     failed = watcher.wait_for("model_load_failed", timeout_s=1)
     assert failed["error"]["code"] == "killed"

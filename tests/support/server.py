@@ -212,11 +212,16 @@ class Server:
             self.delete(f"/api/models/{model_id}")
         raise AssertionError("it went too fast to be stopped")
 
-    def kill_load(self, model_id: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """Load a model and end its process once it has begun: before, another one would take its place."""
+    def freeze_begun(self, model_id: str) -> psutil.Process:
+        """As ``freeze_load``, once the process itself has reported: if it ends now, none takes its place."""
         process = self.freeze_load(model_id)
         while self.snapshot(model_id)["step"] == 1:
             let_run(process, 0.002)
+        return process
+
+    def kill_load(self, model_id: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """Load a model and end its process once it has begun: before, another one would take its place."""
+        process = self.freeze_begun(model_id)
         process.send_signal(number)
         with suppress(psutil.NoSuchProcess):
             process.resume()

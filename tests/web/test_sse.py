@@ -76,7 +76,7 @@ def test_a_load_that_fails_ends_its_stream_with_the_reason(empty_server: Server)
 
 
 def test_a_load_that_fails_late_ends_a_stream_that_is_being_read(empty_server: Server) -> None:
-    worker = empty_server.freeze_load(LLAMA)
+    worker = empty_server.freeze_begun(LLAMA)
     stream = _read(empty_server, empty_server.snapshot(LLAMA)["load_id"])
     assert next(stream)[1] == "model_load_started"
     worker.kill()
