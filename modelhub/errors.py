@@ -207,7 +207,7 @@ FAILURES: dict[str, Failure] = {
     "killed": Failure(
         500,
         "The process of {id} was killed from outside ({signal}).",
-        "Somebody did that, or a program that watches over memory, such as systemd-oomd. Load it again.",
+        "A person ended it, or a program that watches over memory, such as systemd-oomd. Load it again.",
     ),
     "crashed": Failure(
         500,

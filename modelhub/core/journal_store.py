@@ -206,7 +206,8 @@ class JournalStore:
         """Go on without the file, which cannot be used."""
         found = why_of(error)
         if found != self._why and not self._is_closed:
-            log.warning("The journal of loads cannot be used: %s (%s)", found.words, error)
+            detail = "" if found.words in str(error) else f" ({error})"
+            log.warning("The journal of loads cannot be used: %s%s", found.words, detail)
         if self._why is None:
             self.failed.set()
         self._why = found
