@@ -113,9 +113,11 @@ class Zygote:
 
     def _worker_process(self, descriptor: int, fresh: bool) -> int:
         waiting_spare = self._spare if not fresh else None
-        if waiting_spare is not None and waiting_spare.is_ready and waiting_spare.assign(descriptor):
-            self._forget_spare()
-            return waiting_spare.pid
+        if waiting_spare is not None and waiting_spare.is_ready:
+            is_assigned = waiting_spare.assign(descriptor)
+            self._forget_spare()  # also where it has ended: its socket is closed
+            if is_assigned:
+                return waiting_spare.pid
         return self._start_child(lambda: self._work(descriptor))
 
     def _fork_spare(self) -> None:
