@@ -23,7 +23,7 @@ class LiveClient(threading.Thread):
         self.snapshot: dict[str, Any] = {}
         self.shown: list[dict[str, Any]] = []
         self.faults: list[str] = []
-        self.connections = 0
+        self.received = 0  # messages
         self._model_id = model_id
         self._connect = self._poll if polls else self._websocket
         self._over = threading.Event()
@@ -47,9 +47,9 @@ class LiveClient(threading.Thread):
         send(subscribe)
         is_subscribing, newest = True, 0
         for message in messages:
+            self.received += 1
             if message.startswith(b"430["):
                 is_subscribing = False
-                self.connections += 1
                 self._show(json.loads(message[3:])[0]["snapshot"], True)
             elif message.startswith(b"42["):
                 _, payload = json.loads(message[2:])
