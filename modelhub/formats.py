@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterable
 
 from modelhub.errors import ModelhubError
 from modelhub.model_ids import parse_model_id
@@ -12,10 +13,16 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
 PIPELINE = "model_index.json"
+_SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 MAX_POINTER_BYTES = 1024
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf")
 _ALL_WEIGHTS = (".safetensors", *_OTHER_WEIGHTS)
+
+
+def shards(names: Iterable[str]) -> list[str]:
+    """Those of the names that look like the weight files that an index lists."""
+    return sorted(filter(_SHARD.fullmatch, names))
 
 
 def cannot_load(model_id: str, names: Collection[str], may_be_partial: bool = False) -> ModelhubError | None:

@@ -58,9 +58,8 @@ class Previewer:
                 "fetch_files": 0,
                 "fetch_bytes": 0,
             }
-        if (kept := self._kept.get(spec.model_id, {}).get(spec.dtype)) and time.monotonic() - kept[
-            0
-        ] < _MAX_AGE_S:
+        kept = self._kept.get(spec.model_id, {}).get(spec.dtype)
+        if kept is not None and time.monotonic() - kept[0] < _MAX_AGE_S:
             return kept[1]
         preview = self._ask(spec)
         while len(self._kept) >= _MAX_KEPT:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from json import JSONDecodeError
@@ -14,7 +13,6 @@ from modelhub.loader.files.patience import BadAnswer
 
 MAX_SMALL_FILES = 100
 _TIMEOUT_S = 10
-_SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 _SMALL = (".json", ".txt", ".model", ".jinja", ".tiktoken", ".spm", ".bpe")
 
 
@@ -51,10 +49,6 @@ class Listing:
             if entry.size <= (MAX_INDEX_BYTES if entry.name == INDEX else MAX_TOKENIZER_BYTES)
         ]
         return entries[:MAX_SMALL_FILES]
-
-    def shard_names(self) -> list[str]:
-        """The files whose names are those of a model's shards, for when the index is not on disk yet."""
-        return sorted(filter(_SHARD.fullmatch, self.entries))
 
 
 def list_files(repo: str, revision: str | None, timeout_s: float = _TIMEOUT_S) -> Listing:

@@ -131,7 +131,7 @@ class HubRepository:
         names = frozenset(self._listing.entries)
         if WEIGHTS in names or INDEX not in names or (files.folder / INDEX).exists():
             return [name for name in weight_names(files, names) if name in names]
-        return self._listing.shard_names()
+        return formats.shards(names)
 
     def _list(self, cancel: background.Cancel, say: Say) -> None:
         """Request the list of files, and raise what their names say before any of them is fetched."""

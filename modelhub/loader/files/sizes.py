@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from modelhub.formats import WEIGHTS
+from modelhub.formats import WEIGHTS, shards
 from modelhub.loader.files.headers import DTYPE_BITS, FLOATS, BadHeader, Tensor, read_header
 
 DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
 _ITEM_BYTES = {"float16": 2, "bfloat16": 2, "half": 2, "float64": 8, "double": 8}
-_SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 
 
 class Sizes(NamedTuple):
@@ -78,7 +76,7 @@ def weights_among(names: Iterable[str]) -> list[str]:
     found = sorted(name for name in names if name.endswith(".safetensors"))
     if WEIGHTS in found:
         return [WEIGHTS]
-    return [name for name in found if _SHARD.fullmatch(name)] or found
+    return shards(found) or found
 
 
 def read_tensors(path: Path, limit: int) -> tuple[Tensor, ...] | None:
