@@ -18,7 +18,7 @@ import pytest
 from tests.support import cgroups, models
 from tests.support.ids import BERT, LLAMA
 from tests.support.invariants import check_invariants
-from tests.support.killing import LARGE, end_of, kill_at, make_large, typical_seconds
+from tests.support.killing import LARGE, kill_at, make_large, typical_seconds
 from tests.support.page_states import SLOW_DISK
 from tests.support.server import Server, wait_until
 from tests.support.types import StartServer, Watch
@@ -117,7 +117,7 @@ def test_a_file_that_is_cut_in_the_middle_of_a_load_fails_that_load_only(
         load_id = server.request_load(LARGE, retry=True)["load_id"]
         time.sleep(moment)
         os.truncate(weights, 200_000)
-        _, end = end_of(watcher, load_id)
+        _, end = watcher.end_of(load_id)
         os.truncate(weights, size)
         if end["state"] == "failed":
             assert end["error"]["code"] in ("file_changed", "corrupt_own"), end["error"]

@@ -69,10 +69,11 @@ def cancel_at(
         server.wait_state(MODEL, ("ready",))
         server.delete(f"/api/models/{MODEL}")
         return None
-    found = [_cancelled(watcher, load_id) for watcher in watchers]
+    found = [watcher.end_of(load_id, _PATIENCE_S) for watcher in watchers]
     wait_until(lambda: len(server.workers()) == others, _PATIENCE_S)
     gone_s = time.monotonic() - began
     payloads = [payload for _, payload in found]
+    assert {payload["state"] for payload in payloads} == {"cancelled"}
     said_by = tuple(str(payload["by"]) for payload in payloads)
     told_s = max(at for at, _ in found) - began
     return Cancel(after_s, by, payloads[0]["step"], said_by, told_s, gone_s)
@@ -86,21 +87,6 @@ def _askers(server: Server, load_id: str) -> dict[str, Callable[[], bool]]:
         "cli": lambda: requests.delete(url, headers=headers, timeout=_PATIENCE_S).ok,
         "page": lambda: visitor.press("/", f"/loads/{load_id}/cancel").ok,
     }
-
-
-def _cancelled(watcher: Watcher, load_id: str) -> tuple[float, dict[str, object]]:
-    """When the watcher had the event of this cancel, and its payload."""
-
-    def found(events: list[tuple[str, dict[str, object]]]) -> list[int]:
-        return [
-            place
-            for place, (name, payload) in enumerate(events)
-            if name == "model_load_cancelled" and payload["load_id"] == load_id
-        ]
-
-    watcher.wait_until(found, _PATIENCE_S)
-    (place,) = found(watcher.events)
-    return watcher.times[place], watcher.events[place][1]
 
 
 def resident(server: Server) -> dict[str, int]:

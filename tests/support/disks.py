@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +53,5 @@ def empty(folder: Path) -> None:
 def obey_permissions(server: Server) -> Server:
     """Have a server that is to be started obey the permissions of files, also where root starts it."""
     if os.geteuid() == 0:
-        without = "--bounding-set=-dac_override,-dac_read_search"
-        server.python, server.command = "setpriv", [without, sys.executable, *server.command]
+        server.prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
     return server

@@ -6,7 +6,6 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tests.support import models
 from tests.support.server import Server, wait_until
@@ -15,7 +14,6 @@ from tests.support.watcher import Watcher
 LARGE = "large/llama"
 CAUSES = {signal.SIGKILL: "killed", signal.SIGSEGV: "crashed", signal.SIGBUS: "file_changed"}
 _WORDS = 400_000  # 100 MB
-_ENDS = ("model_load_completed", "model_load_failed", "model_load_cancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +58,9 @@ def kill_at(server: Server, watcher: Watcher, after_s: float, number: signal.Sig
     time.sleep(after_s)
     spare.send_signal(number)
     killed_at = time.monotonic()
-    at, end = end_of(watcher, load_id)
+    at, end = watcher.end_of(load_id)
     if end["state"] == "ready":
         wait_until(lambda: server.snapshot(LARGE)["state"] in ("ready", "failed"))
         server.delete(f"/api/models/{LARGE}")
     error = end["error"] or {"step": None, "code": None}
     return Kill(number, after_s, end["state"], error["step"], error["code"], at - killed_at)
-
-
-def end_of(watcher: Watcher, load_id: str, timeout_s: float = 30) -> tuple[float, dict[str, Any]]:
-    """When the watcher had the terminal event of a load, and its payload."""
-
-    def found(events: list[tuple[str, dict[str, Any]]]) -> list[int]:
-        return [
-            place
-            for place, (name, payload) in enumerate(events)
-            if name in _ENDS and payload["load_id"] == load_id
-        ]
-
-    watcher.wait_until(found, timeout_s)
-    place = found(watcher.events)[0]
-    return watcher.times[place], watcher.events[place][1]

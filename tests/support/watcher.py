@@ -9,6 +9,7 @@ from typing import Any
 import socketio
 
 from modelhub.states import EventName
+from tests.support.truth import TERMINAL
 
 
 class Watcher:
@@ -43,6 +44,20 @@ class Watcher:
         """Wait until ``condition(events)`` holds."""
         with self._news:
             assert self._news.wait_for(lambda: condition(self.events), timeout_s), self.names()
+
+    def end_of(self, load_id: str, timeout_s: float = 30) -> tuple[float, dict[str, Any]]:
+        """Wait for the one terminal event of a load; returns when it came, and its payload."""
+
+        def found(events: list[tuple[str, dict[str, Any]]]) -> list[int]:
+            return [
+                place
+                for place, (name, payload) in enumerate(events)
+                if name in TERMINAL and payload["load_id"] == load_id
+            ]
+
+        self.wait_until(found, timeout_s)
+        (place,) = found(self.events)
+        return self.times[place], self.events[place][1]
 
     def names(self) -> list[str]:
         """The names of the events so far."""
