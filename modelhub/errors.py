@@ -122,6 +122,11 @@ FAILURES: dict[str, Failure] = {
         "A file of {id} was refused before it was opened: {file}: {why}",
         "Do not use this model unless you know why its files look like this.",
     ),
+    "too_costly": Failure(
+        422,
+        "{id} costs more than it may: {step} {bound}.",
+        "Its files ask for far more than models do: do not use it unless you know why. {todo}",
+    ),
     "files_gone": Failure(
         422,
         "{file} of {id} was deleted or moved while the model was being loaded.",
