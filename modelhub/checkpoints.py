@@ -73,6 +73,8 @@ class LoadSpec:
     ``models_dir`` has the user's own models, ``demo_dir`` the generated demos. ``device`` is auto, cpu, mps,
     cuda or a GPU such as cuda:1; ``dtype`` is auto (that of the files) or a torch name such as bfloat16.
     ``force`` skips the memory check. ``exact`` keeps the logits bit-equal to those of transformers.
+    ``sandbox`` (auto, strict or off) is how the process is confined, ``step_seconds`` the computing time that
+    a step has which counts no bytes.
     """
 
     model_id: str
@@ -82,6 +84,8 @@ class LoadSpec:
     dtype: str = "auto"
     force: bool = False
     exact: bool = False
+    sandbox: str = "auto"
+    step_seconds: float = 8.0
 
 
 def checkpoint(

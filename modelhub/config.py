@@ -14,6 +14,7 @@ from modelhub.errors import ModelhubError
 from modelhub.model_ids import plain_model_id
 
 PREFIX = "MODELHUB_"
+SANDBOXES = ("auto", "strict", "off")
 CLI_USER_AGENT = "modelhub-cli"  # begins the User-Agent of requests from the command line
 
 
@@ -38,6 +39,8 @@ class Settings:
     evict: bool
     idle_seconds: float
     resume: bool
+    sandbox: str
+    step_seconds: float
 
     @property
     def demo_dir(self) -> Path:
@@ -105,6 +108,8 @@ def read_settings(
         evict=setting("EVICT", "off", _on_or_off),
         idle_seconds=setting("IDLE_SECONDS", 0.0, _seconds_or_none),
         resume=setting("RESUME", "off", _on_or_off),
+        sandbox=setting("SANDBOX", "auto", _one_of(SANDBOXES)),
+        step_seconds=setting("STEP_SECONDS", 8.0, _seconds),
     )
 
 

@@ -204,6 +204,11 @@ FAILURES: dict[str, Failure] = {
         "The device ran out of memory while {id} was loading.",
         "Unload another model or set MODELHUB_DEVICE=cpu.",
     ),
+    "no_sandbox": Failure(
+        500,
+        "A model's process cannot be confined, though MODELHUB_SANDBOX is strict: no {lacking} ({why}).",
+        "Use Linux 5.13 or later with seccomp and Landlock, or set MODELHUB_SANDBOX=auto.",
+    ),
     "no_device": Failure(
         422,
         "This machine has no usable device {device}.",

@@ -25,6 +25,8 @@ def load_spec(settings: Settings, model_id: str, options: LoadOptions) -> LoadSp
         dtype=options.dtype or settings.dtype,
         force=options.force,
         exact=settings.exact,
+        sandbox=settings.sandbox,
+        step_seconds=settings.step_seconds,
     )
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 from transformers import AutoConfig
@@ -25,7 +25,6 @@ _NOT_LAYERS = frozenset(("size", "sizes", "length", "norm", "index", "idx", "ids
 _NUMBERS = frozenset(("num", "numb", "n"))
 _LIST_OF_COUNTS = frozenset((*_NUMBERS, "depth", "depths", "repeats", "per"))
 _ALWAYS_PLAUSIBLE_LAYERS = 256
-_IN_MEMORY = "/dev/shm"  # noqa: S108 - tempfile makes a folder in it that nobody else can guess or open
 
 
 def read_config(files: Files) -> Any:
@@ -40,27 +39,35 @@ def read_config(files: Files) -> Any:
     architectures = settings.get("architectures") or []
     if not isinstance(architectures, list) or not all(isinstance(name, str) for name in architectures):
         raise ModelhubError("bad_config", id=files.model_id, why="its architectures are not a list of names.")
-    with _scratch_folder() as folder:
-        Path(folder, CONFIG).write_text(json.dumps(settings))
+    with _kept_as_file(json.dumps(settings)) as path:
         try:
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            config = AutoConfig.from_pretrained(path, trust_remote_code=False, local_files_only=True)
         except Exception as error:
             if "does not recognize this architecture" in str(error):
                 raise ModelhubError("unsupported", id=files.model_id, architecture=model_type) from error
-            why = f"{type(error).__name__}: {str(error).replace(folder, '')}"
+            why = f"{type(error).__name__}: {str(error).replace(path, '')}"
             raise ModelhubError("bad_config", id=files.model_id, why=why) from error
     config.name_or_path = files.model_id
     return config
 
 
-def _scratch_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder that is deleted at the end of its context; in memory where the system has a place.
+@contextmanager
+def _kept_as_file(text: str) -> Iterator[str]:
+    """The path of a file with ``text``; where the system can, in memory, where a confined process may write.
 
     To delete a file on a disk that is being read takes 20 to 60 ms where the disk is told of every deletion
     (``mount -o discard``).
     """
-    in_memory = os.path.isdir(_IN_MEMORY) and os.access(_IN_MEMORY, os.W_OK | os.X_OK)
-    return tempfile.TemporaryDirectory(prefix="modelhub-", dir=_IN_MEMORY if in_memory else None)
+    if not hasattr(os, "memfd_create"):
+        with tempfile.NamedTemporaryFile("w", prefix="modelhub-", suffix=CONFIG) as file:
+            file.write(text)
+            file.flush()
+            yield file.name
+        return
+    with os.fdopen(os.memfd_create(CONFIG, os.MFD_CLOEXEC), "w") as file:
+        file.write(text)
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}"
 
 
 def _scrub(value: Any) -> Any:

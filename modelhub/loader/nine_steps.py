@@ -27,18 +27,25 @@ def _admit_everything(need_bytes: int) -> None:
     """Without a server there is no other load that memory is reserved for."""
 
 
+def _confine_nothing(origin: Origin) -> Origin:
+    """For a process that has nothing to protect."""
+    return origin
+
+
 def load(
     spec: LoadSpec,
     admit: Callable[[int], None] = _admit_everything,
     link: socket.socket | None = None,
     prepared: Prepared | None = None,
+    confine: Callable[[Origin], Origin] = _confine_nothing,
 ) -> Generator[Checkpoint, None, LoadedModel]:
     """Load a model; yields each of the nine checkpoints as its step begins, and again as it progresses.
 
     ``admit(need_bytes)`` is called once, before the weights take memory, and refuses the load by raising.
     ``link`` is a socket to a process that may be reading the weights already, see ``reading.shared``;
-    ``prepared`` is what was kept from an earlier load, and is used if no file has changed. Closing the
-    generator cancels the load. Raises ModelhubError; ``explain`` converts any other exception.
+    ``prepared`` is what was kept from an earlier load, and is used if no file has changed. ``confine`` is
+    called once, before a library sees any of the files. Closing the generator cancels the load. Raises
+    ModelhubError; ``explain`` converts any other exception.
 
     Example::
 
@@ -46,7 +53,7 @@ def load(
             print(step, message)
     """
     yield checkpoint(1)
-    with ReadAhead(link) as ahead, closing(source.find(spec)) as origin:
+    with ReadAhead(link) as ahead, closing(confine(source.find(spec))) as origin:
         return (yield from _nine_steps(spec, origin, ahead, admit, prepared))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +14,7 @@ from modelhub.loader.configuration import read_config
 from modelhub.loader.files.fingerprint import Fingerprint, fingerprint
 from modelhub.loader.files.inspection import Files, WeightFile, check_folder
 from modelhub.loader.files.local import find_local
+from modelhub.loader.files.origins import Origin
 from modelhub.loader.files.weight_files import read_weight_files, weight_names
 from modelhub.loader.finishing import prepare_for_inference
 from modelhub.loader.forward import build_inputs
@@ -44,16 +47,19 @@ class Prepared:
         return same and fingerprint(files) == self.fingerprint
 
 
-def prepare(spec: LoadSpec) -> Prepared | None:
+def prepare(spec: LoadSpec, confine: Callable[[Origin], Origin] = lambda origin: origin) -> Prepared | None:
     """Prepare a load of a model whose files are on this machine; None if they are not.
 
-    Reads no weights, computes nothing and starts no thread, so that the process can be forked. Raises
-    ModelhubError, and whatever transformers raises.
+    Reads no weights, computes nothing and starts no thread, so that the process can be forked. ``confine`` is
+    called before a library sees any of the files. Raises ModelhubError, and whatever transformers raises.
     """
-    origin = find_local(spec)
-    if origin is None:
+    local = find_local(spec)
+    if local is None:
         return None
-    files = origin.files
+    files = local.files
+    origin = confine(local)
+    for fetch in (origin.fetch_config, origin.fetch_processor, origin.fetch_weights):
+        deque(fetch(), maxlen=0)  # all of it is here
     known = fingerprint(files)
     names = check_folder(files)
     config = read_config(files)

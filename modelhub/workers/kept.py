@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 _PREPARE_TIMEOUT_S = 60
 _MIN_FREE_SHARE = 0.1  # of all memory: with less free, what is kept is let go
 CHECK_S = 2.0
+_THREAD_GONE_S = 1.0
 
 
 class Keeping:
@@ -51,20 +53,45 @@ def keep(spec: dict[str, Any], seconds: float) -> Keeping | None:
     """In the new process: prepare the model; None if there is nothing to keep, or it cannot be forked."""
     import torch
 
-    from modelhub.loader.prepared import prepare
-
     name_process("modelhub-kept", f"modelhub: prepared {spec['model_id']}")
     prefer_as_oom_victim()
     signal.alarm(_PREPARE_TIMEOUT_S)  # ends the process
     torch.set_num_threads(1)
-    try:
-        prepared = prepare(LoadSpec(**spec))
-    except Exception as error:
-        log.info("Nothing is kept of %s: %s", spec["model_id"], error)
-        return None
+    prepared = _prepared(LoadSpec(**spec))
     signal.alarm(0)
-    if prepared is None or thread_count() not in (1, None):
+    if prepared is None or not _has_one_thread():
         return None
     gc.collect()
     gc.freeze()
     return Keeping(prepared, seconds)
+
+
+def _prepared(spec: LoadSpec) -> Prepared | None:
+    """What is prepared of the model, by a thread that is confined and then ends: the process must fork."""
+    from modelhub.loader.prepared import prepare
+    from modelhub.workers.confinement.guard import Guard
+
+    guard = Guard(spec, all_threads=False)
+
+    def work() -> None:
+        try:
+            prepared.append(prepare(spec, guard.confine))
+        except Exception as error:
+            log.info("Nothing is kept of %s: %s", spec.model_id, error)
+
+    prepared: list[Prepared | None] = []
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    guard.release()
+    return prepared[0] if prepared else None
+
+
+def _has_one_thread() -> bool:
+    """Whether the process can be forked; a thread that was joined may take a moment until it is gone."""
+    deadline = time.monotonic() + _THREAD_GONE_S
+    while thread_count() not in (1, None):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+    return True

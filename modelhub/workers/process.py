@@ -23,6 +23,7 @@ from modelhub.loader.preparation import prepare_process
 from modelhub.loader.prepared import Prepared
 from modelhub.payloads import Prediction
 from modelhub.workers.channel import Channel, Message
+from modelhub.workers.confinement.guard import Guard, provide_token
 from modelhub.workers.lifeline import name_process, prefer_as_oom_victim
 
 log = logging.getLogger(__name__)
@@ -41,13 +42,14 @@ def main(sock: socket.socket, prepared: Prepared | None = None) -> None:
     threading.Thread(target=_read, args=(channel, requests), daemon=True).start()
     first = requests.get()
     spec = LoadSpec(**first["spec"])
+    token = first.pop("token", None)
     is_preview = first["op"] == "preview"
     title = f"modelhub: {'preview of ' if is_preview else ''}{spec.model_id}"
     name_process("modelhub-worker", title)
     if is_preview:
-        _preview(channel, spec)
+        _preview(channel, spec, token)
         return
-    loaded = _load(channel, requests, spec, prepared)
+    loaded = _load(channel, requests, spec, prepared, Guard(spec, token))
     if loaded is not None:
         predictor = Predictor(loaded)
         while True:
@@ -77,19 +79,24 @@ def _read(channel: Channel, requests: queue.SimpleQueue[Message]) -> None:
 
 
 def _load(
-    channel: Channel, requests: queue.SimpleQueue[Message], spec: LoadSpec, prepared: Prepared | None
+    channel: Channel,
+    requests: queue.SimpleQueue[Message],
+    spec: LoadSpec,
+    prepared: Prepared | None,
+    guard: Guard,
 ) -> LoadedModel | None:
     def admit(need_bytes: int) -> None:
         channel.send({"type": "need", "bytes": need_bytes})
         refusal = requests.get()["error"]
         if refusal is not None:
             raise ModelhubError.from_dict(refusal)
+        guard.admit(need_bytes)
 
     mapped_before = memory.resident().mapped
     descriptors = channel.descriptors
     link = socket.socket(fileno=descriptors.popleft()) if descriptors else None
     prefer_as_oom_victim(is_loading=True)
-    checkpoints = nine_steps.load(spec, admit, link, prepared)
+    checkpoints = nine_steps.load(spec, admit, link, prepared, guard.confine)
     try:
         while True:
             try:
@@ -97,20 +104,23 @@ def _load(
             except StopIteration as end:
                 model: LoadedModel = end.value
                 break
+            guard.begin(checkpoint.step)
             channel.send({"type": "checkpoint", "checkpoint": checkpoint})
     except Exception as error:
-        failure = explain(error, spec)
+        failure = guard.explain(explain(error, spec))
         if failure.code in ("load_failed", "internal"):
             log.exception("Loading %s failed", spec.model_id)
         channel.send({"type": "error", "error": failure.to_dict()})
         return None
+    guard.finish()
     prefer_as_oom_victim()
     mapped = max(0, memory.resident().mapped - mapped_before)
     channel.send({"type": "loaded", "facts": model.facts, "mapped": mapped})
     return model
 
 
-def _preview(channel: Channel, spec: LoadSpec) -> None:
+def _preview(channel: Channel, spec: LoadSpec, token: str | None) -> None:
+    provide_token(token)
     try:
         channel.send({"type": "preview", "preview": preview(spec)})
     except Exception as error:

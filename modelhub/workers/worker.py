@@ -13,6 +13,7 @@ from modelhub.checkpoints import Checkpoint, LoadSpec
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Facts, Preview
 from modelhub.workers.channel import Message
+from modelhub.workers.environment import hub_token
 from modelhub.workers.exit_cause import exit_error
 from modelhub.workers.handle import EXIT_TIMEOUT_S, Process
 
@@ -36,6 +37,7 @@ class Worker:
         self._requests = count(1)
         self._responses: dict[int, tuple[threading.Event, list[tuple[bool, bytes]]]] = {}
         self._process = start(fresh)
+        self._step = 0  # of the load; 0 before and after it
 
     @property
     def pid(self) -> int | None:
@@ -67,13 +69,15 @@ class Worker:
             if message is None:
                 yield None
             elif message["type"] == "checkpoint":
-                yield Checkpoint(*message["checkpoint"])
+                reached = Checkpoint(*message["checkpoint"])
+                self._step = reached.step
+                yield reached
             elif message["type"] == "need":
                 refusal = _refusal(admit, message["bytes"])
                 error = None if refusal is None else refusal.to_dict()
                 self._send({"op": "admission", "error": error}, spec.model_id)
             elif message["type"] == "loaded":
-                self.mapped_bytes = message["mapped"]
+                self.mapped_bytes, self._step = message["mapped"], 0
                 facts: Facts = message["facts"]
                 return facts
             elif message["type"] == "error":
@@ -84,7 +88,7 @@ class Worker:
 
         Raises ModelhubError, ``hub_unreachable`` if it takes longer than ``timeout_s``.
         """
-        self._send({"op": "preview", "spec": asdict(spec)}, spec.model_id)
+        self._send({"op": "preview", "spec": asdict(spec), "token": hub_token()}, spec.model_id)
         message = self._receive(timeout_s, spec.model_id)
         if message is None:
             raise ModelhubError("hub_unreachable", id=spec.model_id)
@@ -150,7 +154,7 @@ class Worker:
         if ended is None or process.pid is None:
             why = process.refusal or "their parent process has ended"
             return ModelhubError("worker_unavailable", why=why)
-        return exit_error(model_id, ended)
+        return exit_error(model_id, ended, self._step)
 
     def close(self) -> None:
         """Kill the process if it still runs, wait for its exit, and close the sockets."""
@@ -181,7 +185,7 @@ class Worker:
         exited."""
         process = self._process
         link, process.link = process.link, None
-        message: Message = {"op": "load", "spec": asdict(spec)}
+        message: Message = {"op": "load", "spec": asdict(spec), "token": hub_token()}
         with contextlib.suppress(OSError):
             if link is None:
                 process.channel.send(message)

@@ -10,7 +10,6 @@ import pytest
 from transformers import CONFIG_MAPPING, LlamaConfig, SwinConfig
 
 from modelhub.errors import ModelhubError
-from modelhub.loader import configuration
 from modelhub.loader.configuration import check_plausible, read_config
 from modelhub.loader.files.inspection import Files
 from tests.support import vision_language
@@ -37,12 +36,8 @@ def test_every_default_configuration_of_transformers_is_plausible() -> None:
 
 def test_no_file_is_made_on_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     LlamaConfig(hidden_size=96).save_pretrained(tmp_path)
-    memory = tmp_path / "memory"
-    memory.mkdir()
-    monkeypatch.setattr(configuration, "_IN_MEMORY", str(memory))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     assert read_config(Files("org/name", tmp_path)).hidden_size == 96
-    assert list(memory.iterdir()) == [], "what was made is gone"
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,13 @@ def repo_folder(repo: str) -> Path:
 
 def files_of(model_id: ModelId, name: str, commit: str) -> Files:
     """The snapshot of ``commit``. Its links may lead to the repository's own or the cache's shared blobs."""
-    folder = repo_folder(model_id.repo)
-    return Files(name, folder / "snapshots" / commit, (folder, cache_folder() / "blobs"))
+    snapshot = repo_folder(model_id.repo) / "snapshots" / commit
+    return Files(name, snapshot, folders_of(model_id))
+
+
+def folders_of(model_id: ModelId) -> tuple[Path, ...]:
+    """Where the files of a model are: the repository's own folder, and the blobs that all may share."""
+    return repo_folder(model_id.repo), cache_folder() / "blobs"
 
 
 def find_commit(model_id: ModelId) -> str | None:

@@ -57,6 +57,7 @@ class DemoMaker:
     def __init__(self, demo: Demo, demo_dir: Path) -> None:
         self._demo = demo
         self._demo_dir = demo_dir
+        self.folders: tuple[Path, ...] = (demo_dir,)
         self._final = demo_dir / demo.model_id
         self._partial = self._final
         self._lock: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 from typing import Protocol
 
 from modelhub.checkpoints import Checkpoint
@@ -10,15 +11,27 @@ from modelhub.loader.files.inspection import Files
 
 
 class Origin(Protocol):
-    """A place that a model's files come from: ``kind`` is folder, cache, hub or demo.
+    """A place that a model's files come from.
 
     A load calls the three ``fetch_`` methods once each, in this order, within steps 1, 2 and 3. Each yields
     checkpoints while it works. When it returns the files, those that its name promises are on disk.
     """
 
-    kind: str
-    revision: str | None
-    complete: bool  # whether the weights are on disk before anything is fetched
+    @property
+    def kind(self) -> str:
+        """folder, cache, hub or demo."""
+
+    @property
+    def revision(self) -> str | None:
+        """The commit of the hub that it is, once that is known."""
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Those that have all of its files, now or once they are fetched."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the weights are on disk before anything is fetched."""
 
     def fetch_config(self) -> Generator[Checkpoint, None, Files]:
         """Fetch config.json."""
@@ -42,6 +55,7 @@ class LocalFiles:
         self.kind = kind
         self.revision = revision
         self.files = files
+        self.folders = (files.folder, *files.roots)
 
     def fetch_config(self) -> Generator[Checkpoint, None, Files]:
         yield from ()

@@ -51,6 +51,7 @@ class HubRepository:
         self._id = model_id
         self._name = name
         self._listing = Listing("", {})
+        self.folders = cache.folders_of(model_id)
 
     def fetch_config(self) -> Generator[Checkpoint, None, Files]:
         """Request the list of files, and fetch config.json.

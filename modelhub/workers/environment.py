@@ -1,0 +1,26 @@
+"""The environment of the processes that the server starts: without what is secret."""
+
+from __future__ import annotations
+
+import os
+
+_SECRET = frozenset((
+    "TOKEN", "TOKENS", "SECRET", "SECRETS", "PASSWORD", "PASSWD", "PASS", "KEY", "KEYS", "CREDENTIAL",
+    "CREDENTIALS", "APIKEY", "AUTH",
+))  # fmt: skip
+_PLACES = ("PATH", "FILE", "DIR", "HOME")  # of a secret, which is no secret
+
+
+def without_secrets() -> dict[str, str]:
+    """The environment of this process, but for the variables that are named like a secret."""
+    return {name: value for name, value in os.environ.items() if not _is_secret(name)}
+
+
+def hub_token() -> str | None:
+    """The token of the hub that this process was given; a process gets it with a load that may fetch."""
+    return os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")
+
+
+def _is_secret(name: str) -> bool:
+    parts = name.upper().split("_")
+    return parts[-1] not in _PLACES and not _SECRET.isdisjoint(parts)
