@@ -266,6 +266,16 @@ class WorkersStatus(TypedDict):
     spare: int | None
 
 
+class Confinement(TypedDict):
+    """What confines the processes of models: ``mode`` is the setting, the others say what does it, or off."""
+
+    mode: str
+    network: str
+    files: str
+    memory: str
+    computing_time: str
+
+
 class Readiness(TypedDict):
     """Whether loads start at once and the models of MODELHUB_PRELOAD are ready.
 
@@ -275,6 +285,7 @@ class Readiness(TypedDict):
     ready: bool
     workers: WorkersStatus
     preload: dict[str, State]
+    sandbox: Confinement
     degraded: list[ErrorPayload]
 
 

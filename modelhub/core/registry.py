@@ -35,6 +35,8 @@ from modelhub.payloads import (
 )
 from modelhub.progress.adapter import Emit, ProgressAdapter
 from modelhub.states import Outcome, State
+from modelhub.workers.confinement.in_force import check as check_sandbox
+from modelhub.workers.confinement.in_force import in_force
 from modelhub.workers.launcher import Launcher
 
 _LAST_EVENTS_S = 2.0  # how long a server that ends waits for the last events of its loads
@@ -115,11 +117,13 @@ class Registry:
         """Open the journal, warm the zygote up, load the boot list. Calling it again does nothing.
 
         Raises ModelhubError ``already_running`` when another server uses the data folder, ``bad_setting``
-        when the folder cannot be made, ``newer_journal``. A journal that cannot be used stops nothing.
+        when the folder cannot be made, ``newer_journal``, ``no_sandbox``. A journal that cannot be
+        used stops nothing.
         """
         with self._starting:
             if self._journal is not None:
                 return
+            check_sandbox(self.settings.sandbox)
             try:
                 self._journal = Journal(
                     self.settings.data_dir, self.settings.keep_loads, self._announce_folder
@@ -278,6 +282,7 @@ class Registry:
             "ready": ready and not self.lifecycle.is_closing,
             "workers": workers,
             "preload": preload,
+            "sandbox": in_force(self.settings.sandbox),
             "degraded": self.degraded(),
         }
 

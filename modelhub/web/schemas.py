@@ -210,6 +210,14 @@ class ReadinessSchema(Schema):
     ready = Boolean()
     workers = Dict()
     preload = Dict(keys=String(), values=String())
+    sandbox = Dict(
+        keys=String(),
+        values=String(),
+        metadata={
+            "description": "What confines the processes of models: the mode (MODELHUB_SANDBOX), and what "
+            "keeps them from the network and files, and bounds their memory and computing time; or off."
+        },
+    )
     degraded = List(
         Nested(ErrorSchema),
         metadata={

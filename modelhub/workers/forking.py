@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from modelhub.workers.lifeline import die_with_parent
+from modelhub.workers.lifeline import die_with_parent, give_way
 
 _POLL_S = 0.0005
 
@@ -64,6 +64,7 @@ def _run(between: int, server_pid: int, work: Callable[[], None]) -> NoReturn:
             time.sleep(_POLL_S)
         if sys.platform == "linux":
             die_with_parent(server_pid)
+        give_way()
         work()
         status = 0
     except BaseException:

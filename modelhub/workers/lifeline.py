@@ -5,8 +5,10 @@ On Linux only; elsewhere a child notices the exit of its parent by an end of fil
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import resource
 import signal
 import sys
 
@@ -15,6 +17,7 @@ from setproctitle import setproctitle
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
+_NICE = 5
 _OOM_SCORE, _OOM_SCORE_LOADING = 500, 800
 
 
@@ -48,6 +51,19 @@ def prefer_as_oom_victim(is_loading: bool = False) -> None:
             file.write(str(_OOM_SCORE_LOADING if is_loading else _OOM_SCORE))
     except OSError:
         pass
+
+
+def give_way() -> None:
+    """Let the server go first where the cores are short, and have a crash write no memory to a disk.
+
+    For a process with one thread: those that it starts inherit it.
+    """
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+    # A program that takes dumps from a pipe is not asked either where the limit is one byte.
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (1, 1) if most != 0 else (0, 0))
 
 
 def thread_count() -> int | None:

@@ -21,6 +21,7 @@ from tests.support.truth import check_truth
 from tests.support.types import Watch
 
 WEIGHTS = "model.safetensors"
+TOKEN = "hf_that_only_the_hub_sees"
 NOW = {"Retry-After": "0"}
 SLOW = 1e6  # bytes per second: the weights take about two seconds
 
@@ -38,6 +39,7 @@ def hub_and_server(
 ) -> Iterator[tuple[HubServer, Server]]:
     with HubServer(tmp_path_factory.mktemp("hub")) as hub:
         environ = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_CACHE": str(disk)}
+        environ["HF_TOKEN"] = TOKEN
         server = Server(tmp_path_factory.mktemp("data"), environ).start().wait_warm()
         yield hub, server
         server.stop()
@@ -59,7 +61,7 @@ def hub(hub_and_server: tuple[HubServer, Server]) -> HubServer:
     hub.bytes_per_second = None
     for faults in (hub.hold_after, hub.drop_after, hub.wrong, hub.wrong_once, hub.answers, hub.announces):
         faults.clear()
-    for more in (hub.empty, hub.without_ranges, hub.requests):
+    for more in (hub.empty, hub.without_ranges, hub.requests, hub.tokens):
         more.clear()
     return hub
 
@@ -107,6 +109,13 @@ def end_of(watcher: Any, repo: str) -> dict[str, Any]:
     end = watcher.wait_for("model_load_completed", "model_load_failed", "model_load_cancelled", model_id=repo)
     check_truth(watcher.of(repo), with_gaps=True)
     return dict(end)
+
+
+def test_the_token_of_the_server_is_sent_to_the_hub(hub: HubServer, server: Server, repo: str) -> None:
+    assert server.load(repo)["state"] == "ready"
+    assert hub.tokens == {f"Bearer {TOKEN}"}
+    assert TOKEN not in server.log()
+    check_invariants(server)
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
