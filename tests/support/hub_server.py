@@ -66,13 +66,13 @@ class HubServer:
     sends no bytes; ``without_ranges`` sends all of it always. ``gated`` and ``broken`` hold repositories
     (403, 500); ``bytes_per_second`` slows each connection. ``stop`` breaks every connection, ``start`` is
     back on the same port. ``requests`` lists the requests received: (method, path, Range header); ``tokens``
-    has their Authorization headers.
+    has their Authorization headers by path.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.requests: list[tuple[str, str, str | None]] = []
-        self.tokens: set[str | None] = set()
+        self.tokens: dict[str, set[str | None]] = {}
         self.drop_after: dict[str, int] = {}
         self.hold_after: dict[str, int] = {}
         self.holding = threading.Event()
@@ -182,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _respond(self) -> None:
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append((self.command, path, self.headers.get("Range")))
-        self.hub.tokens.add(self.headers.get("Authorization"))
+        self.hub.tokens.setdefault(path, set()).add(self.headers.get("Authorization"))
         if path.startswith("/api/models/"):
             if self._answered(path.removeprefix("/api/models/").partition("/revision/")[0]):
                 return
