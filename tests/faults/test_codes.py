@@ -56,6 +56,7 @@ PRODUCED_BY = {
     "bad_name": "web/test_unloadable.py::test_it_is_listed_and_refused_at_once",
     "corrupt": "loader/files/test_remote.py::test_a_wrong_checksum_is_detected_and_the_file_deleted",
     "corrupt_own": "cli/test_here.py::test_good_models_are_loaded_and_unloaded_and_a_broken_one_is_reported",
+    "too_costly": "workers/confinement/test_guard.py::test_a_step_that_computes_for_too_long_is_ended",
     "files_gone": "faults/test_files.py::test_a_folder_that_is_deleted_at_any_moment",
     "no_permission": "faults/test_files.py::test_what_may_not_be_read_is_named",
     "refused": "loader/files/test_inspection.py::test_a_link_is_refused",
@@ -87,6 +88,7 @@ PRODUCED_BY = {
     "prediction_failed": f"{_HERE}::test_a_prediction_that_fails_in_the_model_says_so",
     # The start, the data folder and the command line
     "bad_setting": "test_config.py::test_an_invalid_value_is_refused_with_the_name_of_its_setting",
+    "no_sandbox": "workers/confinement/test_guard.py::test_strict_is_refused_where_it_cannot_be_had",
     "already_running": "core/test_journal.py::test_one_server_per_data_folder",
     "port_taken": "test_server.py::test_a_second_server_on_a_port_stops_and_names_the_first",
     "newer_journal": "core/test_journal.py::test_a_journal_of_a_newer_modelhub_is_left_alone",
