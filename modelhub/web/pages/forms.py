@@ -15,6 +15,7 @@ from modelhub.errors import ModelhubError
 from modelhub.payloads import LoadResource
 from modelhub.states import State
 from modelhub.web import error_handlers
+from modelhub.web.clients import has_left
 from modelhub.web.current import registry
 from modelhub.web.pages import prediction_form, prediction_result
 from modelhub.web.pages.models import model_page
@@ -146,7 +147,7 @@ def try_model(model_id: str) -> tuple[str, int]:
     given, second = request.form.get("text", ""), request.form.get("second", "")
     try:
         inputs = _prediction_inputs(found["snapshot"].get("task"), given, second)
-        prediction = json.loads(registry.predict(model_id, *inputs))
+        prediction = json.loads(registry.predict(model_id, *inputs, has_left(request.environ)))
     except ModelhubError as error:
         return model_page(found, given=given, second=second, failure=error), error.status
     return model_page(found, given=given, second=second, result=prediction_result.read(prediction)), 200
