@@ -40,12 +40,12 @@ def bound_templates(interruption: Interruption | None) -> None:
     sandbox.intercepted_binops, sandbox.call_binop = _OPERATORS, _call_binop
     for module, name in _FUNCTIONS:
         function = getattr(module, name)
-        if isinstance(function, _Bounded):
+        if isinstance(function, Bounded):
             function = function.function
-        setattr(module, name, _Bounded(function, interruption))
+        setattr(module, name, Bounded(function, interruption))
 
 
-class _Bounded:
+class Bounded:
     """A function that takes a chat template."""
 
     def __init__(self, function: Callable[..., Any], interruption: Interruption | None) -> None:

@@ -43,7 +43,8 @@ def bound_generation(model: Any, limits: PredictionLimits) -> None:
 def _bound(config: Any, limits: PredictionLimits) -> None:
     default = GenerationConfig()
     for name in _RESET & vars(config).keys():
-        setattr(config, name, getattr(default, name, None))
+        if getattr(config, name):
+            setattr(config, name, getattr(default, name, None))
     for name in _LISTS:
         value = getattr(config, name, None)
         if isinstance(value, list | tuple | dict) and len(value) > _MOST_IN_LIST:

@@ -33,16 +33,16 @@ class Interruption:
     """One for a process, made in its main thread, where predictions run; any thread may call ``stop``."""
 
     def __init__(self) -> None:
-        self._number = 0  # of the prediction that runs, or has run last
+        self.number = 0  # of the prediction that runs, or has run last
         self._stopped: set[int] = set()
         self._deadline: float | None = None
         self._raise_from: float | None = None
         self._is_running = False
-        signal.signal(signal.SIGALRM, self._tick)
+        self._before: tuple[Any, tuple[float, float]] | None = None  # handler and timer
 
     def stop(self, number: int) -> None:
         """End the prediction with that number, or never begin it; nothing happens where it has ended."""
-        if number >= self._number:
+        if number >= self.number:
             self._stopped.add(number)
 
     def run(self, number: int, seconds: float, function: Callable[[], _Result]) -> _Result:
@@ -50,14 +50,15 @@ class Interruption:
 
         Raises Interrupted, and whatever the function raises.
         """
-        self._number = number
+        self.number = number
         for other in [one for one in list(self._stopped) if one < number]:
             self._stopped.discard(other)
         self._deadline = time.monotonic() + seconds if seconds else None
         self._raise_from = None
         if number in self._stopped:
             raise Interrupted(overdue=False)
-        signal.setitimer(signal.ITIMER_REAL, _TICK_S, _TICK_S)
+        handler = signal.signal(signal.SIGALRM, self._tick)
+        self._before = handler, signal.setitimer(signal.ITIMER_REAL, _TICK_S, _TICK_S)
         try:
             try:
                 self._is_running = True
@@ -70,11 +71,16 @@ class Interruption:
 
     def _end(self) -> None:
         self._is_running = False
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        if self._before is not None:
+            handler, timer = self._before
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, handler)
+            signal.setitimer(signal.ITIMER_REAL, *timer)
+            self._before = None
 
     def check(self, *_: Any) -> None:
         """Raise Interrupted if the prediction that runs is to end; called before each pass of the model."""
-        is_stopped = self._number in self._stopped
+        is_stopped = self.number in self._stopped
         if self._is_running and (is_stopped or self.is_overdue):
             raise Interrupted(overdue=not is_stopped)
 
@@ -97,7 +103,7 @@ class Interruption:
     def _tick(self, *_: Any) -> None:
         """Raise in the main thread, whatever runs there, and again if that was of no use."""
         now = time.monotonic()
-        if not self._is_running or (self._number not in self._stopped and not self.is_overdue):
+        if not self._is_running or (self.number not in self._stopped and not self.is_overdue):
             self._raise_from = None
             return
         if self._raise_from is None:

@@ -45,7 +45,10 @@ def _check(
         if not fits(value, parameter.schema, highest):
             words = parameter.values if highest is None else f"{parameter.values}, which is {highest}"
             raise BadInputs(f"{place}{name} cannot have that value.", f"It must be {words}.")
-        checked[name] = _check(parameter.fields, value, limits, f"{name}.") if parameter.fields else value
+        if parameter.fields:
+            value = _check(parameter.fields, value, limits, f"{name}.")
+        # transformers refuses a whole number in the place of some of them.
+        checked[name] = float(value) if parameter.schema.get("type") == "number" else value
     return checked
 
 
