@@ -128,7 +128,7 @@ def read_settings(
         max_sequences=setting("MAX_SEQUENCES", _LIMITS.max_sequences, _whole(1, 10_000)),
         max_inputs=setting("MAX_INPUTS", _LIMITS.max_inputs, _whole(1, 1_000_000)),
         max_input_bytes=setting("MAX_INPUT_BYTES", _LIMITS.max_input_bytes, _whole(1, 16_777_216)),
-        max_pixels=setting("MAX_PIXELS", _LIMITS.max_pixels, _whole(1, 1_000_000_000)),
+        max_pixels=setting("MAX_PIXELS", _LIMITS.max_pixels, _whole(1, 178_000_000)),
         max_audio_seconds=setting("MAX_AUDIO_SECONDS", _LIMITS.max_audio_seconds, _whole(1, 86_400)),
         max_output_numbers=setting("MAX_OUTPUT_NUMBERS", _LIMITS.max_output_numbers, _whole(1, 100_000_000)),
         max_waiting_predictions=setting("MAX_WAITING_PREDICTIONS", 32, _whole(1, 10_000)),

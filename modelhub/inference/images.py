@@ -26,8 +26,12 @@ def decode_image(uri: Any, quota: Quota) -> Any:
         with Image.open(io.BytesIO(decode(uri)), formats=FORMATS) as image:
             quota.take_pixels(image.width, image.height)
             return image.convert("RGB")
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadInputs("an image cannot be read.", "Send a PNG, JPEG, WebP or GIF image.") from error
     except BadInputs as error:
         error.todo = error.todo or _TODO
         raise
+    except MemoryError:
+        raise
+    except Image.DecompressionBombError:
+        raise quota.too_many_pixels() from None
+    except Exception as error:  # bytes from outside make decoders raise about anything
+        raise BadInputs("an image cannot be read.", "Send a PNG, JPEG, WebP or GIF image.") from error

@@ -51,8 +51,12 @@ class Quota:
         """An image of that size is decoded next."""
         self._pixels_left -= width * height
         if self._pixels_left < 0:
-            most = self.limits.max_pixels / 10**6
-            raise BadInputs(f"the images have more than {most:g} million pixels.", _less("MAX_PIXELS"))
+            raise self.too_many_pixels()
+
+    def too_many_pixels(self) -> BadInputs:
+        """What is raised for images that are too large."""
+        most = self.limits.max_pixels / 10**6
+        return BadInputs(f"the images have more than {most:g} million pixels.", _less("MAX_PIXELS"))
 
     def check_seconds(self, seconds: float) -> None:
         """So much audio is to be decoded, by its header."""

@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from PIL import EpsImagePlugin, Image
 
@@ -29,16 +30,14 @@ def _uri(size: tuple[int, int] = (40, 30), kind: str = "PNG") -> str:
     return encode(buffer.getvalue(), "image/png")
 
 
-def _bomb(width: int, height: int) -> str:
-    """A PNG of one colour: a few bytes for each row of nothing."""
-    rows = zlib.compressobj(9)
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    row = bytes(1 + (width + 7) // 8)
-    data = b"".join([*(rows.compress(row) for _ in range(height)), rows.flush()])
-    chunks = [(b"IHDR", header), (b"IDAT", data), (b"IEND", b"")]
+def _png(
+    width: int, height: int, *chunks: tuple[bytes, bytes], data: bytes = bytes(100), bits: int = 8
+) -> str:
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    every = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(data, 9)), (b"IEND", b"")]
     body = b"".join(
         struct.pack(">I", len(text)) + kind + text + struct.pack(">I", zlib.crc32(kind + text))
-        for kind, text in chunks
+        for kind, text in every
     )
     return encode(b"\x89PNG\r\n\x1a\n" + body, "image/png")
 
@@ -75,7 +74,7 @@ def test_a_page_of_postscript_starts_no_ghostscript(tmp_path: Path, monkeypatch:
 
 
 def test_a_bomb_is_refused_by_its_header() -> None:
-    uri = _bomb(9_000, 9_000)
+    uri = _png(9_000, 9_000, data=bytes(9_000 * 1_126), bits=1)
     assert len(uri) < 20_000
     tracemalloc.start()
     try:
@@ -84,6 +83,26 @@ def test_a_bomb_is_refused_by_its_header() -> None:
         assert tracemalloc.get_traced_memory()[1] < 10**6
     finally:
         tracemalloc.stop()
+
+
+def test_headers_that_claim_everything_cost_nothing() -> None:
+    canvas = struct.pack("<I", 16_382)[:3] * 2
+    webp = b"WEBPVP8X" + struct.pack("<I", 10) + bytes([2, 0, 0, 0]) + canvas + b"ANIM" + bytes(10)
+    gif = b"GIF89a" + struct.pack("<HHBBB", 65_535, 65_535, 0, 0, 0) + b"," + bytes(9) + b"\x02\x00;"
+    text = zlib.compress(bytes(10**8), 9)
+    for uri in (
+        _png(2**31 - 1, 2**31 - 1),
+        _png(20_000, 20_000),
+        _png(9, 9, (b"zTXt", b"k\0\0" + text)),
+        _png(9, 9, (b"iCCP", b"k\0\0" + text)),
+        encode(b"RIFF" + struct.pack("<I", len(webp)) + webp, "image/webp"),
+        encode(gif, "image/gif"),
+        encode(b"\xff\xd8\xff\xc0\x00\x11\x08" + b"\xff" * 12, "image/jpeg"),
+    ):
+        before = psutil.Process().memory_info().rss
+        with pytest.raises(BadInputs):
+            decode_image(uri, _quota())
+        assert psutil.Process().memory_info().rss - before < 30 * 2**20
 
 
 def test_all_images_of_a_request_share_the_pixels() -> None:

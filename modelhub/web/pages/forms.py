@@ -157,7 +157,8 @@ def _prediction_inputs(task: str | None, text: str, second: str) -> tuple[Any, d
     if prediction_form.form_of(task) is None:
         return text, {}  # the model's process explains why it cannot predict
     uploads = [(file.read(), file.mimetype) for file in request.files.getlist("file")]
-    return prediction_form.inputs_of(str(task), text, second, uploads)
+    most_tokens = registry.settings.max_new_tokens
+    return prediction_form.inputs_of(str(task), text, second, uploads, most_tokens)
 
 
 def _redirect_to(model_id: str) -> Response:
