@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from modelhub.devices import DEVICE_PATTERN, DEVICES, DTYPES, why_missing
 from modelhub.errors import ModelhubError
+from modelhub.limits import PredictionLimits
 from modelhub.model_ids import plain_model_id
 
 PREFIX = "MODELHUB_"
 SANDBOXES = ("auto", "strict", "off")
 CLI_USER_AGENT = "modelhub-cli"  # begins the User-Agent of requests from the command line
+_LIMITS = PredictionLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,23 @@ class Settings:
     resume: bool
     sandbox: str
     step_seconds: float
+    # Predictions: see ``limits``
+    max_new_tokens: int
+    max_sequences: int
+    max_inputs: int
+    max_input_bytes: int
+    max_pixels: int
+    max_audio_seconds: int
+    max_output_numbers: int
+    max_waiting_predictions: int
+    prediction_seconds: float
+
+    @property
+    def limits(self) -> PredictionLimits:
+        """What one prediction may ask for."""
+        return PredictionLimits(
+            **{field.name: getattr(self, field.name) for field in fields(PredictionLimits)}
+        )
 
     @property
     def demo_dir(self) -> Path:
@@ -110,6 +129,15 @@ def read_settings(
         resume=setting("RESUME", "off", _on_or_off),
         sandbox=setting("SANDBOX", "auto", _one_of(SANDBOXES)),
         step_seconds=setting("STEP_SECONDS", 8.0, _seconds),
+        max_new_tokens=setting("MAX_NEW_TOKENS", _LIMITS.max_new_tokens, _whole(1, 10_000_000)),
+        max_sequences=setting("MAX_SEQUENCES", _LIMITS.max_sequences, _whole(1, 10_000)),
+        max_inputs=setting("MAX_INPUTS", _LIMITS.max_inputs, _whole(1, 1_000_000)),
+        max_input_bytes=setting("MAX_INPUT_BYTES", _LIMITS.max_input_bytes, _whole(1, 16_777_216)),
+        max_pixels=setting("MAX_PIXELS", _LIMITS.max_pixels, _whole(1, 178_000_000)),
+        max_audio_seconds=setting("MAX_AUDIO_SECONDS", _LIMITS.max_audio_seconds, _whole(1, 86_400)),
+        max_output_numbers=setting("MAX_OUTPUT_NUMBERS", _LIMITS.max_output_numbers, _whole(1, 100_000_000)),
+        max_waiting_predictions=setting("MAX_WAITING_PREDICTIONS", 32, _whole(1, 10_000)),
+        prediction_seconds=setting("PREDICTION_SECONDS", _LIMITS.prediction_seconds, _seconds_or_none),
     )
 
 

@@ -241,6 +241,10 @@ FAILURES: dict[str, Failure] = {
     # Predictions
     "bad_inputs": Failure(422, "{id} cannot use these inputs: {why}", "{todo}"),
     "prediction_failed": Failure(500, "The prediction failed: {why}", "Check the inputs and parameters."),
+    "prediction_timeout": Failure(
+        504, "{id} took more than {limit} for a prediction, which was ended.", "{todo}"
+    ),
+    "too_busy": Failure(503, "{id} has {waiting} predictions waiting already.", "Try again later."),
     # The start and the command line
     "bad_setting": Failure(
         500, "The setting {setting} cannot be {value}. {why}", "Correct it and start again."

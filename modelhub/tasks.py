@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-JsonSchema = dict[str, Any]
+from modelhub import task_parameters as of
+from modelhub.task_parameters import BOOLEAN, JsonSchema, Parameter, texts, whole
 
 # A red square of 64 by 64 pixels, and a tenth of a second of silence as FLAC.
 EXAMPLE_IMAGE = (
@@ -25,7 +26,7 @@ class Task(NamedTuple):
     title: str
     inputs: JsonSchema
     example: Any
-    parameters: dict[str, str]
+    parameters: dict[str, Parameter]
     outputs: str
 
 
@@ -67,19 +68,16 @@ _WORD_BOX: JsonSchema = {
     "description": "[word, [left, top, right, bottom]], from 0 to 1000.",
 }
 
-_GENERATION = {
-    "max_new_tokens": "The most tokens to generate.",
-    "do_sample": "true chooses tokens at random, by their probability.",
-    "temperature": "With do_sample: higher is more random.",
-}
-_TOP_K = {"top_k": "How many results to return."}
-_THRESHOLD = {"threshold": "The lowest score of a result."}
-_TEMPLATE = {"hypothesis_template": "A sentence with {} in place of the label."}
 _LABELS_OUT = "A list of {label, score}, the highest score first."
 _MASKS_OUT = "A list of {label, score, mask}; the mask is a PNG image as a data: URI."
 _BOXES_OUT = "A list of {label, score, box}; the box is {xmin, ymin, xmax, ymax} in pixels."
 _NEW_TEXT = "A list with {generated_text}: the new text only."
 _ANSWERS_OUT = "A list of {answer, score}, the highest score first."
+
+
+def _full_text(meaning: str) -> dict[str, Parameter]:
+    return {"return_full_text": Parameter(meaning, BOOLEAN)}
+
 
 TASKS: dict[str, Task] = {
     # Text
@@ -87,49 +85,63 @@ TASKS: dict[str, Task] = {
         "Continues a text or a chat",
         {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}, _MESSAGES]},
         "Once upon a time",
-        {**_GENERATION, "return_full_text": "false returns the new text only."},
+        {**of.GENERATION, **_full_text("false returns the new text only."), **of.CHAT, **of.TOOLS},
         "A list with {generated_text}: the text and its continuation, or the chat with a new message.",
     ),
     "text2text-generation": Task(
         "Turns a text into another: translation, summary",
         _list_or(_TEXT),
         "translate English to German: How are you?",
-        _GENERATION,
+        of.GENERATION,
         "A list of {generated_text}, one for each text.",
     ),
     "fill-mask": Task(
         "Fills in a masked word",
         _list_or(_TEXT),
         "The cat sat on the [MASK].",
-        {**_TOP_K, "targets": "A list of words to choose from."},
+        {**of.TOP_K, "targets": Parameter("Words to choose from.", texts(1_000))},
         "A list of {sequence, token_str, token, score}, the highest score first.",
     ),
     "text-classification": Task(
         "Classifies a text, or a pair of texts",
         _list_or({"anyOf": [_TEXT, _PAIR]}),
         {"text": "A man plays the guitar.", "text_pair": "Somebody makes music."},
-        {**_TOP_K, "function_to_apply": "softmax, sigmoid or none."},
+        {**of.TOP_K, **of.FUNCTION, **of.TRUNCATION},
         _LABELS_OUT,
     ),
     "zero-shot-classification": Task(
         "Says which of your labels fits a text, or what one text says about another",
         {"anyOf": [_object(text=_TEXT, candidate_labels=_LABELS), _PAIR]},
         {"text": "My phone will not start.", "candidate_labels": ["phone", "garden", "music"]},
-        {**_TEMPLATE, "multi_label": "true scores each label by itself."},
+        {
+            **of.LABELS,
+            **of.TEMPLATE,
+            "multi_label": Parameter("true scores each label by itself.", BOOLEAN),
+            **of.TOP_K,
+            **of.FUNCTION,
+        },
         "{sequence, labels, scores}, the highest score first; for {text, text_pair} {label, score}.",
     ),
     "token-classification": Task(
         "Marks names and other parts of a text",
         _list_or(_TEXT),
         "Ada Lovelace lived in London.",
-        {"aggregation_strategy": "none, simple, first, average or max: how tokens are joined to words."},
+        {
+            "aggregation_strategy": Parameter(
+                "How tokens are joined to words.", {"enum": ["none", "simple", "first", "average", "max"]}
+            ),
+            "ignore_labels": Parameter("Labels that are not returned.", texts(1_000)),
+            "stride": Parameter(
+                "Read a long text in pieces that overlap by so many tokens.", whole(0, 10_000)
+            ),
+        },
         "A list of {entity, score, word, start, end}.",
     ),
     "question-answering": Task(
         "Finds the answer to a question in a text",
         _list_or(_object(question=_TEXT, context=_TEXT)),
         {"question": "Where did Ada live?", "context": "Ada Lovelace lived in London."},
-        {**_TOP_K, "max_answer_len": "The most tokens of an answer."},
+        {**of.TOP_K, **of.ANSWER},
         "A list of {answer, score, start, end}; start and end count characters of the context.",
     ),
     "table-question-answering": Task(
@@ -146,7 +158,7 @@ TASKS: dict[str, Task] = {
         "Turns a text into numbers (embeddings)",
         _list_or(_TEXT),
         "The cat sat on the mat.",
-        {},
+        of.TRUNCATION,
         "For each text a list with one row of numbers for each token.",
     ),
     # Audio
@@ -154,55 +166,54 @@ TASKS: dict[str, Task] = {
         "Speaks a text",
         _list_or(_TEXT),
         "Hello.",
-        {"speaker_embeddings": "SpeechT5: 512 numbers that describe the voice; without them, zeros."},
+        of.VOICE,
         "{audio, sampling_rate}; the audio is a WAV file as a data: URI.",
     ),
     "automatic-speech-recognition": Task(
         "Writes down what is said",
         _list_or(_AUDIO),
         EXAMPLE_AUDIO,
-        {
-            "return_timestamps": "Whisper: true or word; the others: char or word.",
-            "generate_kwargs": 'Whisper: an object such as {"language": "german", "task": "translate"}.',
-        },
+        {**of.SPEECH, **of.GENERATION},
         "{text}, with return_timestamps also chunks.",
     ),
-    "audio-classification": Task("Classifies a sound", _list_or(_AUDIO), EXAMPLE_AUDIO, _TOP_K, _LABELS_OUT),
+    "audio-classification": Task(
+        "Classifies a sound", _list_or(_AUDIO), EXAMPLE_AUDIO, {**of.TOP_K, **of.FUNCTION}, _LABELS_OUT
+    ),
     "zero-shot-audio-classification": Task(
         "Says which of your labels fits a sound",
         _object(audio=_AUDIO, candidate_labels=_LABELS),
         {"audio": EXAMPLE_AUDIO, "candidate_labels": ["a dog", "rain"]},
-        _TEMPLATE,
+        {**of.LABELS, **of.TEMPLATE},
         _LABELS_OUT,
     ),
     # Images
-    "image-classification": Task("Classifies an image", _ONE_IMAGE, EXAMPLE_IMAGE, _TOP_K, _LABELS_OUT),
+    "image-classification": Task(
+        "Classifies an image", _ONE_IMAGE, EXAMPLE_IMAGE, {**of.TOP_K, **of.FUNCTION}, _LABELS_OUT
+    ),
     "image-feature-extraction": Task(
         "Turns an image into numbers (embeddings)",
         _ONE_IMAGE,
         EXAMPLE_IMAGE,
-        {"pool": "true returns one row of numbers for the whole image."},
+        {"pool": Parameter("true returns one row of numbers for the whole image.", BOOLEAN)},
         "A list with one row of numbers for each part of the image.",
     ),
     "image-segmentation": Task(
         "Marks the areas of an image",
         _ONE_IMAGE,
         EXAMPLE_IMAGE,
-        {**_THRESHOLD, "subtask": "semantic, instance or panoptic, where the model has several."},
+        of.SEGMENTS,
         _MASKS_OUT,
     ),
     "mask-generation": Task(
         "Finds the outlines of everything in an image",
         _ONE_IMAGE,
         EXAMPLE_IMAGE,
-        {
-            "points_per_crop": "How many points to try along each side (32).",
-            "pred_iou_thresh": "The lowest quality that the model expects of a mask (0.88).",
-            "stability_score_thresh": "The lowest stability of a mask (0.95).",
-        },
+        of.MASKS,
         _MASKS_OUT,
     ),
-    "object-detection": Task("Finds objects in an image", _ONE_IMAGE, EXAMPLE_IMAGE, _THRESHOLD, _BOXES_OUT),
+    "object-detection": Task(
+        "Finds objects in an image", _ONE_IMAGE, EXAMPLE_IMAGE, of.THRESHOLD, _BOXES_OUT
+    ),
     "depth-estimation": Task(
         "Estimates how far away everything in an image is",
         _ONE_IMAGE,
@@ -214,21 +225,21 @@ TASKS: dict[str, Task] = {
         "Finds the same points in two images",
         {"type": "array", "items": _IMAGE, "minItems": 2, "maxItems": 2},
         [EXAMPLE_IMAGE, EXAMPLE_IMAGE],
-        _THRESHOLD,
+        of.THRESHOLD,
         "A list of {keypoint_image_0, keypoint_image_1, score}; a keypoint is {x, y} in pixels.",
     ),
     "zero-shot-image-classification": Task(
         "Says which of your labels fits an image",
         _IMAGE_AND_LABELS,
         {"image": EXAMPLE_IMAGE, "candidate_labels": ["a cat", "a dog"]},
-        _TEMPLATE,
+        {**of.LABELS, **of.TEMPLATE},
         _LABELS_OUT,
     ),
     "zero-shot-object-detection": Task(
         "Finds what you name in an image",
         _IMAGE_AND_LABELS,
         {"image": EXAMPLE_IMAGE, "candidate_labels": ["a cat", "a dog"]},
-        {**_THRESHOLD, **_TOP_K},
+        {**of.LABELS, **of.THRESHOLD, **of.TOP_K},
         _BOXES_OUT,
     ),
     # Images and text
@@ -236,14 +247,18 @@ TASKS: dict[str, Task] = {
         "Describes an image, or answers a question about it",
         {"anyOf": [_object({"text": _TEXT}, image=_IMAGE), _MESSAGES]},
         {"image": EXAMPLE_IMAGE, "text": "What is in this picture?"},
-        {**_GENERATION, "return_full_text": "true returns the text of the request too, without its image."},
+        {
+            **of.GENERATION,
+            **_full_text("true returns the text of the request too, without its image."),
+            **of.CHAT,
+        },
         _NEW_TEXT,
     ),
     "visual-question-answering": Task(
         "Answers a question about an image",
         _object(image=_IMAGE, question=_TEXT),
         {"image": EXAMPLE_IMAGE, "question": "What colour is it?"},
-        _TOP_K,
+        {**of.GENERATION, **of.TOP_K},
         _ANSWERS_OUT,
     ),
     "document-question-answering": Task(
@@ -254,7 +269,7 @@ TASKS: dict[str, Task] = {
             "question": "What is the total?",
             "word_boxes": [["Total", [10, 10, 60, 30]], ["42", [70, 10, 90, 30]]],
         },
-        _TOP_K,
+        {**of.TOP_K, **of.ANSWER, "handle_impossible_answer": Parameter("true allows no answer.", BOOLEAN)},
         _ANSWERS_OUT,
     ),
 }

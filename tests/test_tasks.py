@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from modelhub.task_parameters import GENERATION
 from modelhub.tasks import TASKS, expected
 from tests.support.server import ROOT
 
 PAGE = (ROOT / "docs" / "tasks.md").read_text()
 SECTIONS = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
+_LINK = "[Settings of text generation](#settings-of-text-generation)"
 ANY = {"anyOf": [{"type": "string"}, {"type": "array"}, {"type": "number"}]}
 
 
@@ -46,10 +48,16 @@ def test_the_document_has_every_task_with_a_command_that_can_be_run(name: str) -
     task, section = TASKS[name], SECTIONS[name]
     assert task.title in section
     assert task.outputs in section
-    for parameter, meaning in task.parameters.items():
-        assert f"- `{parameter}`: {meaning}" in section
+    for name_, parameter in task.parameters.items():
+        is_common = GENERATION.get(name_) is parameter
+        assert (_LINK if is_common else f"- `{name_}`: {parameter}") in section
     (body,) = re.findall(r"^curl .* -d '(.*)'$", section, re.M)
     assert json.loads(body) == {"model": "org/name", "inputs": task.example}
+
+
+def test_the_document_has_the_settings_of_text_generation_once() -> None:
+    for name, parameter in GENERATION.items():
+        assert f"- `{name}`: {parameter}\n" in PAGE.split("## Settings of text generation")[1].split("## ")[0]
 
 
 def test_the_document_has_no_other_tasks() -> None:

@@ -286,16 +286,25 @@ class Registry:
             "degraded": self.degraded(),
         }
 
-    def predict(self, model_id: str, inputs: Any, parameters: dict[str, Any]) -> bytes:
+    def predict(
+        self,
+        model_id: str,
+        inputs: Any,
+        parameters: dict[str, Any],
+        has_left: Callable[[], bool] = lambda: False,
+    ) -> bytes:
         """Run one prediction in the model's process; return a ``payloads.Prediction`` as JSON text.
 
-        Raises ``wrong_state`` for a model that is not in memory, ``bad_inputs``, ``prediction_failed``.
+        It is stopped once its client ``has_left``. Raises ``wrong_state`` for a model that is not in memory,
+        ``bad_inputs``, ``prediction_failed``, ``prediction_timeout``, ``too_busy``.
         """
         load = self.lifecycle.loaded(model_id)
         model_id = load.model_id
         assert load.worker is not None  # noqa: S101 - a ready load has one
+        if (waiting := load.worker.waiting) >= self.settings.max_waiting_predictions:
+            raise ModelhubError("too_busy", id=model_id, waiting=waiting)
         try:
-            ok, body = load.worker.predict(model_id, inputs, parameters)
+            ok, body = load.worker.predict(model_id, inputs, parameters, self.settings.limits, has_left)
         except ModelhubError:
             if load.unloaded_by is None:
                 raise

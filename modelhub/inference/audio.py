@@ -11,13 +11,14 @@ import soundfile
 import soxr
 
 from modelhub.inference.data_uris import BadInputs, decode, encode
+from modelhub.inference.quota import Quota
 
 # What libsndfile reads besides these is rare, and each format is code that parses bytes from outside.
 _FORMATS = frozenset(("WAV", "WAVEX", "RF64", "FLAC", "MP3", "OGG"))
+_FIRST_BYTES = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3")
+_UNKNOWN_FRAMES = 2**62  # as libsndfile counts a file that does not say how long it is
 _RATES = range(1_000, 768_001)
 _BLOCK_SAMPLES = 2**20
-# A FLAC file of silence has 1.4 KB per minute: what it decodes to needs a limit of its own.
-MAX_SECONDS = 1_800
 _TODO = 'Send a WAV, FLAC, MP3 or OGG file as a base64 data: URI, or {"raw": [...], "sampling_rate": 16000}.'
 
 
@@ -28,51 +29,56 @@ class Audio(TypedDict):
     sampling_rate: int
 
 
-def prepare_audio(value: Any, rate: int) -> Audio:
-    """The audio in a data: URI, in ``{"audio": URI}`` or in ``{"raw", "sampling_rate"}``, at ``rate`` Hz.
+def prepare_audio(value: Any, quota: Quota) -> Audio:
+    """The audio in a data: URI, in ``{"audio": URI}`` or in ``{"raw", "sampling_rate"}``, at ``quota.rate``.
 
-    A bare list of numbers is taken to be at ``rate`` already. Raises BadInputs.
+    A bare list of numbers is taken to be at that rate already. Raises BadInputs.
     """
     if isinstance(value, dict) and value.keys() == {"audio"}:
         value = value["audio"]
     if isinstance(value, str):
-        samples = _decode_file(value, rate)
+        samples = _decode_file(value, quota)
     elif isinstance(value, dict) and value.keys() == {"raw", "sampling_rate"}:
-        samples = _resample([_samples(value["raw"])], value["sampling_rate"], rate)
+        samples = _resample([_samples(value["raw"])], value["sampling_rate"], quota)
     elif isinstance(value, list):
-        samples = _resample([_samples(value)], rate, rate)
+        samples = _resample([_samples(value)], quota.rate, quota)
     else:
         raise BadInputs("they contain no audio.", _TODO)
-    return {"raw": samples, "sampling_rate": rate}
+    return {"raw": samples, "sampling_rate": quota.rate}
 
 
-def _decode_file(uri: str, rate: int) -> Any:
+def _decode_file(uri: str, quota: Quota) -> Any:
+    data = decode(uri)
+    is_mp3 = len(data) > 1 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0
+    if not is_mp3 and not data.startswith(_FIRST_BYTES):
+        raise BadInputs("audio of that format is not accepted.", _TODO)
     try:
-        with soundfile.SoundFile(io.BytesIO(decode(uri))) as file:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
             if file.format not in _FORMATS:
                 raise BadInputs(f"audio of the format {file.format} is not accepted.", _TODO)
-            return _resample(_blocks(file), file.samplerate, rate)
+            if file.frames < _UNKNOWN_FRAMES:
+                quota.check_seconds(file.frames / file.samplerate)
+            return _resample(_blocks(file), file.samplerate, quota)
     except soundfile.LibsndfileError as error:
         raise BadInputs("the audio cannot be read.", _TODO) from error
 
 
 def _blocks(file: soundfile.SoundFile) -> Iterator[Any]:
-    """The mean of the channels, in pieces: the length that a header names may be wrong."""
+    """The mean of the channels, in pieces: a file may be longer than its header says."""
     frames = max(1, _BLOCK_SAMPLES // file.channels)
     while len(block := file.read(frames, dtype="float32", always_2d=True)):
         yield block.mean(axis=1)
 
 
-def _resample(blocks: Iterable[Any], from_rate: Any, rate: int) -> Any:
-    """All samples at ``rate``; raises BadInputs as soon as they are too many."""
+def _resample(blocks: Iterable[Any], from_rate: Any, quota: Quota) -> Any:
+    """All samples at the quota's rate; each block takes its seconds before it is resampled."""
     if type(from_rate) is not int or from_rate not in _RATES:
         raise BadInputs(f"the sampling rate must be from {_RATES[0]} to {_RATES[-1]} Hz.", _TODO)
+    rate = quota.rate
     stream = soxr.ResampleStream(from_rate, rate, 1) if from_rate != rate else None
-    pieces, count = [], 0
+    pieces = []
     for block in blocks:
-        count += len(block)
-        if count > MAX_SECONDS * from_rate:
-            raise BadInputs(f"the audio is longer than {MAX_SECONDS // 60} minutes.", "Send a shorter one.")
+        quota.take_seconds(len(block) / from_rate)
         pieces.append(block if stream is None else stream.resample_chunk(block))
     if stream is not None:
         pieces.append(stream.resample_chunk(numpy.zeros(0, numpy.float32), last=True))

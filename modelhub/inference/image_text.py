@@ -6,6 +6,7 @@ from typing import Any
 
 from modelhub.inference.chats import Conversation
 from modelhub.inference.data_uris import BadInputs
+from modelhub.inference.parameters import split_generation
 
 
 class ImageTextToText:
@@ -15,13 +16,13 @@ class ImageTextToText:
 
     def __init__(self, pipeline: Any) -> None:
         self._pipeline = pipeline
-        self._sanitize_parameters = pipeline._sanitize_parameters
 
     def __call__(self, inputs: Any, **parameters: Any) -> Any:
         if isinstance(inputs, list):
             return [self(one, **parameters) for one in inputs]
-        parameters.setdefault("return_full_text", False)
-        outputs = self._run(inputs, parameters)
+        generation, others = split_generation(parameters)
+        others = {"return_full_text": False, **others, "generate_kwargs": generation}
+        outputs = self._run(inputs, others)
         return [{"generated_text": _without_images(output["generated_text"])} for output in outputs]
 
     def _run(self, inputs: Conversation, parameters: dict[str, Any]) -> Any:
@@ -58,15 +59,15 @@ class Captions:
         self._image_processor = parts["image_processor"]
         self._tokenizer = parts["tokenizer"]
 
-    def _sanitize_parameters(self) -> None:
-        """It has no parameters of its own, only settings of text generation."""
-
     def __call__(self, inputs: Any, **parameters: Any) -> Any:
         if isinstance(inputs, list):
             return [self(one, **parameters) for one in inputs]
         images, text = inputs.flat()
         if len(images) != 1:
             raise BadInputs("the model takes one image.")
+        parameters, others = split_generation(parameters)
+        if others:
+            raise BadInputs(f"the model takes no {next(iter(others))}.", "Leave it out.")
         pixels = self._image_processor(images=images[0], return_tensors="pt")["pixel_values"]
         if text:
             begin = self._tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]

@@ -19,18 +19,6 @@ class MaskGeneration:
         # The processor's own method uses torchvision for nothing but the suppression of overlaps.
         pipeline.image_processor.post_process_for_mask_generation = _without_overlaps
 
-    def _sanitize_parameters(
-        self,
-        points_per_batch: int = 64,
-        points_per_crop: int = 32,
-        crops_n_layers: int = 0,
-        pred_iou_thresh: float = 0.88,
-        stability_score_thresh: float = 0.95,
-        mask_threshold: float = 0.0,
-        crops_nms_thresh: float = 0.7,
-    ) -> None:
-        """The parameters of ``__call__``."""
-
     def __call__(self, inputs: Any, **parameters: Any) -> Any:
         if isinstance(inputs, list):
             return [self(one, **parameters) for one in inputs]

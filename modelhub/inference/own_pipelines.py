@@ -1,7 +1,7 @@
 """Pipelines that transformers 5 no longer has, and those that it has for a part of the models only.
 
-Each is called like one of transformers: with inputs and parameters, the ones that ``_sanitize_parameters``
-names.
+Each is called like one of transformers: with inputs and parameters, those of
+``modelhub.tasks``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 _PIECE_TOKENS = 384
+_TEXTS_AT_ONCE = 8
 
 
 class Text2Text:
@@ -23,13 +24,18 @@ class Text2Text:
         self._model = model
         self._tokenizer = parts["tokenizer"]
 
-    def _sanitize_parameters(self) -> None:
-        """It has no parameters of its own, only settings of text generation."""
-
     def __call__(self, inputs: Any, **parameters: Any) -> Any:
         texts = inputs if isinstance(inputs, list) else [inputs]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("not a text or a list of texts")
+        pieces = range(0, len(texts), _TEXTS_AT_ONCE)
+        return [
+            one
+            for begin in pieces
+            for one in self._generate(texts[begin : begin + _TEXTS_AT_ONCE], parameters)
+        ]
+
+    def _generate(self, texts: list[str], parameters: dict[str, Any]) -> list[dict[str, str]]:
         tokens = self._tokenizer(texts, return_tensors="pt", padding=len(texts) > 1, truncation=True)
         tokens.pop("token_type_ids", None)
         output = self._model.generate(**tokens.to(self._model.device), **parameters)
@@ -46,9 +52,6 @@ class QuestionAnswering:
     def __init__(self, model: Any, parts: dict[str, Any]) -> None:
         self._model = model
         self._tokenizer = parts["tokenizer"]
-
-    def _sanitize_parameters(self, top_k: int = 1, max_answer_len: int = 15) -> None:
-        """The parameters of ``__call__``."""
 
     def __call__(self, inputs: Any, top_k: int = 1, max_answer_len: int = 15) -> Any:
         if isinstance(inputs, list):
@@ -104,9 +107,6 @@ class VisualQuestionAnswering:
     def __init__(self, model: Any, parts: dict[str, Any]) -> None:
         self._model = model
         self._processor = parts["processor"]
-
-    def _sanitize_parameters(self, top_k: int = 5) -> None:
-        """The parameters of ``__call__``."""
 
     def __call__(self, inputs: Any, top_k: int = 5, **parameters: Any) -> Any:
         if isinstance(inputs, list):

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import importlib
-import logging
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from transformers.pipelines import SUPPORTED_TASKS
-from transformers.pipelines.base import PipelineException
 from transformers.utils import is_pytesseract_available
 
 from modelhub import tasks
 from modelhub.errors import ModelhubError
 from modelhub.inference import own_pipelines
+from modelhub.inference.chat_templates import bound_templates
 from modelhub.inference.data_uris import BadInputs
+from modelhub.inference.failures import explain
+from modelhub.inference.generation import bound_generation
 from modelhub.inference.image_text import Captions, ImageTextToText
 from modelhub.inference.inputs import prepare_inputs
+from modelhub.inference.interruption import Interrupted, Interruption
 from modelhub.inference.masks import MaskGeneration
 from modelhub.inference.outputs import to_json
 from modelhub.inference.parameters import check_parameters
+from modelhub.inference.quota import Quota
 from modelhub.inference.speech import SpeechPipeline
-from modelhub.loader.explain import explain_package, one_line
+from modelhub.limits import PredictionLimits
 from modelhub.loader.finishing import LoadedModel
 from modelhub.loader.processors import processor_part
-
-log = logging.getLogger(__name__)
 
 _PARTS = ("tokenizer", "image_processor", "feature_extractor", "processor")
 _DEFAULT_RATE = 16_000
@@ -40,16 +41,20 @@ class Predictor:
     Not thread-safe: the worker process runs one prediction at a time.
     """
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    def __init__(self, loaded: LoadedModel, interruption: Interruption | None = None) -> None:
+        """``interruption`` can end each prediction, at the latest before the next pass through the model."""
         self.loaded = loaded
         self.task = loaded.task
         self._built: dict[str, Any] = {}
+        bound_templates(interruption)
+        if interruption is not None:
+            loaded.model.register_forward_pre_hook(interruption.check)
 
-    def predict(self, inputs: Any, parameters: dict[str, Any]) -> Any:
+    def predict(self, inputs: Any, parameters: dict[str, Any], limits: PredictionLimits | None = None) -> Any:
         """Run the task's pipeline on JSON ``inputs`` and return its output as JSON.
 
         ``modelhub.tasks`` has what each task takes and returns. Raises ``bad_inputs``, ``needs_package`` and
-        ``prediction_failed``.
+        ``prediction_failed``, and Interrupted if the prediction was stopped.
         """
         name = self.loaded.facts["architecture"]
         if self.task not in tasks.TASKS:
@@ -57,14 +62,26 @@ class Predictor:
                 "bad_inputs", id=name, why=_NO_PREDICTIONS, todo="The page /docs lists the tasks that it has."
             )
         try:
-            prepared, among_them = prepare_inputs(self.task, inputs, self._sampling_rate())
-            parameters = {**among_them, **self._defaults(prepared), **parameters}
-            runner = self._pipeline(_pipeline_of(self.task, inputs))
-            check_parameters(runner, self.loaded.model, parameters)
-            with torch.inference_mode():
-                return to_json(runner(prepared, **parameters))
-        except Exception as error:
-            raise self._explain(error) from error
+            return self._predict(self.task, inputs, parameters, limits or PredictionLimits())
+        except Interrupted:
+            raise
+        except BaseException as error:
+            raise explain(error, name, self.task) from error
+
+    def _predict(self, task: str, inputs: Any, parameters: dict[str, Any], limits: PredictionLimits) -> Any:
+        quota = Quota(limits, self._sampling_rate())
+        prepared, among_them = prepare_inputs(task, inputs, quota)
+        pipeline = _pipeline_of(task, inputs)
+        model = self.loaded.model
+        given = {**among_them, **parameters}
+        checked = check_parameters(pipeline, given, limits, model.can_generate())
+        if "tools" in checked:
+            checked["tools"] = quota.plain(checked["tools"])
+        bound_generation(model, limits)
+        runner = self._pipeline(pipeline)
+        with torch.inference_mode():
+            outputs = runner(prepared, **self._defaults(prepared), **checked)
+            return to_json(outputs, limits.max_output_numbers)
 
     def _defaults(self, prepared: Any) -> dict[str, Any]:
         """Parameters that the pipeline needs and does not set itself."""
@@ -80,29 +97,6 @@ class Predictor:
         sounds = prepared if isinstance(prepared, list) else [prepared]
         is_long = any(len(sound["raw"]) > 30 * sound["sampling_rate"] for sound in sounds)
         return {"return_timestamps": True} if is_long else {}
-
-    def _explain(self, error: Exception) -> ModelhubError:
-        """The failure to show for an exception of a pipeline."""
-        name, todo = self.loaded.facts["architecture"], tasks.expected(str(self.task))
-        if isinstance(error, BadInputs):
-            return ModelhubError("bad_inputs", id=name, why=error, todo=error.todo or todo)
-        if isinstance(error, torch.OutOfMemoryError):
-            return ModelhubError("prediction_failed", why="the device ran out of memory.")
-        if (missing := explain_package(error, name)) is not None:
-            return missing
-        if "index out of range in self" in str(error):
-            why = "the text is longer than the model can take, with what it generates."
-            return ModelhubError("bad_inputs", id=name, why=why, todo="Send a shorter text.")
-        # The text of these names a Python object, which tells the sender of a request nothing.
-        if isinstance(error, TypeError | KeyError | IndexError | AttributeError):
-            log.warning("A pipeline raised %s", type(error).__name__, exc_info=error)
-            why = "the model's pipeline expects inputs or parameters of another form."
-            return ModelhubError("bad_inputs", id=name, why=why, todo=todo)
-        if isinstance(error, PipelineException | ValueError):
-            # The hint follows the message in one line.
-            why = one_line(error).partition(": ")[2].rstrip(".") + "."
-            return ModelhubError("bad_inputs", id=name, why=why, todo=todo)
-        return ModelhubError("prediction_failed", why=one_line(error))
 
     def _sampling_rate(self) -> int:
         extractor = processor_part(self.loaded.processor, "feature_extractor")

@@ -25,13 +25,6 @@ class SpeechPipeline:
         self._dtype = model.dtype
         self._takes_voice = model.config.model_type == "speecht5"
 
-    def _sanitize_parameters(
-        self,
-        speaker_embeddings: list[float] | None = None,
-        generate_kwargs: dict[str, Any] | None = None,
-    ) -> None:
-        """The parameters of ``__call__``."""
-
     def __call__(self, inputs: Any, speaker_embeddings: Any = None, **parameters: Any) -> Any:
         if speaker_embeddings is not None and not self._takes_voice:
             raise BadInputs("the model takes no speaker_embeddings.", "Leave them out.")

@@ -20,6 +20,7 @@ from modelhub.payloads import DeletedFiles, LoadResource, ModelResource, Snapsho
 from modelhub.progress.schemas import EventSchema
 from modelhub.states import Outcome
 from modelhub.web import schemas
+from modelhub.web.clients import has_left
 from modelhub.web.current import registry
 from modelhub.web.security import csrf
 
@@ -188,9 +189,11 @@ def get_memory() -> dict[str, int]:
 def predict(request: dict[str, Any]) -> Response:
     """Run a loaded model on inputs.
 
-    What they are depends on the model's task, which is in the model's snapshot.
+    What they are depends on the model's task, which is in the model's snapshot. The prediction ends when the
+    client closes the connection.
     """
-    text = registry.predict(request["model"], request["inputs"], request["parameters"])
+    leaves = has_left(http_request.environ)
+    text = registry.predict(request["model"], request["inputs"], request["parameters"], leaves)
     return Response(text, mimetype="application/json")
 
 

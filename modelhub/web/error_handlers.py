@@ -30,7 +30,7 @@ def error_response(error: ModelhubError) -> Response:
     else:
         response = Response(render_template("error.html", error=error), mimetype="text/html")
     response.status_code = error.status
-    if error.code in ("queue_full", "shutting_down"):
+    if error.code in ("queue_full", "shutting_down", "too_busy"):
         response.headers["Retry-After"] = _RETRY_AFTER_S
     return response
 

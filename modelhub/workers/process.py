@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import os
-import queue
 import socket
-import threading
 import time
 from collections.abc import Callable
 
-from modelhub import memory
+from modelhub import memory, units
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
+from modelhub.inference.interruption import Interrupted, Interruption
+from modelhub.inference.parameters import limits_of
 from modelhub.inference.pipelines import Predictor
 from modelhub.loader import nine_steps
 from modelhub.loader.explain import explain
@@ -24,6 +24,7 @@ from modelhub.loader.prepared import Prepared
 from modelhub.payloads import Prediction
 from modelhub.workers.channel import Channel, Message
 from modelhub.workers.confinement.guard import Guard, provide_token
+from modelhub.workers.inbox import Inbox
 from modelhub.workers.lifeline import name_process, prefer_as_oom_victim
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,8 @@ def main(sock: socket.socket, prepared: Prepared | None = None) -> None:
     prefer_as_oom_victim()
     prepare_process()
     channel = _WorkerChannel(sock, takes_descriptors=True)
-    requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(channel, requests), daemon=True).start()
+    interruption = Interruption()
+    requests = Inbox(channel, interruption)
     first = requests.get()
     spec = LoadSpec(**first["spec"])
     token = first.pop("token", None)
@@ -51,9 +52,9 @@ def main(sock: socket.socket, prepared: Prepared | None = None) -> None:
         return
     loaded = _load(channel, requests, spec, prepared, Guard(spec, token))
     if loaded is not None:
-        predictor = Predictor(loaded)
+        predictor = Predictor(loaded, interruption)
         while True:
-            _predict(channel, predictor, requests.get())
+            _predict(channel, predictor, interruption, requests.get())
 
 
 class _WorkerChannel(Channel):
@@ -67,23 +68,8 @@ class _WorkerChannel(Channel):
             os._exit(0)
 
 
-def _read(channel: Channel, requests: queue.SimpleQueue[Message]) -> None:
-    """Receive requests while the main thread works; exit the process at once when the channel ends."""
-    while True:
-        try:
-            message = channel.receive()
-        except (EOFError, OSError, ValueError):
-            os._exit(0)
-        if message is not None:
-            requests.put(message)
-
-
 def _load(
-    channel: Channel,
-    requests: queue.SimpleQueue[Message],
-    spec: LoadSpec,
-    prepared: Prepared | None,
-    guard: Guard,
+    channel: Channel, requests: Inbox, spec: LoadSpec, prepared: Prepared | None, guard: Guard
 ) -> LoadedModel | None:
     def admit(need_bytes: int) -> None:
         channel.send({"type": "need", "bytes": need_bytes})
@@ -127,10 +113,12 @@ def _preview(channel: Channel, spec: LoadSpec, token: str | None) -> None:
         channel.send({"type": "error", "error": explain(error, spec).to_dict()})
 
 
-def _predict(channel: Channel, predictor: Predictor, request: Message) -> None:
+def _predict(channel: Channel, predictor: Predictor, interruption: Interruption, request: Message) -> None:
+    number, limits = request["request"], limits_of(request["limits"])
+
     def predict() -> bytes:
         started = time.monotonic()
-        outputs = predictor.predict(request["inputs"], request["parameters"])
+        outputs = predictor.predict(request["inputs"], request["parameters"], limits)
         seconds = round(time.monotonic() - started, 6)
         # A model without a task has raised by now.
         result: Prediction = {
@@ -141,17 +129,30 @@ def _predict(channel: Channel, predictor: Predictor, request: Message) -> None:
         }
         return json.dumps(result, separators=(",", ":")).encode()
 
-    ok, body = _run(predict)
-    channel.send({"type": "result", "request": request["request"], "ok": ok, "length": len(body)}, body)
+    def interruptible() -> bytes:
+        try:
+            return interruption.run(number, limits.prediction_seconds, predict)
+        except Interrupted as end:
+            if not end.overdue:
+                raise ModelhubError("prediction_failed", why="it was stopped.") from None
+            limit = units.duration(limits.prediction_seconds)
+            todo = "Ask for fewer tokens or send less, or raise the setting MODELHUB_PREDICTION_SECONDS."
+            raise ModelhubError("prediction_timeout", id=request["model"], limit=limit, todo=todo) from None
+
+    channel.send({"type": "begun", "request": number})
+    ok, body = _run(interruptible)
+    channel.send({"type": "result", "request": number, "ok": ok, "length": len(body)}, body)
 
 
 def _run(predict: Callable[[], bytes]) -> tuple[bool, bytes]:
-    """(True, the result) or (False, the error), as JSON."""
+    """(True, the result) or (False, the error), as JSON: no prediction ends the process."""
     try:
         return True, predict()
     except ModelhubError as error:
         failure = error
-    except Exception as error:
+    except MemoryError:
+        failure = ModelhubError("prediction_failed", why="it needs more memory than its process may take.")
+    except BaseException as error:
         log.exception("A prediction failed")
         failure = ModelhubError("prediction_failed", why=type(error).__name__)
     return False, json.dumps(failure.to_dict()).encode()

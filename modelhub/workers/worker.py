@@ -11,15 +11,19 @@ from typing import Any
 
 from modelhub.checkpoints import Checkpoint, LoadSpec
 from modelhub.errors import ModelhubError
+from modelhub.limits import PredictionLimits
 from modelhub.payloads import Facts, Preview
 from modelhub.workers.channel import Message
 from modelhub.workers.environment import hub_token
 from modelhub.workers.exit_cause import exit_error
 from modelhub.workers.handle import EXIT_TIMEOUT_S, Process
+from modelhub.workers.pending import PendingPrediction
 
 TICK_S = 0.1
 _FIRST_TICK_S = 0.02  # many loads are over before a few longer ones have passed
 _MOST_STARTS = 3
+_LOOK_S = 0.2  # how often to look whether a client has left, or a prediction takes too long
+_LIMITS = PredictionLimits()
 
 
 class Worker:
@@ -35,7 +39,8 @@ class Worker:
         self._lock = threading.Lock()
         self._killed = False
         self._requests = count(1)
-        self._responses: dict[int, tuple[threading.Event, list[tuple[bool, bytes]]]] = {}
+        self._pending: dict[int, PendingPrediction] = {}
+        self._overdue: PendingPrediction | None = None  # for which the process was ended
         self._process = start(fresh)
         self._step = 0  # of the load; 0 before and after it
 
@@ -99,43 +104,74 @@ class Worker:
 
     def serve(self) -> None:
         """Hand the results of predictions to ``predict`` until the process exits; for one thread, after
-        ``load``."""
+        ``load``. Ends the process where it does not end a prediction whose time is over."""
         channel = self._process.channel
         try:
             while True:
-                message = channel.receive()
-                if message is not None and message["type"] == "result":
+                message = channel.receive(_LOOK_S if self._pending else None)
+                if message is None:
+                    self._end_overdue()
+                elif message["type"] == "begun":
+                    if (prediction := self._pending.get(message["request"])) is not None:
+                        prediction.begin()
+                elif message["type"] == "result":
                     body = channel.receive_body(message["length"])
-                    response = self._responses.pop(message["request"], None)
-                    if response is not None:
-                        received, box = response
-                        box.append((message["ok"], body))
-                        received.set()
+                    if (prediction := self._pending.pop(message["request"], None)) is not None:
+                        prediction.end((message["ok"], body))
         except (EOFError, OSError, ValueError):
             pass
         finally:
-            for received, _ in list(self._responses.values()):
-                received.set()
+            for prediction in list(self._pending.values()):
+                prediction.ended.set()
 
-    def predict(self, model_id: str, inputs: Any, parameters: dict[str, Any]) -> tuple[bool, bytes]:
-        """Send a prediction and wait for its result.
+    def _stop(self, prediction: PendingPrediction) -> None:
+        """Have the process end a prediction; one that waits leaves at once."""
+        self._send({"op": "stop", "request": prediction.number}, prediction.model_id)
+        if not prediction.has_begun and self._pending.pop(prediction.number, None) is not None:
+            raise prediction.stopped()
+
+    def _end_overdue(self) -> None:
+        """Kill the process if its prediction should have ended long ago, and a single call holds it up."""
+        overdue = (one for one in list(self._pending.values()) if one.is_overdue)
+        self._overdue = next(overdue, self._overdue)
+        if self._overdue is not None:
+            self._process.kill()
+
+    def predict(
+        self,
+        model_id: str,
+        inputs: Any,
+        parameters: dict[str, Any],
+        limits: PredictionLimits = _LIMITS,
+        has_left: Callable[[], bool] = lambda: False,
+    ) -> tuple[bool, bytes]:
+        """Send a prediction and wait for its result; once its client ``has_left``, it is stopped.
 
         Returns (True, a Prediction) or (False, an ErrorPayload), as JSON text: the server passes it on
         without parsing it. Raises ModelhubError if the process exits first.
         """
-        number, received, box = next(self._requests), threading.Event(), list[tuple[bool, bytes]]()
-        self._responses[number] = (received, box)
-        request = {"op": "predict", "request": number, "model": model_id, "inputs": inputs}
-        self._send({**request, "parameters": parameters}, model_id)
-        received.wait()
-        if not box:
+        prediction = PendingPrediction(next(self._requests), model_id, limits.prediction_seconds)
+        self._pending[prediction.number] = prediction
+        request = {"op": "predict", "request": prediction.number, "model": model_id, "inputs": inputs}
+        self._send({**request, "parameters": parameters, "limits": asdict(limits)}, model_id)
+        while not prediction.ended.wait(_LOOK_S):
+            if has_left():
+                self._stop(prediction)
+                break
+        prediction.ended.wait()
+        if prediction.result is None:
             raise self.exit_error(model_id)
-        return box[0]
+        return prediction.result
 
     @property
     def is_busy(self) -> bool:
         """Whether a prediction is under way."""
-        return bool(self._responses)
+        return bool(self._pending)
+
+    @property
+    def waiting(self) -> int:
+        """How many predictions wait for the one that runs."""
+        return max(0, len(self._pending) - 1)
 
     def kill(self) -> None:
         """Kill the process; a thread that reads from it gets an end of file at once. Safe to call again."""
@@ -149,6 +185,8 @@ class Worker:
 
     def exit_error(self, model_id: str) -> ModelhubError:
         """Why the process exited, as an error; waits for its exit status if it was ever started."""
+        if self._overdue is not None:
+            return self._overdue.error()
         process = self._process
         ended = None if self._killed and process.pid is None else process.wait(EXIT_TIMEOUT_S)
         if ended is None or process.pid is None:

@@ -86,6 +86,9 @@ PRODUCED_BY = {
     # Predictions
     "bad_inputs": "inference/test_pipelines.py::test_inputs_that_cannot_be_used",
     "prediction_failed": f"{_HERE}::test_a_prediction_that_fails_in_the_model_says_so",
+    "prediction_timeout": "web/test_predictions.py"
+    "::test_a_prediction_that_takes_too_long_is_ended_and_the_model_goes_on",
+    "too_busy": "web/test_predictions.py::test_a_process_that_ends_no_prediction_is_ended",
     # The start, the data folder and the command line
     "bad_setting": "test_config.py::test_an_invalid_value_is_refused_with_the_name_of_its_setting",
     "no_sandbox": "workers/confinement/test_guard.py::test_strict_is_refused_where_it_cannot_be_had",

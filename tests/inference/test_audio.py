@@ -10,15 +10,21 @@ import numpy
 import pytest
 import soundfile
 
-from modelhub.inference import audio
-from modelhub.inference.audio import encode_wave, prepare_audio
+from modelhub.inference.audio import Audio, encode_wave
+from modelhub.inference.audio import prepare_audio as prepare_audio_within
 from modelhub.inference.data_uris import BadInputs, encode
 from modelhub.inference.pipelines import Predictor
+from modelhub.inference.quota import Quota
+from modelhub.limits import PredictionLimits
 from tests.support.loads import run, spec_for
 from tests.support.task_models import make_whisper
 
 FORMATS = ("WAV", "FLAC", "MP3", "OGG")
 RATES = (8_000, 22_050, 44_100)
+
+
+def prepare_audio(value: Any, rate: int, max_seconds: int = 1_800) -> Audio:
+    return prepare_audio_within(value, Quota(PredictionLimits(max_audio_seconds=max_seconds), rate))
 
 
 def tone(rate: int, seconds: float = 1.0) -> Any:
@@ -88,15 +94,29 @@ def test_channels_are_mixed_and_every_width_is_read(subtype: str) -> None:
     assert numpy.allclose(samples, tone(16_000) / 2, atol=0.01)
 
 
-def test_a_small_file_does_not_expand_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audio, "MAX_SECONDS", 60)
+def test_a_small_file_does_not_expand_without_bound() -> None:
     silence = file_of(numpy.zeros(8_000 * 61), 8_000, "FLAC")
     assert len(silence) < 4_000
-    with pytest.raises(BadInputs, match="longer than 1 minutes"):
-        prepare_audio(silence, 16_000)
-    prepare_audio(file_of(numpy.zeros(8_000 * 59), 8_000, "FLAC"), 16_000)
+    with pytest.raises(BadInputs, match="longer than 1 min 0 s"):
+        prepare_audio(silence, 16_000, max_seconds=60)
+    prepare_audio(file_of(numpy.zeros(8_000 * 59), 8_000, "FLAC"), 16_000, max_seconds=60)
     with pytest.raises(BadInputs, match="longer"):
-        prepare_audio({"raw": [0.0] * 61_000, "sampling_rate": 1_000}, 16_000)
+        prepare_audio({"raw": [0.0] * 61_000, "sampling_rate": 1_000}, 16_000, max_seconds=60)
+
+
+def test_a_file_that_is_too_long_by_its_header_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(soundfile.SoundFile, "read")
+    with pytest.raises(BadInputs, match="longer"):
+        prepare_audio(file_of(numpy.zeros(8_000 * 61), 8_000, "FLAC"), 16_000, max_seconds=60)
+
+
+def test_all_sounds_of_a_request_share_the_seconds() -> None:
+    quota = Quota(PredictionLimits(max_audio_seconds=60), 16_000)
+    sound = file_of(numpy.zeros(8_000 * 25), 8_000, "FLAC")
+    prepare_audio_within(sound, quota)
+    prepare_audio_within(sound, quota)
+    with pytest.raises(BadInputs, match="longer than 1 min 0 s"):
+        prepare_audio_within(sound, quota)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from modelhub.errors import ModelhubError
 from modelhub.payloads import LoadResource
 from modelhub.states import State
 from modelhub.web import error_handlers
+from modelhub.web.clients import has_left
 from modelhub.web.current import registry
 from modelhub.web.pages import prediction_form, prediction_result
 from modelhub.web.pages.models import model_page
@@ -146,7 +147,7 @@ def try_model(model_id: str) -> tuple[str, int]:
     given, second = request.form.get("text", ""), request.form.get("second", "")
     try:
         inputs = _prediction_inputs(found["snapshot"].get("task"), given, second)
-        prediction = json.loads(registry.predict(model_id, *inputs))
+        prediction = json.loads(registry.predict(model_id, *inputs, has_left(request.environ)))
     except ModelhubError as error:
         return model_page(found, given=given, second=second, failure=error), error.status
     return model_page(found, given=given, second=second, result=prediction_result.read(prediction)), 200
@@ -156,7 +157,8 @@ def _prediction_inputs(task: str | None, text: str, second: str) -> tuple[Any, d
     if prediction_form.form_of(task) is None:
         return text, {}  # the model's process explains why it cannot predict
     uploads = [(file.read(), file.mimetype) for file in request.files.getlist("file")]
-    return prediction_form.inputs_of(str(task), text, second, uploads)
+    most_tokens = registry.settings.max_new_tokens
+    return prediction_form.inputs_of(str(task), text, second, uploads, most_tokens)
 
 
 def _redirect_to(model_id: str) -> Response:

@@ -87,11 +87,13 @@ def title_of(task: str | None) -> str:
     return TASKS[task].title if task in TASKS else ""
 
 
-def inputs_of(task: str, text: str, second: str, uploads: Sequence[Upload]) -> tuple[Any, dict[str, Any]]:
-    """The fields of a form as (inputs, parameters) of a prediction."""
+def inputs_of(
+    task: str, text: str, second: str, uploads: Sequence[Upload], most_tokens: int = _MAX_NEW_TOKENS
+) -> tuple[Any, dict[str, Any]]:
+    """The fields of a form as (inputs, parameters) of a prediction, with no more than ``most_tokens``."""
     uris = [_data_uri(upload) for upload in uploads]
     uri = uris[0] if uris else ""
-    parameters = {"max_new_tokens": _MAX_NEW_TOKENS} if task in _GENERATE else {}
+    parameters = {"max_new_tokens": min(_MAX_NEW_TOKENS, most_tokens)} if task in _GENERATE else {}
     if task in _COMBINED:
         return _COMBINED[task](text, second, uri), parameters
     if _FORMS[task].second == _LABELS:

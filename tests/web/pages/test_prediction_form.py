@@ -22,6 +22,7 @@ def test_every_task_has_a_form() -> None:
 def test_text_goes_as_it_is() -> None:
     assert inputs_of("fill-mask", "hello [MASK]", "", []) == ("hello [MASK]", {})
     assert inputs_of("text-generation", "Once", "", []) == ("Once", {"max_new_tokens": 60})
+    assert inputs_of("text-generation", "Once", "", [], most_tokens=9) == ("Once", {"max_new_tokens": 9})
 
 
 @pytest.mark.parametrize(
