@@ -12,7 +12,7 @@ from typing import Any
 from transformers import AutoConfig
 
 from modelhub.errors import ModelhubError
-from modelhub.loader.files.inspection import CONFIG, Files, WeightFile, read_json
+from modelhub.loader.files.opening import CONFIG, Files, WeightFile, read_json
 
 # Settings that name code, kernels, adapters or files: a model must not choose these.
 _SCRUBBED = frozenset((

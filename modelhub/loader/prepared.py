@@ -10,8 +10,9 @@ from modelhub.checkpoints import LoadSpec
 from modelhub.loader.background import Cancel
 from modelhub.loader.configuration import read_config
 from modelhub.loader.files.fingerprint import Fingerprint, fingerprint
-from modelhub.loader.files.inspection import Files, WeightFile, check_folder
+from modelhub.loader.files.inspection import check_folder
 from modelhub.loader.files.local import find_local
+from modelhub.loader.files.opening import Files, WeightFile
 from modelhub.loader.files.weight_files import read_weight_files, weight_names
 from modelhub.loader.finishing import prepare_for_inference
 from modelhub.loader.forward import build_inputs

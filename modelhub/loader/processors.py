@@ -12,7 +12,7 @@ from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
 from modelhub.errors import ModelhubError
 from modelhub.loader.explain import explain_package, one_line
-from modelhub.loader.files.inspection import Files, read_json
+from modelhub.loader.files.opening import Files, read_json
 from modelhub.loader.tokenizer_json import added_tokens_only
 from modelhub.loader.without_torchvision import (
     NOTE,

@@ -20,7 +20,7 @@ from modelhub.errors import ModelhubError
 from modelhub.loader.configuration import check_plausible
 from modelhub.loader.files import sizes
 from modelhub.loader.files.headers import Tensor
-from modelhub.loader.files.inspection import Files, WeightFile
+from modelhub.loader.files.opening import Files, WeightFile
 
 # Tasks of transformers' pipelines and the mappings of their models; the first mapping with the class counts.
 _TASKS: tuple[tuple[str, str], ...] = (

@@ -12,7 +12,7 @@ from transformers.utils import logging as transformers_logging
 from modelhub.checkpoints import Checkpoint, checkpoint
 from modelhub.loader import background
 from modelhub.loader.allocator import returning_memory
-from modelhub.loader.files.inspection import Files
+from modelhub.loader.files.opening import Files
 from modelhub.loader.mapped import assemble_mapped, is_in_place
 from modelhub.loader.mapped_files import mapped_files
 from modelhub.loader.reading.reading import Reading

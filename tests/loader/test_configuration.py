@@ -12,7 +12,7 @@ from transformers import CONFIG_MAPPING, LlamaConfig, SwinConfig
 from modelhub.errors import ModelhubError
 from modelhub.loader import configuration
 from modelhub.loader.configuration import check_plausible, read_config
-from modelhub.loader.files.inspection import Files
+from modelhub.loader.files.opening import Files
 from tests.support import vision_language
 from tests.support.loads import run, spec_for
 

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import Protocol
 
 from modelhub.checkpoints import Checkpoint
-from modelhub.loader.files.inspection import Files
+from modelhub.loader.files.opening import Files
 
 
 class Origin(Protocol):
