@@ -17,6 +17,7 @@ from modelhub.loader.files.weight_files import read_weight_files, weight_names
 from modelhub.loader.finishing import prepare_for_inference
 from modelhub.loader.forward import build_inputs
 from modelhub.loader.mapped import assemble_mapped, converts
+from modelhub.loader.panics import panics_as_errors
 from modelhub.loader.processors import load_processor
 from modelhub.loader.strategy import Plan, make_plan
 from modelhub.loader.weights import Assembled
@@ -70,7 +71,7 @@ def prepare(spec: LoadSpec) -> Prepared | None:
     if model is not None:
         prepare_for_inference(model)
         assembled = Assembled(model, mapped=True)
-        with contextlib.suppress(Exception):  # the load will say why
+        with contextlib.suppress(Exception), panics_as_errors():  # the load will say why
             inputs = build_inputs(model, processor)
     key = replace(spec, force=False)
     return Prepared(key, files, known, config, processor, weights, plan, assembled, inputs)

@@ -18,9 +18,11 @@ from transformers.utils.generic import ContextManagers
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
 from modelhub.loader.configuration import check_plausible
+from modelhub.loader.explain import one_line
 from modelhub.loader.files import sizes
 from modelhub.loader.files.headers import Tensor
 from modelhub.loader.files.opening import Files, WeightFile
+from modelhub.loader.without_hub import without_hub
 
 # Tasks of transformers' pipelines and the mappings of their models; the first mapping with the class counts.
 _TASKS: tuple[tuple[str, str], ...] = (
@@ -79,7 +81,8 @@ def make_plan(spec: LoadSpec, files: Files, config: Any, weights: Sequence[Weigh
     model_class, task = choose_class(files, config)
     dtype = _choose_dtype(spec, config, weights)
     extra = _without_pooler(model_class, weights)
-    attention, skeleton = _choose_attention(files, model_class, config, dtype, extra)
+    with without_hub():
+        attention, skeleton = _choose_attention(files, model_class, config, dtype, extra)
     _check_size(files, config, skeleton, weights)
     device = choose_device(spec.device)
     need = need_bytes(weights, dtype)
@@ -194,8 +197,8 @@ def _choose_attention(
             raise
         except Exception as error:
             failure = failure or error
-    why = f"{type(failure).__name__}: {failure}"
-    raise ModelhubError("bad_config", id=files.model_id, why=why) from failure
+    assert failure is not None  # noqa: S101 - neither attention could be built
+    raise ModelhubError("bad_config", id=files.model_id, why=one_line(failure)) from failure
 
 
 def _build_skeleton(

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from modelhub import formats
 from modelhub.errors import ModelhubError
+from modelhub.loader.files.counts import check_counts
+from modelhub.loader.files.named import AUDIO_TOKENIZER, check_backbones, check_names
 from modelhub.loader.files.opening import (
     CONFIG,
     MAX_CONFIG_BYTES,
     MAX_INDEX_BYTES,
     MAX_TOKENIZER_BYTES,
+    MAX_TOKENS_BYTES,
     Files,
     is_pointer,
     opened,
@@ -23,8 +25,10 @@ from modelhub.loader.files.opening import (
 
 SETTINGS = frozenset((
     CONFIG, "generation_config.json", "preprocessor_config.json", "processor_config.json",
-    "special_tokens_map.json", "tokenizer_config.json", "video_preprocessor_config.json",
+    "speaker_embeddings_path.json", "special_tokens_map.json", "tokenizer_config.json",
+    "video_preprocessor_config.json",
 ))  # fmt: skip
+_LISTS_OF_TOKENS = ("special_tokens_map.json", "tokenizer_config.json")
 TEMPLATES = "additional_chat_templates"
 MAX_ENTRIES = 10_000
 
@@ -54,9 +58,28 @@ def check_folder(files: Files) -> frozenset[str]:
         raise formats.cannot_load(files.model_id, names) or ModelhubError("no_config", id=files.model_id)
     if (files.folder / TEMPLATES).exists():
         _entries(files, TEMPLATES)
+    if AUDIO_TOKENIZER in names:
+        raise files.refuse(AUDIO_TOKENIZER, "it names another model, which is not fetched")
     for name in sorted(names & SETTINGS):
-        _check_named_files(files, name, read_json(files, name))
+        if name == CONFIG:
+            check_config(files, read_json(files, name))
+        else:
+            check_names(files, name, read_settings(files, name))
     return names
+
+
+def check_config(files: Files, settings: dict[str, Any]) -> None:
+    """Check a configuration before transformers reads it.
+
+    Raises ``bad_config`` for counts that no model has, ``refused`` if it names another repository.
+    """
+    check_counts(files, settings)
+    check_backbones(files, CONFIG, settings)
+
+
+def read_settings(files: Files, name: str) -> dict[str, Any]:
+    """One of the files of settings, within the size that it may have; raises as ``read_json``."""
+    return read_json(files, name, int(_size_limit(name)))
 
 
 def _entries(files: Files, below: str) -> frozenset[str]:
@@ -87,6 +110,8 @@ def _check_file(files: Files, name: str, descriptor: int, size: int) -> None:
 
 
 def _size_limit(name: str) -> float:
+    if name in _LISTS_OF_TOKENS:
+        return MAX_TOKENS_BYTES
     if name in SETTINGS:
         return MAX_CONFIG_BYTES
     if name.endswith(".index.json"):
@@ -94,17 +119,3 @@ def _size_limit(name: str) -> float:
     if name.endswith((".json", ".txt", ".model", ".jinja")):
         return MAX_TOKENIZER_BYTES
     return float("inf")
-
-
-def _check_named_files(files: Files, name: str, settings: dict[str, Any]) -> None:
-    """tokenizer_config.json can name its vocabulary file: raise ``refused`` if that is outside the folder."""
-    inside = os.path.realpath(files.folder)
-    for key, value in settings.items():
-        named = value if isinstance(value, list) else [value]
-        if not key.endswith(("_file", "_files", "_spm")):
-            continue
-        for path in (item for item in named if isinstance(item, str)):
-            real = os.path.realpath(path)
-            leaves = not real.startswith(inside + os.sep) and os.path.lexists(path)
-            if leaves or ".." in Path(path).parts:
-                raise files.refuse(name, f"its {key} names a file outside the model's folder")

@@ -20,6 +20,7 @@ from modelhub.formats import WEIGHTS as WEIGHTS
 from modelhub.loader.files.headers import Tensor
 
 MAX_CONFIG_BYTES = 10**6
+MAX_TOKENS_BYTES = 16 * 10**6  # each added token takes about 150: Gemma 3 has 6,400, others 65,536
 MAX_TOKENIZER_BYTES = 64 * 10**6
 MAX_INDEX_BYTES = 16 * 10**6
 MAX_JSON_DEPTH = 64
