@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor, AutoTokenizer
@@ -13,7 +15,7 @@ from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 from modelhub.errors import ModelhubError
 from modelhub.loader import processor_bounds
 from modelhub.loader.explain import explain_package, one_line
-from modelhub.loader.files.inspection import read_settings
+from modelhub.loader.files.inspection import read_settings, subfolders
 from modelhub.loader.files.named import is_class
 from modelhub.loader.files.opening import CONFIG, Files, read_json
 from modelhub.loader.files.tokenizer_files import check_tokenizer
@@ -81,8 +83,15 @@ def _check_settings(files: Files, names: frozenset[str], config: Any) -> None:
     named = getattr(config, "tokenizer_class", None)
     if isinstance(named, str) and not is_class("tokenizer_class", named):
         raise files.refuse(CONFIG, "its tokenizer_class is not the name of such a class")
-    settings = read_settings(files, _TOKENIZER_CONFIG) if _TOKENIZER_CONFIG in names else {}
-    check_tokenizer(files, names, settings)
+    check_tokenizer(files, names, _tokenizer_settings(files, names))
+    for below in subfolders(files):
+        part = replace(files, folder=files.folder / below)
+        inside = frozenset(os.listdir(part.folder))
+        check_tokenizer(part, inside, _tokenizer_settings(part, inside))
+
+
+def _tokenizer_settings(files: Files, names: frozenset[str]) -> dict[str, Any]:
+    return read_settings(files, _TOKENIZER_CONFIG) if _TOKENIZER_CONFIG in names else {}
 
 
 def _check_parts(files: Files, processor: Any) -> None:

@@ -23,12 +23,14 @@ from modelhub.loader.files.opening import (
     read_json,
 )
 
+GENERATION = "generation_config.json"
 SETTINGS = frozenset((
-    CONFIG, "generation_config.json", "preprocessor_config.json", "processor_config.json",
+    CONFIG, GENERATION, "preprocessor_config.json", "processor_config.json",
     "speaker_embeddings_path.json", "special_tokens_map.json", "tokenizer_config.json",
     "video_preprocessor_config.json",
 ))  # fmt: skip
 _LISTS_OF_TOKENS = ("special_tokens_map.json", "tokenizer_config.json")
+_PART = "tokenizer"  # the folder of a second one, such as qformer_tokenizer
 TEMPLATES = "additional_chat_templates"
 MAX_ENTRIES = 10_000
 
@@ -56,8 +58,10 @@ def check_folder(files: Files) -> frozenset[str]:
     names = _entries(files, ".")
     if CONFIG not in names:
         raise formats.cannot_load(files.model_id, names) or ModelhubError("no_config", id=files.model_id)
-    if (files.folder / TEMPLATES).exists():
-        _entries(files, TEMPLATES)
+    for below in subfolders(files):
+        for name in sorted(_entries(files, below)):
+            if name.rpartition("/")[2] in SETTINGS:
+                check_names(files, name, read_settings(files, name))
     if AUDIO_TOKENIZER in names:
         raise files.refuse(AUDIO_TOKENIZER, "it names another model, which is not fetched")
     for name in sorted(names & SETTINGS):
@@ -66,6 +70,13 @@ def check_folder(files: Files) -> frozenset[str]:
         else:
             check_names(files, name, read_settings(files, name))
     return names
+
+
+def subfolders(files: Files) -> list[str]:
+    """The names of the folders in the model's folder that transformers looks into, in order."""
+    with os.scandir(files.folder) as entries:
+        folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return sorted(name for name in folders if name == TEMPLATES or name.endswith(_PART))
 
 
 def check_config(files: Files, settings: dict[str, Any]) -> None:
@@ -79,7 +90,7 @@ def check_config(files: Files, settings: dict[str, Any]) -> None:
 
 def read_settings(files: Files, name: str) -> dict[str, Any]:
     """One of the files of settings, within the size that it may have; raises as ``read_json``."""
-    return read_json(files, name, int(_size_limit(name)))
+    return read_json(files, name, int(_size_limit(name.rpartition("/")[2])))
 
 
 def _entries(files: Files, below: str) -> frozenset[str]:

@@ -27,6 +27,7 @@ _OPTIONS = frozenset(("sp_model_kwargs", "mecab_kwargs", "sudachi_kwargs", "juma
 _INERT = frozenset((
     "name_or_path", "_name_or_path", "special_tokens_map_file", "tokenizer_file", "base_model_name_or_path",
 ))  # fmt: skip
+_TOKENS = "added_tokens_decoder"
 _BACKBONES = (
     "backbone",
     "architecture",
@@ -99,8 +100,11 @@ def check_backbones(files: Files, name: str, settings: dict[str, Any]) -> None:
 def _tables(value: Any) -> Iterator[dict[str, Any]]:
     if isinstance(value, dict):
         yield value
-    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        if isinstance(child, dict | list):
+        for key, child in value.items():
+            if key != _TOKENS and isinstance(child, dict | list):
+                yield from _tables(child)
+    elif isinstance(value, list):
+        for child in value:
             yield from _tables(child)
 
 
@@ -112,6 +116,8 @@ def _strings(
         yield key, value, parents
     elif isinstance(value, dict):
         for inner, child in value.items():
+            if inner == _TOKENS:  # up to 65,536 tables of what a token is
+                continue
             yield from _strings(child, inner, (*parents, key))
     elif isinstance(value, list):
         for child in value:

@@ -98,6 +98,9 @@ def read_parts(text: bytes) -> tuple[dict[str, Any], int | None]:
     """
     model = _MODEL.search(text)
     if model is not None and _is_last(text, model.end()):
+        head = text.count(b":", 0, model.start())
+        if head > 8 * MAX_ADDED:
+            raise BadSteps(f"it has {head} settings before its model")
         with suppress(ValueError):
             # What stands before must be a whole object but for its end: then the key is an outermost one.
             return json.loads(text[: model.start()] + b'"": 0}'), model.start()
