@@ -6,6 +6,7 @@ the defaults of all processors of transformers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -34,6 +35,7 @@ _SAMPLES = ("n_samples", "nb_max_samples", "num_max_samples")
 _TILES = ("min_patches", "max_image_tiles", "max_slice_nums")
 _EDGES = ("shortest_edge", "longest_edge", "min_pixels", "max_pixels")
 _FREE = frozenset(("token", "id", "ids", "index", "pixels", "samples", "rate"))
+_ENDLESS = 2**62
 _PIXEL_COUNT = 10_000  # an edge this long is a number of pixels
 
 
@@ -75,7 +77,9 @@ def _tables(value: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _numbers(table: Mapping[str, Any]) -> dict[str, float]:
-    return {key: value for key, value in table.items() if type(value) in (int, float)}
+    """The numbers of a table; one that no float can hold is infinite."""
+    found = {key: value for key, value in table.items() if type(value) in (int, float)}
+    return {key: value if abs(value) < _ENDLESS else math.inf for key, value in found.items()}
 
 
 def _first(numbers: Mapping[str, float], keys: tuple[str, ...], default: float) -> float:

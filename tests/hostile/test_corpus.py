@@ -1,4 +1,4 @@
-"""Hundreds of hostile folders, loaded as the product loads them: each ends with its code, and does nothing else."""
+"""Hundreds of hostile folders, loaded as the product loads them: each ends with its code and does no more."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.server import ROOT
 
 CASES = all_cases()
 HARMLESS = {f"harmless-{Path(base).name}": base for base in BASES}
-MAX_SECONDS, MAX_BOMB_SECONDS = 2.0, 10.0  # of the processor: those of the clock depend on what else runs
+MAX_SECONDS, MAX_BOMB_SECONDS = 2.0, 10.0  # of the processor, so that nothing else that runs counts
 MAX_BYTES = 200 * 10**6
 # What only the bounds of the worker process stop: the codes of these are ``too_costly`` there.
 NEEDS_BOUNDS = frozenset({"bounds-levit"})
@@ -43,7 +43,7 @@ class Loads:
 
 @pytest.fixture(scope="module")
 def loads(tmp_path_factory: pytest.TempPathFactory) -> Loads:
-    """Makes all folders and loads them, in a process that has a token and, for a hub, a socket that listens."""
+    """Makes all folders and loads them, in a process with a token and, for a hub, a socket that listens."""
     root = tmp_path_factory.mktemp("hostile")
     bases, folders, outside = root / "bases", root / "models", Outside(root / "outside")
     for base in BASES:
@@ -120,12 +120,8 @@ def test_no_file_outside_was_opened_by_anything(loads: Loads) -> None:
 
 
 def test_no_message_has_a_path(loads: Loads) -> None:
-    wrong = [
-        name
-        for name, load in loads.by_name.items()
-        if any(p in load.message for p in ("/tmp", "/outside", "/models/"))
-    ]
-    assert wrong == []
+    parts = ("/tmp", "/outside", "/models/")
+    assert [load for load in loads.by_name.values() if any(part in load.message for part in parts)] == []
 
 
 def test_there_are_hundreds_of_all_kinds() -> None:

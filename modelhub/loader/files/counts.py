@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -38,12 +37,19 @@ def check_counts(files: Files, settings: dict[str, Any]) -> None:
 
 
 def _bounded(settings: dict[str, Any]) -> Iterator[tuple[str, float, int]]:
+    """Each count with its key and limit; of a list that does not add up to layers its length."""
     for key, value in numbers(settings):
         parts = set(key.split("_"))
         if is_count(parts):
-            yield key, math.fsum(map(abs, value)) if isinstance(value, list) else value, MAX_LAYERS
+            yield key, _total(value, parts), MAX_LAYERS
         elif parts & _LABELS and parts & _NUMBERS:
-            yield key, max(value, default=0) if isinstance(value, list) else value, MAX_LABELS
+            yield key, _total(value, parts), MAX_LABELS
+
+
+def _total(value: Any, parts: set[str]) -> Any:
+    if not isinstance(value, list):
+        return value  # not as a float: one of a thousand digits has none
+    return sum(map(abs, value)) if _lists_counts(parts) else len(value)
 
 
 def layer_counts(settings: dict[str, Any]) -> Iterator[tuple[str, int]]:

@@ -21,7 +21,7 @@ _CLASSES = {
 }
 # What transformers or a library behind it opens as a path, or fetches.
 _OPENED = ("_file", "_files", "_spm", "_path", "_paths", "_dir", "_proto", "_option")
-_ALWAYS_OPENED = frozenset(("vocab", "merges", "class_info_file", "repo_path", "gguf_file"))
+_ALWAYS_OPENED = frozenset(("vocab", "merges", "class_info_file", "gguf_file"))
 _OPTIONS = frozenset(("sp_model_kwargs", "mecab_kwargs", "sudachi_kwargs", "jumanpp_kwargs"))
 # Where it is known that nothing opens them: they say on which machine the model was made.
 _INERT = frozenset((
@@ -76,7 +76,7 @@ def _wrong_name(key: str, value: str, parents: tuple[str, ...], inside: str) -> 
 
 def _is_absolute(value: str) -> bool:
     """Whether it looks like a path from the root; a token may be a slash, or a word after one."""
-    return value[:1] in "/~" and value.count("/") > 1 and "\n" not in value
+    return value.startswith(("/", "~")) and len(Path(value[:4096]).parts) > 2 and "\n" not in value
 
 
 def _is_outside(value: str, inside: str) -> bool:

@@ -42,7 +42,7 @@ def cases() -> Iterator[Case]:
     ])  # fmt: skip
     yield from numbered("count", "tiny/llama", "bad_config", [
         (f"{key}-{name}", changed(config, **{key: number}))
-        for key in _COUNTS for name, number in (("many", _MANY), ("negative", -_MANY), ("float", 1e12))
+        for key in _COUNTS for name, number in (("many", _MANY), ("negative", -_MANY), ("float", 1e12), ("digits", 10**1000))
     ])  # fmt: skip
     yield from numbered("counts", "tiny/llama", "bad_config", [
         ("depths", changed(config, model_type="swin", depths=[_MANY, 2])),

@@ -18,6 +18,7 @@ def cases() -> Iterator[Case]:
         ("wide", {"size": {"height": 1, "width": 10**9}}),
         ("number", {"size": _SIDE}),
         ("shortest", {"size": {"shortest_edge": _SIDE}}),
+        ("digits", {"size": {"height": 10**1000, "width": 10**1000}}),
         ("area", {"size": {"height": 4000, "width": 4000}}),
         ("huge", {"size": {"height": 2**40, "width": 2**40}}),
     ]
@@ -59,6 +60,7 @@ def cases() -> Iterator[Case]:
         ("rate", {"sampling_rate": 300_000_000}),
         ("rate-negative", {"sampling_rate": -1}),
         ("hop", {"hop_length": 1}),
+        ("digits", {"hop_length": 10**1000, "chunk_length": 10**1000}),
         ("hop-none", {"hop_length": 0}),
         ("features", {"feature_size": 1_000_000}),
         ("filters", {"feature_size": 4000, "n_fft": 60_000}),
