@@ -28,6 +28,11 @@ _BACKBONES = (
     "mask2former", "maskformer", "mm-grounding-dino", "omdet-turbo", "oneformer", "prompt_depth_anything", "rt_detr",
     "rt_detr_v2", "table-transformer", "tvp", "upernet", "vitmatte", "vitpose", "zoedepth",
 )  # fmt: skip
+_QUANTIZED = (
+    "gguf", "awq", "bitsandbytes", "eetq", "gptq", "aqlm", "quanto", "quark", "fouroversix", "fp_quant", "hqq",
+    "compressed-tensors", "fbgemm_fp8", "higgs", "torchao", "bitnet", "vptq", "spqr", "fp8", "nvfp4", "mxfp8",
+    "auto-round", "mxfp4", "metal", "sinq", "gemma",
+)  # fmt: skip
 
 
 def cases() -> Iterator[Case]:
@@ -75,6 +80,41 @@ def cases() -> Iterator[Case]:
         ("module", changed(config, model_type="os")),
         ("none", changed(config, model_type=None)),
         ("architecture", changed(config, model_type="llama", architectures=["Trainer"] )),
+    ])  # fmt: skip
+    yield from numbered("quantized", "tiny/llama", f"needs_package bad_config incomplete_weights unsupported no_device {LOADS}", [
+        (method, changed(config, quantization_config={"quant_method": method, "bits": 4, "group_size": 128}))
+        for method in _QUANTIZED
+    ])  # fmt: skip
+    yield from numbered("setting", "tiny/llama", f"bad_config unsupported incomplete_weights forward_failed {LOADS}", [
+        ("dtype", changed(config, dtype="save", torch_dtype="load")),
+        ("dtype-table", changed(config, dtype={"": "float32"})),
+        ("dtype-complex", changed(config, dtype="complex64")),
+        ("dtype-private", changed(config, dtype="__class__")),
+        ("quantization-text", changed(config, quantization_config="x")),
+        ("quantization-empty", changed(config, quantization_config={})),
+        ("quantization-unknown", changed(config, quantization_config={"quant_method": "evil/repo"})),
+        ("rope-type", changed(config, rope_parameters={"rope_type": "evil", "rope_theta": 1e4})),
+        ("rope-factor", changed(config, rope_parameters={"rope_type": "dynamic", "factor": 1e300, "rope_theta": 1e4})),
+        ("rope-theta", changed(config, rope_parameters={"rope_type": "default", "rope_theta": 10**400})),
+        ("rope-list", changed(config, rope_parameters={"rope_type": "longrope", "long_factor": [1.0] * 100_000,
+                                                       "short_factor": [1.0], "rope_theta": 1e4})),
+        ("positions", changed(config, max_position_embeddings=2**60)),
+        ("activation", changed(config, hidden_act="os.system")),
+        ("labels", changed(config, id2label={"x": "y", "-1": 5}, label2id=7)),
+        ("label-keys", changed(config, id2label={str(10**1000): "x"})),
+        ("pruned", changed(config, pruned_heads={"0": list(range(100_000))})),
+        ("problem", changed(config, problem_type="evil", architectures=["LlamaForSequenceClassification"])),
+        ("layer-types", changed(config, layer_types=["evil"] * 2)),
+        ("heads", changed(config, num_attention_heads=10**9)),
+        ("groups", changed(config, num_key_value_heads=10**9)),
+        ("head-size", changed(config, head_dim=10**9)),
+        ("epsilon", changed(config, rms_norm_eps="x" * 1000)),
+        ("nested-model", changed(config, encoder={"model_type": "llama", "num_hidden_layers": 2})),
+        ("tied", changed(config, tie_word_embeddings="yes")),
+        ("tokens", changed(config, bos_token_id=10**30, eos_token_id=[10**30] * 10_000)),
+        ("method", changed(config, to_dict="x", from_pretrained="y", __class__="z")),
+        ("use-cache", changed(config, use_cache={"a": 1}, output_attentions=True, return_dict=False)),
+        ("chunks", changed(config, chunk_size_feed_forward=-5)),
     ])  # fmt: skip
     # Python alone is busy here, in no part that can be counted: what ends it is the bound of the worker process.
     yield from numbered("bounds", "tiny/llama", "too_costly", [

@@ -111,6 +111,13 @@ def cases() -> Iterator[Case]:
         ("cache", changed("generation_config.json", cache_implementation="../x")),
         ("custom", replaced("custom_generate/generate.py", "raise SystemExit(13)")),
         ("not-json", replaced("generation_config.json", '{"max_length": 1e400}')),
+        ("digits", replaced("generation_config.json", '{"max_length": 1' + "0" * 1000 + "}")),
+        ("tokens", changed("generation_config.json", eos_token_id=list(range(100_000)))),
+        ("decoding", changed("generation_config.json", forced_decoder_ids=[[1, 2]] * 10_000)),
+        ("watermark", changed("generation_config.json", watermarking_config={"x": 1})),
+        ("compile", changed("generation_config.json", compile_config={"backend": "evil"})),
+        ("stops", changed("generation_config.json", stop_strings=["x"] * 10_000)),
+        ("beams", changed("generation_config.json", num_beams=10**9, num_return_sequences=10**9)),
     ])  # fmt: skip
     yield from numbered("said-only", "tiny/llama", LOADS, [
         ("name", changed(_TOKENIZER, name_or_path="{file}", special_tokens_map_file="{file}", tokenizer_file="{pipe}")),
