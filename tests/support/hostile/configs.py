@@ -71,9 +71,18 @@ def cases() -> Iterator[Case]:
         ("buffers", changed(config, model_type="aimv2_vision_model", architectures=None, image_size=10**5)),
         ("sinusoids", changed(config, model_type="marian", architectures=None, max_position_embeddings=10**7)),
         ("window", changed(config, model_type="swin", architectures=None, window_size=10**4, image_size=10**5)),
+        ("experts-more", changed(config, model_type="switch_transformers", architectures=None, num_experts=10**7)),
+        ("experts-each", changed(config, model_type="deepseek_v4", architectures=None, num_experts_per_tok=10**5)),
+        ("quantizers", changed(config, model_type="mimi", architectures=None, num_quantizers=10**7)),
+        ("blocks", changed(config, model_type="xlstm", architectures=None, num_blocks=10**7)),
+        ("attends", changed(config, model_type="perceiver", architectures=None, num_self_attends_per_block=10**7)),
+        ("window-more", changed(config, model_type="swin2sr", architectures=None, window_size=10**5)),
+        ("positions", changed(config, model_type="imagegpt", architectures=None, n_positions=10**6)),
+        ("positions-more", changed(config, model_type="openai-gpt", architectures=None, n_positions=10**6)),
+        ("speech", changed(config, model_type="seamless_m4t", architectures=None, max_position_embeddings=10**8)),
         ("experts", changed(config, model_type="mixtral", architectures=None, num_local_experts=10**7)),
         ("image", changed(config, model_type="vit", architectures=None, image_size=10**7)),
-    ])  # fmt: skip
+    ], is_bomb=True)  # fmt: skip
     yield from numbered("type", "tiny/llama", f"unsupported bad_config {LOADS}", [
         ("long", changed(config, model_type="x" * 100_000)),
         ("path", changed(config, model_type="../../etc/passwd")),
