@@ -19,11 +19,12 @@ from tests.support.hostile.corpus import BASES, all_cases
 from tests.support.hostile.loads import Load
 from tests.support.server import ROOT
 
+pytestmark = pytest.mark.timeout(600)  # the first test waits for all loads: 20 s where nothing else runs
 CASES = all_cases()
 HARMLESS = {f"harmless-{Path(base).name}": base for base in BASES}
 MAX_SECONDS, MAX_BOMB_SECONDS = 2.0, 10.0  # of the processor, so that nothing else that runs counts
 MAX_BYTES = 200 * 10**6
-# What only the bounds of the worker process stop: the codes of these are ``too_costly`` there.
+# What only the bounds of the worker process stop. These loads have none, so that such cases are left out.
 NEEDS_BOUNDS = frozenset({"bounds-levit"})
 
 
@@ -63,7 +64,7 @@ def loads(tmp_path_factory: pytest.TempPathFactory) -> Loads:
             text=True,
             capture_output=True,
             cwd=ROOT,
-            timeout=300,
+            timeout=500,
             check=False,
             env={
                 **os.environ,
