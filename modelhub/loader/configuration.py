@@ -7,12 +7,17 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig
 
 from modelhub.errors import ModelhubError
-from modelhub.loader.files.inspection import CONFIG, Files, WeightFile, read_json
+from modelhub.loader.explain import one_line
+from modelhub.loader.files.counts import layer_counts
+from modelhub.loader.files.inspection import check_config
+from modelhub.loader.files.opening import CONFIG, Files, WeightFile, read_json
+from modelhub.loader.without_hub import without_hub
 
 # Settings that name code, kernels, adapters or files: a model must not choose these.
 _SCRUBBED = frozenset((
@@ -20,32 +25,27 @@ _SCRUBBED = frozenset((
     "distributed_config", "fusion_config", "kernel_config", "name_or_path", "transformers_weights",
     "use_kernels", "transformers_version",
 ))  # fmt: skip
-_LAYERS = frozenset(("layers", "depth", "depths", "block", "blocks"))
-_NOT_LAYERS = frozenset(("size", "sizes", "length", "norm", "index", "idx", "ids", "id", "dim", "scale"))
-_NUMBERS = frozenset(("num", "numb", "n"))
-_LIST_OF_COUNTS = frozenset((*_NUMBERS, "depth", "depths", "repeats", "per"))
 _ALWAYS_PLAUSIBLE_LAYERS = 256
 
 
 def read_config(files: Files) -> Any:
     """The model's configuration (a PreTrainedConfig).
 
-    Raises ``bad_config`` if transformers refuses it, ``unsupported`` for a model type that it does not know.
+    Raises ``bad_config`` if transformers refuses it, ``unsupported`` for a model type that it does not know,
+    ``refused`` if it names another repository.
     """
     settings = _scrub(read_json(files, CONFIG))
     model_type = settings.get("model_type")
     if not isinstance(model_type, str):
         raise ModelhubError("bad_config", id=files.model_id, why="it has no model_type.")
-    architectures = settings.get("architectures") or []
-    if not isinstance(architectures, list) or not all(isinstance(name, str) for name in architectures):
-        raise ModelhubError("bad_config", id=files.model_id, why="its architectures are not a list of names.")
-    with _kept_as_file(json.dumps(settings)) as path:
+    check_config(files, settings)
+    with _kept_as_file(json.dumps(settings)) as path, without_hub():
         try:
             config = AutoConfig.from_pretrained(path, trust_remote_code=False, local_files_only=True)
         except Exception as error:
             if "does not recognize this architecture" in str(error):
                 raise ModelhubError("unsupported", id=files.model_id, architecture=model_type) from error
-            why = f"{type(error).__name__}: {str(error).replace(path, '')}"
+            why = one_line(error, Path(path))
             raise ModelhubError("bad_config", id=files.model_id, why=why) from error
     config.name_or_path = files.model_id
     return config
@@ -86,29 +86,7 @@ def check_plausible(files: Files, config: Any, weights: Sequence[WeightFile]) ->
     """
     tensors = sum(len(weight.tensors) for weight in weights)
     limit = max(tensors, _ALWAYS_PLAUSIBLE_LAYERS)
-    for key, number in _layer_counts(config.to_dict()):
+    for key, number in layer_counts(config.to_dict()):
         if not 0 <= number <= limit:
             why = f"{key} is {number}, but the files contain {tensors} tensors."
             raise ModelhubError("bad_config", id=files.model_id, why=why)
-
-
-def _layer_counts(settings: dict[str, Any]) -> Iterator[tuple[str, int]]:
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            yield from _layer_counts(value)
-        elif _is_count(parts := set(str(key).split("_"))):
-            if type(value) is int:
-                yield key, value
-            elif isinstance(value, list) and _lists_counts(parts) and all(type(n) is int for n in value):
-                yield key, sum(value)
-
-
-def _is_count(parts: set[str]) -> bool:
-    """Whether a setting says how many layers there are: vision_feature_layer (-2) says which one is used."""
-    is_single = "layer" in parts and bool(parts & _NUMBERS)
-    return (is_single or bool(parts & _LAYERS)) and not parts & _NOT_LAYERS
-
-
-def _lists_counts(parts: set[str]) -> bool:
-    """Whether a list adds up to layers: moe_layers has their places, num_heads_per_layer what each has."""
-    return bool(parts & _LIST_OF_COUNTS) and "heads" not in parts

@@ -50,7 +50,7 @@ def explain(error: BaseException, spec: LoadSpec) -> ModelhubError:
         return error
     if isinstance(error, torch.OutOfMemoryError):
         return ModelhubError("device_out_of_memory", id=model_id)
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         used, limit = map(units.size, memory.used_and_limit())
         return ModelhubError("out_of_memory", id=model_id, used=used, limit=limit)
     if isinstance(error, SafetensorError):
@@ -68,7 +68,8 @@ def explain(error: BaseException, spec: LoadSpec) -> ModelhubError:
     return explain_package(error, model_id) or ModelhubError("load_failed", id=model_id, why=one_line(error))
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, as the system or a library says it."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     texts = ("can't allocate memory", "not enough memory", "Cannot allocate memory")

@@ -10,7 +10,7 @@ from modelhub import memory
 from modelhub.checkpoints import Checkpoint, checkpoint
 from modelhub.errors import ModelhubError
 from modelhub.loader.device import tensors
-from modelhub.loader.files.inspection import Files, WeightFile
+from modelhub.loader.files.opening import Files, WeightFile
 from modelhub.loader.files.origins import Origin
 from modelhub.loader.strategy import Plan
 from modelhub.loader.weights import Assembled

@@ -13,6 +13,7 @@ from modelhub.errors import ModelhubError
 from modelhub.loader.background import Cancelled
 from modelhub.loader.explain import one_line
 from modelhub.loader.one_token import in_one_thread_if_small
+from modelhub.loader.panics import panics_as_errors
 from modelhub.loader.processors import processor_part
 
 _TEXT = "a"
@@ -28,9 +29,10 @@ def run_forward(model_id: str, model: Any, processor: Any, inputs: dict[str, Any
     unchanged.
     """
     try:
-        inputs = inputs or build_inputs(model, processor)
-        with torch.inference_mode(), in_one_thread_if_small(model, inputs):
-            _run(model, processor, inputs)
+        with panics_as_errors():
+            inputs = inputs or build_inputs(model, processor)
+            with torch.inference_mode(), in_one_thread_if_small(model, inputs):
+                _run(model, processor, inputs)
     except (MemoryError, torch.OutOfMemoryError, Cancelled, ModelhubError):
         raise
     except Exception as error:

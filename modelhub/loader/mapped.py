@@ -17,7 +17,7 @@ from transformers.modeling_utils import LoadStateDictConfig, LoadStateDictInfo
 
 from modelhub.loader.background import Cancel
 from modelhub.loader.files.headers import FLOATS
-from modelhub.loader.files.inspection import Files, WeightFile
+from modelhub.loader.files.opening import Files, WeightFile
 from modelhub.loader.mapping import DTYPES, map_tensors
 from modelhub.loader.reading.pieces import forward_order
 from modelhub.loader.strategy import Plan

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from transformers import modeling_utils
 
 from modelhub.loader.files.headers import Tensor
-from modelhub.loader.files.inspection import Files, WeightFile
+from modelhub.loader.files.opening import Files, WeightFile
 from modelhub.loader.mapping import DTYPES, map_tensors
 
 # With it, transformers converts one tensor after the other, and copies none ahead.

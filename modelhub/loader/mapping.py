@@ -7,7 +7,7 @@ import mmap
 import torch
 
 from modelhub.loader.files.headers import Tensor
-from modelhub.loader.files.inspection import Files, WeightFile, opened
+from modelhub.loader.files.opening import Files, WeightFile, opened
 from modelhub.loader.reading.populate import map_file
 
 DTYPES = {

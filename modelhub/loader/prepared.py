@@ -12,13 +12,15 @@ from modelhub.checkpoints import LoadSpec
 from modelhub.loader.background import Cancel
 from modelhub.loader.configuration import read_config
 from modelhub.loader.files.fingerprint import Fingerprint, fingerprint
-from modelhub.loader.files.inspection import Files, WeightFile, check_folder
+from modelhub.loader.files.inspection import check_folder
 from modelhub.loader.files.local import find_local
+from modelhub.loader.files.opening import Files, WeightFile
 from modelhub.loader.files.origins import Origin
 from modelhub.loader.files.weight_files import read_weight_files, weight_names
 from modelhub.loader.finishing import prepare_for_inference
 from modelhub.loader.forward import build_inputs
 from modelhub.loader.mapped import assemble_mapped, converts
+from modelhub.loader.panics import panics_as_errors
 from modelhub.loader.processors import load_processor
 from modelhub.loader.strategy import Plan, make_plan
 from modelhub.loader.weights import Assembled
@@ -75,7 +77,7 @@ def prepare(spec: LoadSpec, confine: Callable[[Origin], Origin] = lambda origin:
     if model is not None:
         prepare_for_inference(model)
         assembled = Assembled(model, mapped=True)
-        with contextlib.suppress(Exception):  # the load will say why
+        with contextlib.suppress(Exception), panics_as_errors():  # the load will say why
             inputs = build_inputs(model, processor)
     key = replace(spec, force=False)
     return Prepared(key, files, known, config, processor, weights, plan, assembled, inputs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor, AutoTokenizer
@@ -11,9 +13,15 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
 from modelhub.errors import ModelhubError
+from modelhub.loader import processor_bounds
 from modelhub.loader.explain import explain_package, one_line
-from modelhub.loader.files.inspection import Files, read_json
+from modelhub.loader.files.inspection import read_settings, subfolders
+from modelhub.loader.files.named import is_class
+from modelhub.loader.files.opening import CONFIG, Files, read_json
+from modelhub.loader.files.tokenizer_files import check_tokenizer
+from modelhub.loader.panics import panics_as_errors
 from modelhub.loader.tokenizer_json import added_tokens_only
+from modelhub.loader.without_hub import without_hub
 from modelhub.loader.without_torchvision import (
     NOTE,
     NoVideoProcessor,
@@ -22,7 +30,9 @@ from modelhub.loader.without_torchvision import (
     load_without_video,
 )
 
+_TOKENIZER_CONFIG = "tokenizer_config.json"
 _PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
+_VIDEO = "video_preprocessor_config.json"
 _TOKENIZERS = frozenset((
     "tokenizer_config.json", "tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
     "vocab.txt", "vocab.json",
@@ -51,13 +61,46 @@ def load_processor(files: Files, names: frozenset[str], config: Any) -> Any | No
     loader = choose_loader(files, names, config)
     if loader is None:
         return None
+    _check_settings(files, names, config)
     try:
-        with added_tokens_only():
-            return _load(loader, files, names, config)
+        with added_tokens_only(), without_hub(), panics_as_errors():
+            processor = _load(loader, files, names, config)
+            _check_parts(files, processor)
+            return processor
+    except ModelhubError:
+        raise
     except Exception as error:
         why = one_line(error, files.folder)
         bad = ModelhubError("bad_tokenizer", id=files.model_id, why=why)
         raise explain_package(error, files.model_id) or files.gone(names) or bad from error
+
+
+def _check_settings(files: Files, names: frozenset[str], config: Any) -> None:
+    """Raise ``refused`` for files from which a tokenizer or processor could be made at a great cost only."""
+    for name in (*_PREPROCESSORS, _VIDEO):
+        if name in names:
+            processor_bounds.check_settings(files, name, read_json(files, name))
+    named = getattr(config, "tokenizer_class", None)
+    if isinstance(named, str) and not is_class("tokenizer_class", named):
+        raise files.refuse(CONFIG, "its tokenizer_class is not the name of such a class")
+    check_tokenizer(files, names, _tokenizer_settings(files, names))
+    for below in subfolders(files):
+        part = replace(files, folder=files.folder / below)
+        inside = frozenset(os.listdir(part.folder))
+        check_tokenizer(part, inside, _tokenizer_settings(part, inside))
+
+
+def _tokenizer_settings(files: Files, names: frozenset[str]) -> dict[str, Any]:
+    return read_settings(files, _TOKENIZER_CONFIG) if _TOKENIZER_CONFIG in names else {}
+
+
+def _check_parts(files: Files, processor: Any) -> None:
+    """Raise ``bad_tokenizer`` where the first inputs would be too large."""
+    names = ("image_processor", "feature_extractor", "audio_processor", "video_processor")
+    parts = [part for name in names if (part := getattr(processor, name, None)) is not None]
+    if not isinstance(processor, Pair) and not hasattr(processor, "convert_tokens_to_ids"):
+        parts.append(processor)
+    processor_bounds.check_parts(files.model_id, parts)
 
 
 def _load(loader: Any, files: Files, names: frozenset[str], config: Any) -> Any:

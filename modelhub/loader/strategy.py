@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import initialization
+from transformers import GenerationConfig, initialization
 from transformers.models.auto import modeling_auto
 from transformers.monkey_patching import patch_output_recorders
 from transformers.utils.generic import ContextManagers
@@ -18,9 +18,13 @@ from transformers.utils.generic import ContextManagers
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
 from modelhub.loader.configuration import check_plausible
+from modelhub.loader.explain import one_line
 from modelhub.loader.files import sizes
 from modelhub.loader.files.headers import Tensor
-from modelhub.loader.files.inspection import Files, WeightFile
+from modelhub.loader.files.inspection import GENERATION
+from modelhub.loader.files.opening import Files, WeightFile
+from modelhub.loader.skeleton_bounds import bounded_tensors, check_buffers
+from modelhub.loader.without_hub import without_hub
 
 # Tasks of transformers' pipelines and the mappings of their models; the first mapping with the class counts.
 _TASKS: tuple[tuple[str, str], ...] = (
@@ -79,8 +83,11 @@ def make_plan(spec: LoadSpec, files: Files, config: Any, weights: Sequence[Weigh
     model_class, task = choose_class(files, config)
     dtype = _choose_dtype(spec, config, weights)
     extra = _without_pooler(model_class, weights)
-    attention, skeleton = _choose_attention(files, model_class, config, dtype, extra)
+    with without_hub(), bounded_tensors(files.model_id, sum(len(weight.tensors) for weight in weights)):
+        attention, skeleton = _choose_attention(files, model_class, config, dtype, extra)
     _check_size(files, config, skeleton, weights)
+    check_buffers(files.model_id, skeleton, sum(weight.size for weight in weights))
+    _check_generation(files, skeleton)
     device = choose_device(spec.device)
     need = need_bytes(weights, dtype)
     return Plan(model_class, config, task, dtype, device, attention, need, skeleton, extra)
@@ -194,8 +201,8 @@ def _choose_attention(
             raise
         except Exception as error:
             failure = failure or error
-    why = f"{type(failure).__name__}: {failure}"
-    raise ModelhubError("bad_config", id=files.model_id, why=why) from failure
+    assert failure is not None  # noqa: S101 - neither attention could be built
+    raise ModelhubError("bad_config", id=files.model_id, why=one_line(failure)) from failure
 
 
 def _build_skeleton(
@@ -210,6 +217,17 @@ def _build_skeleton(
         model = model_class(config, **extra)
         patch_output_recorders(model)
     return model
+
+
+def _check_generation(files: Files, skeleton: Any) -> None:
+    """Raise ``bad_config`` where transformers would refuse these settings once the model is built."""
+    if not skeleton.can_generate() or not (files.folder / GENERATION).exists():
+        return
+    try:
+        GenerationConfig.from_pretrained(files.folder, local_files_only=True)
+    except Exception as error:
+        why = f"{GENERATION}: {one_line(error, files.folder)}"
+        raise ModelhubError("bad_config", id=files.model_id, why=why) from error
 
 
 def _check_size(files: Files, config: Any, skeleton: Any, weights: Sequence[WeightFile]) -> None:

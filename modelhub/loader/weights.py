@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from transformers.utils import logging as transformers_logging
 
 from modelhub.checkpoints import Checkpoint, checkpoint
+from modelhub.errors import ModelhubError
 from modelhub.loader import background
 from modelhub.loader.allocator import returning_memory
-from modelhub.loader.files.inspection import Files
+from modelhub.loader.explain import explain_package, is_out_of_memory, one_line
+from modelhub.loader.files.opening import Files
 from modelhub.loader.mapped import assemble_mapped, is_in_place
 from modelhub.loader.mapped_files import mapped_files
 from modelhub.loader.reading.reading import Reading
@@ -129,8 +132,22 @@ def assemble(
     model = assemble_mapped(plan, files, reading.weights, wait, cancel, on_converted)
     if model is not None:
         return Assembled(model, mapped=True)
-    with mapped_files(files, reading.weights, wait), returning_memory():
+    with mapped_files(files, reading.weights, wait), returning_memory(), _as_quantized(plan, files):
         return _from_pretrained(plan, files)
+
+
+@contextmanager
+def _as_quantized(plan: Plan, files: Files) -> Iterator[None]:
+    """Raise ``bad_config`` for what fails since the model is quantized in a way that cannot be had here."""
+    try:
+        yield
+    except (ImportError, LookupError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        is_another = isinstance(error, torch.OutOfMemoryError) or is_out_of_memory(error)
+        quantized = getattr(plan.config, "quantization_config", None)
+        if quantized is None or is_another or explain_package(error, files.model_id) is not None:
+            raise
+        why = f"as it is quantized, {one_line(error, files.folder)}"
+        raise ModelhubError("bad_config", id=files.model_id, why=why) from error
 
 
 def _from_pretrained(plan: Plan, files: Files) -> Assembled:

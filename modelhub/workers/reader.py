@@ -22,14 +22,9 @@ from modelhub import memory
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
 from modelhub.loader.files.fingerprint import Fingerprint, fingerprint
-from modelhub.loader.files.inspection import (
-    MAX_TOKENIZER_BYTES,
-    Files,
-    WeightFile,
-    check_folder,
-    opened,
-)
+from modelhub.loader.files.inspection import check_folder
 from modelhub.loader.files.local import find_local
+from modelhub.loader.files.opening import MAX_TOKENIZER_BYTES, Files, WeightFile, opened
 from modelhub.loader.files.weight_files import read_weight_files, weight_names
 from modelhub.loader.reading import shared
 from modelhub.loader.reading.reader import Reader

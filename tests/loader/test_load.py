@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import json
 import time
@@ -352,3 +353,35 @@ def test_a_memory_error_becomes_out_of_memory(made: Path) -> None:
     with pytest.raises(MemoryError) as caught:
         run(spec, refuse)
     assert explain(caught.value, spec).code == "out_of_memory"
+
+
+def test_a_panic_of_a_library_is_a_failed_load(copy_of: CopyOf, tmp_path: Path) -> None:
+    folder = copy_of("tiny/llama")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    table = (1024).to_bytes(4, "little") + b"\xff" * 1024 + b"a\0"
+    tokenizer["normalizer"] = {
+        "type": "Precompiled",
+        "precompiled_charsmap": base64.b64encode(table).decode(),
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    error = failure(spec_for("tiny/llama", tmp_path / "models"))
+    assert error.code == "forward_failed"
+    assert "a library gave up" in error.message
+
+
+def test_settings_of_generation_that_are_not_valid(copy_of: CopyOf, tmp_path: Path) -> None:
+    (copy_of("tiny/llama") / "generation_config.json").write_text('{"cache_implementation": "nonsense"}')
+    error = failure(spec_for("tiny/llama", tmp_path / "models"))
+    assert error.code == "bad_config"
+    assert "generation_config.json" in error.message
+
+
+def test_a_tokenizer_with_thousands_of_added_tokens(copy_of: CopyOf, tmp_path: Path) -> None:
+    """As Gemma 3 has: its tokenizer_config.json has 1.16 MB."""
+    path = copy_of("tiny/llama") / "tokenizer_config.json"
+    flags = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True}
+    tokens = {str(256 + n): {"content": f"<unused{n}>", **flags} for n in range(8000)}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"added_tokens_decoder": tokens}, indent=2))
+    assert path.stat().st_size > 10**6
+    _, model = run(spec_for("tiny/llama", tmp_path / "models"))
+    assert model.facts["source"] == "folder"

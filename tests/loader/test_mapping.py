@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from modelhub.errors import ModelhubError
-from modelhub.loader.files.inspection import Files, WeightFile
+from modelhub.loader.files.opening import Files, WeightFile
 from modelhub.loader.files.weight_files import read_weight_files
 from modelhub.loader.mapping import DTYPES, map_tensors
 from tests.support.resident import drop, resident_bytes

@@ -13,7 +13,7 @@ from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
 from modelhub.loader import strategy
 from modelhub.loader.files.headers import Tensor
-from modelhub.loader.files.inspection import Files, WeightFile
+from modelhub.loader.files.opening import Files, WeightFile
 
 FILES = Files("m", Path("m"))
 

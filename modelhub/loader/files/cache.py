@@ -11,7 +11,7 @@ from pathlib import Path
 from huggingface_hub import constants
 
 from modelhub.errors import ModelhubError
-from modelhub.loader.files.inspection import CONFIG, INDEX, WEIGHTS, Files
+from modelhub.loader.files.opening import CONFIG, INDEX, WEIGHTS, Files
 from modelhub.loader.files.weight_files import shard_names
 from modelhub.model_ids import ModelId
 

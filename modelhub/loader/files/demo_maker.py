@@ -22,7 +22,7 @@ from modelhub.checkpoints import Checkpoint, checkpoint
 from modelhub.demos import LOCK_FILE, PARTIAL_PREFIX, SEED, VOCABULARY, Demo, is_made, sweep
 from modelhub.errors import ModelhubError
 from modelhub.loader import background
-from modelhub.loader.files.inspection import INDEX, WEIGHTS, Files
+from modelhub.loader.files.opening import INDEX, WEIGHTS, Files
 
 POSITIONS = 2048
 _SPECIALS = ("<|begin|>", "<|end|>", "<|pad|>")

@@ -14,7 +14,7 @@ from modelhub.errors import ModelhubError
 from modelhub.loader import background
 from modelhub.loader.explain import DISK_FULL, NOT_ALLOWED, explain_hub
 from modelhub.loader.files import cache
-from modelhub.loader.files.inspection import Files
+from modelhub.loader.files.opening import Files
 from modelhub.loader.files.transfer import Transfer, WrongChecksum, WrongSize, bytes_on_disk, fetch
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from modelhub.loader.files.inspection import CONFIG, Files, real_path
+from modelhub.loader.files.opening import CONFIG, Files, real_path
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 

@@ -8,7 +8,7 @@ from json import JSONDecodeError
 
 from huggingface_hub import HfApi, constants
 
-from modelhub.loader.files.inspection import INDEX, MAX_INDEX_BYTES, MAX_TOKENIZER_BYTES
+from modelhub.loader.files.opening import INDEX, MAX_INDEX_BYTES, MAX_TOKENIZER_BYTES
 from modelhub.loader.files.patience import BadAnswer
 
 MAX_SMALL_FILES = 100

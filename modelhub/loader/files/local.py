@@ -8,7 +8,7 @@ from pathlib import Path
 from modelhub.checkpoints import LoadSpec
 from modelhub.demos import DEMOS, is_made
 from modelhub.loader.files import cache
-from modelhub.loader.files.inspection import CONFIG, Files
+from modelhub.loader.files.opening import CONFIG, Files
 from modelhub.loader.files.origins import LocalFiles
 from modelhub.model_ids import parse_model_id
 

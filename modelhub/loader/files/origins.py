@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from modelhub.checkpoints import Checkpoint
-from modelhub.loader.files.inspection import Files
+from modelhub.loader.files.opening import Files
 
 
 class Origin(Protocol):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from modelhub.checkpoints import LoadSpec
 from modelhub.loader.files import source
-from modelhub.loader.files.inspection import CONFIG, check_folder, read_json
+from modelhub.loader.files.inspection import check_folder
+from modelhub.loader.files.opening import CONFIG, read_json
 from modelhub.loader.files.origins import LocalFiles
 from modelhub.loader.files.remote import HubRepository
 from modelhub.loader.files.sizes import configured_dtype, count

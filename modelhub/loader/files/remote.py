@@ -15,8 +15,8 @@ from modelhub.loader import background
 from modelhub.loader.explain import explain_hub
 from modelhub.loader.files import cache
 from modelhub.loader.files.downloads import Downloads, explain_download, missing
-from modelhub.loader.files.inspection import CONFIG, INDEX, MAX_CONFIG_BYTES, WEIGHTS, Files
 from modelhub.loader.files.listing import Entry, Listing, list_files
+from modelhub.loader.files.opening import CONFIG, INDEX, MAX_CONFIG_BYTES, WEIGHTS, Files
 from modelhub.loader.files.patience import BadAnswer, Patience, Say
 from modelhub.loader.files.sizes import Sizes, of_counts
 from modelhub.loader.files.transfer import Transfer, bytes_on_disk

@@ -7,7 +7,7 @@ import os
 from modelhub import formats
 from modelhub.errors import ModelhubError
 from modelhub.loader.files.headers import MAX_TENSORS, BadHeader, read_header
-from modelhub.loader.files.inspection import (
+from modelhub.loader.files.opening import (
     CONFIG,
     INDEX,
     MAX_INDEX_BYTES,

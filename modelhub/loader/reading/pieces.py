@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from modelhub.loader.files.inspection import WeightFile
+from modelhub.loader.files.opening import WeightFile
 
 _NUMBERS = re.compile(r"(\d+)")
 # What runs first and last, as the models of transformers call it. A name that is in neither is between, in

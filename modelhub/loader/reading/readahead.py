@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from modelhub import memory
 from modelhub.errors import ModelhubError
-from modelhub.loader.files.inspection import Files, WeightFile, check_folder
+from modelhub.loader.files.inspection import check_folder
+from modelhub.loader.files.opening import Files, WeightFile
 from modelhub.loader.files.weight_files import read_weight_files, weight_names
 from modelhub.loader.reading import shared
 from modelhub.loader.reading.reader import Reader

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from modelhub.loader.background import Cancelled
-from modelhub.loader.files.inspection import Files, WeightFile, opened
+from modelhub.loader.files.opening import Files, WeightFile, opened
 from modelhub.loader.reading.pieces import Piece
 from modelhub.loader.reading.populate import Window
 from modelhub.loader.reading.reading import Reading

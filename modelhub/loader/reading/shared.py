@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Sequence
 
-from modelhub.loader.files.inspection import Files, WeightFile
+from modelhub.loader.files.opening import Files, WeightFile
 from modelhub.loader.reading.reader import Reader
 from modelhub.loader.reading.reading import Reading
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 from modelhub.checkpoints import Checkpoint
-from modelhub.loader.files.inspection import Files
+from modelhub.loader.files.opening import Files
 from modelhub.loader.files.origins import Origin
 
 Fetch = Callable[[], Generator[Checkpoint, None, Files]]

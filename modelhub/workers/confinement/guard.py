@@ -14,7 +14,8 @@ from huggingface_hub import constants
 
 from modelhub.checkpoints import Checkpoint, LoadSpec
 from modelhub.errors import ModelhubError
-from modelhub.loader.files.inspection import CONFIG, MAX_TOKENIZER_BYTES, Files
+from modelhub.formats import CONFIG
+from modelhub.loader.files.opening import MAX_TOKENIZER_BYTES, Files
 from modelhub.loader.files.origins import Origin
 from modelhub.loader.strategy import choose_device
 from modelhub.workers.confinement import landlock, seccomp

@@ -134,9 +134,15 @@ def test_weights_of_another_format_only(llama: Path, refused: Refused) -> None:
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("config.json", 1_000_001), ("tokenizer_config.json", 1_000_001), ("tokenizer.json", 64_000_001)],
+    [
+        ("config.json", 1_000_001),
+        ("tokenizer_config.json", 16_000_001),
+        ("processor_config.json", 1_000_001),
+        ("tokenizer.json", 64_000_001),
+    ],
 )
 def test_files_beyond_their_limits(llama: Path, refused: Refused, name: str, size: int) -> None:
+    (llama / name).touch()
     os.truncate(llama / name, size)
     assert refused().code == "refused"
 

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from modelhub.loader.files.headers import Tensor
-from modelhub.loader.files.inspection import WeightFile
+from modelhub.loader.files.opening import WeightFile
 from modelhub.loader.reading.pieces import Cut, forward_order
 
 DECODER = [

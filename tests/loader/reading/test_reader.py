@@ -10,7 +10,7 @@ import pytest
 
 from modelhub.errors import ModelhubError
 from modelhub.loader.background import Cancel, Cancelled
-from modelhub.loader.files.inspection import Files, WeightFile
+from modelhub.loader.files.opening import Files, WeightFile
 from modelhub.loader.files.weight_files import read_weight_files
 from modelhub.loader.reading import reading as reading_module
 from modelhub.loader.reading.populate import Window

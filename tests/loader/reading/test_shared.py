@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from modelhub.loader.background import Cancel
-from modelhub.loader.files.inspection import Files, WeightFile
+from modelhub.loader.files.opening import Files, WeightFile
 from modelhub.loader.files.weight_files import read_weight_files
 from modelhub.loader.reading import shared
 from modelhub.loader.reading.readahead import ReadAhead
