@@ -49,10 +49,12 @@ def init_app(app: Flask) -> None:
         OPENAPI_VERSION="3.1.0",
         OPENAPI_URL_PREFIX="/",
         OPENAPI_JSON_PATH="openapi.json",
-        API_SPEC_OPTIONS={"info": {"description": _DESCRIPTION}},
+        # A token where the server asks for one.
+        API_SPEC_OPTIONS={"info": {"description": _DESCRIPTION}, "security": [{}, {"token": []}]},
     )
     api = ModelhubApi(app)
     app.extensions["modelhub_api"] = api
+    api.spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
     csrf.exempt(blueprint)  # it takes JSON only, which another site's form cannot send
     api.register_blueprint(blueprint)
 
