@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from modelhub import create_app
 from modelhub.web.current import registry_of
 from tests.support import published, wheel
+from tests.support.locked import LockedServer
 from tests.support.server import Server
 from tests.support.types import MakeApp, StartServer, Watch
 from tests.support.watcher import Watcher
@@ -79,6 +80,15 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory, minilm_dir: Path) -> Pa
 def server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the tiny models, warm, shared by the tests that leave it as it was."""
     running = Server(tmp_path_factory.mktemp("data"), MODELS_DIR=models_dir).start().wait_warm()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def locked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LockedServer]:
+    """A server that others reach, and that asks for tokens."""
+    running = LockedServer(tmp_path_factory.mktemp("locked"))
+    running.start()
     yield running
     running.stop()
 

@@ -130,6 +130,7 @@ class SocketClient:
         client = socketio.Client(
             reconnection=False,  # Feed reconnects, so that it can show that
             handle_sigint=False,
+            websocket_extra_options={"suppress_origin": True},  # it is no page
             logger=_quiet,
             engineio_logger=_quiet,
         )

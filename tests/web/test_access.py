@@ -371,6 +371,7 @@ def test_no_log_has_a_token(locked: Flask, caplog: pytest.LogCaptureFixture) -> 
         log_in(client, token)
         _connect(locked, {"token": token})
     client.get("/socket.io/?EIO=4&transport=polling&sid=" + WRONG)
+    assert "Invalid session of a client" in caplog.text
     assert "A wrong token came from 127.0.0.1" in caplog.text
     assert TOKEN not in caplog.text
     assert WRONG not in caplog.text
