@@ -154,7 +154,8 @@ def init_app(app: Flask) -> None:
     """Check every request before anything else looks at it."""
     settings = registry_of(app).settings
     access = app.extensions[_EXTENSION] = Access(app, settings.read_tokens())
-    attempts.init_app(app)
+    if access.is_asked:
+        attempts.init_app(app)
     if settings.insecure and not (access.is_asked or is_loopback(settings.host)):
         registry_of(app).troubles.append(lambda: [ModelhubError("insecure")])
     app.before_request(_check)

@@ -26,7 +26,7 @@ from modelhub.web.security import csrf
 _DESCRIPTION = (
     "Loads Hugging Face models and shows how that goes. The same state is sent as events over Socket.IO, at "
     "the server's address: see /docs/events. The body of every error is "
-    '{"error": {"code", "message", "hint"}}.'
+    '{"error": {"code", "message", "hint"}}. Where a token is asked for: "Authorization: Bearer TOKEN".'
 )
 _AT_ONCE = 50  # models
 blueprint = Blueprint("api", __name__, description="Load, watch, use and unload models.")

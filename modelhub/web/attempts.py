@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 
 def init_app(app: Flask) -> None:
     """Count in memory, for this run of the server; what is older than a minute is forgotten."""
-    app.extensions[_EXTENSION] = limiter = Limiter(_address, storage_uri="memory://", default_limits=[])
+    limiter = Limiter(_address, storage_uri="memory://")
     limiter.init_app(app)
+    app.extensions[_EXTENSION] = limiter
 
 
 def identify(access: Access, token: str) -> Identity | None:
