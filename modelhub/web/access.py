@@ -144,7 +144,9 @@ class Access:
 
     def _disconnect(self) -> None:
         socketio = self._app.extensions["socketio"]
-        for sid in [sid for sid, identity in self._sockets.items() if not self._holds(identity)]:
+        for sid, identity in list(self._sockets.items()):
+            if self._holds(identity):
+                continue
             self.forget(sid)
             # In a thread of its own: it waits for what the client has not read yet.
             socketio.start_background_task(socketio.server.disconnect, sid)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
+from tests.browser.test_axe import AXE, SMALL, violations
+from tests.support.gallery import SCHEMES
 from tests.support.ids import DEMO
 from tests.support.locked import TOKEN, VIEW, WRONG, LockedServer
 from tests.support.types import OpenPage
@@ -17,6 +19,17 @@ def log_in(page: Page, token: str) -> None:
     page.keyboard.press("Enter")
 
 
+def _check_looks(page: Page) -> None:
+    """In light and dark, and on a narrow screen."""
+    page.evaluate(AXE.read_text())
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        assert violations(page) == []
+        assert page.evaluate(SMALL) == []
+    page.set_viewport_size({"width": 320, "height": 600})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
 def test_a_page_asks_for_the_token_is_live_with_it_and_asks_again_after_the_end_of_the_session(
     locked_server: LockedServer, open_page: OpenPage
 ) -> None:
@@ -24,6 +37,7 @@ def test_a_page_asks_for_the_token_is_live_with_it_and_asks_again_after_the_end_
     expect(page).to_have_title("Log in · modelhub")
     log_in(page, WRONG)
     expect(page.get_by_role("alert")).to_have_text("This is not the token of this server.")
+    _check_looks(page)
     log_in(page, TOKEN)
     page.wait_for_url(f"**/models/{DEMO}")
     expect(page.locator("#badge")).to_have_text("Live")

@@ -311,6 +311,8 @@ def test_socket_io_takes_a_token_a_header_or_a_session(locked: Flask) -> None:
         watcher = _connect(locked, auth, headers)
         assert watcher.is_connected()
         assert watcher.emit("subscribe", {"id": MODEL}, callback=True)["ok"]
+        watcher.disconnect()
+    assert not access_of(locked)._sockets, "those that have left are forgotten"
     wrong: list[Any] = [None, {}, "", TOKEN, [TOKEN], {"token": None}, {"token": [TOKEN]}, {"token": WRONG}]
     for auth in wrong:
         assert not _connect(locked, auth).is_connected()
