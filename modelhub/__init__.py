@@ -28,8 +28,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     from modelhub.config import read_settings
     from modelhub.core.registry import Registry
-    from modelhub.web import api, current, error_handlers, fanout, security, sse
-    from modelhub.web.pages import forms, live, loads, models, parts, reference
+    from modelhub.web import api, current, error_handlers, fanout, gate, security, sse, token_file
+    from modelhub.web.pages import forms, live, loads, login, models, parts, reference
     from modelhub.web.sockets import Sockets
 
     config = dict(config or {})
@@ -46,6 +46,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         ping_interval=10,
         ping_timeout=10,
         client_manager=fanout.Fanout() if settings.fanout else None,
+        cors_allowed_origins=gate.is_own_origin,
     )
 
     def with_charts(page: live.PageSnapshot) -> live.ModelPageSnapshot:
@@ -62,8 +63,10 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         sockets.emit(name, payload, rooms)
 
     registry = Registry(settings, socketio.start_background_task, emit)
-    app.before_request(registry.start)
     current.init_app(app, registry)
-    for module in (security, error_handlers, api, sse, models, forms, loads, reference, sockets):
+    for module in (security, token_file, error_handlers, api, sse, models, forms, loads, login, reference):
         module.init_app(app)
+    sockets.init_app(app)
+    gate.init_app(app)  # in front of all of them
+    app.before_request(registry.start)  # once the request was let in
     return app

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from modelhub import tokens
 from modelhub.devices import DEVICE_PATTERN, DEVICES, DTYPES, why_missing
 from modelhub.errors import ModelhubError
+from modelhub.hosts import WILDCARDS, Host, is_loopback, parse
 from modelhub.limits import PredictionLimits
 from modelhub.model_ids import plain_model_id
 
 PREFIX = "MODELHUB_"
+_SECRET = ("TOKEN", "VIEW_TOKEN")
 SANDBOXES = ("auto", "strict", "off")
 CLI_USER_AGENT = "modelhub-cli"  # begins the User-Agent of requests from the command line
 _LIMITS = PredictionLimits()
@@ -41,6 +44,12 @@ class Settings:
     evict: bool
     idle_seconds: float
     resume: bool
+    token: str = field(repr=False)
+    view_token: str = field(repr=False)
+    token_file: Path | None
+    insecure: bool
+    hosts: tuple[Host, ...]
+    proxies: int
     sandbox: str
     step_seconds: float
     # Predictions: see ``limits``
@@ -57,9 +66,7 @@ class Settings:
     @property
     def limits(self) -> PredictionLimits:
         """What one prediction may ask for."""
-        return PredictionLimits(
-            **{field.name: getattr(self, field.name) for field in fields(PredictionLimits)}
-        )
+        return PredictionLimits(**{one.name: getattr(self, one.name) for one in fields(PredictionLimits)})
 
     @property
     def demo_dir(self) -> Path:
@@ -70,6 +77,17 @@ class Settings:
     def warm_up_path(self) -> Path:
         """The file that keeps what the last warm-up of the server took."""
         return self.data_dir / "warm_up.json"
+
+    def read_tokens(self) -> tokens.Tokens:
+        """The tokens of the settings, or those that are in their file now; raises ValueError, OSError."""
+        if self.token_file is not None:
+            return tokens.read_file(self.token_file)
+        return tokens.check_pair(tokens.Tokens(self.token, self.view_token))
+
+    def check_access(self) -> None:
+        """For a server: raise ``token_missing`` where others reach it and that was not provided for."""
+        if not (is_loopback(self.host) or self.read_tokens().full or self.insecure):
+            raise ModelhubError("token_missing", host=self.host)
 
     def check_machine(self) -> None:
         """For a process that loads models: raise ``bad_setting`` for what this machine does not have.
@@ -103,12 +121,15 @@ def read_settings(
         try:
             return read(default if raw == "" else raw)
         except (ValueError, OSError) as error:
-            raise ModelhubError("bad_setting", setting=PREFIX + name, value=repr(raw), why=error) from None
+            value = "the value given" if name in _SECRET else repr(raw)
+            raise ModelhubError("bad_setting", setting=PREFIX + name, value=value, why=error) from None
 
     data_home = Path(os.path.expanduser(environ.get("XDG_DATA_HOME") or "~/.local/share"))
     data_dir = setting("DATA_DIR", data_home / "modelhub", _folder)
     host = setting("HOST", "127.0.0.1", _text)
     port = setting("PORT", 5000, _whole(1, 65535))
+    token_file = setting("TOKEN_FILE", None, _token_file)
+    token = setting("TOKEN", "", _not_beside(token_file))
     return Settings(
         host=host,
         port=port,
@@ -138,6 +159,12 @@ def read_settings(
         max_output_numbers=setting("MAX_OUTPUT_NUMBERS", _LIMITS.max_output_numbers, _whole(1, 100_000_000)),
         max_waiting_predictions=setting("MAX_WAITING_PREDICTIONS", 32, _whole(1, 10_000)),
         prediction_seconds=setting("PREDICTION_SECONDS", _LIMITS.prediction_seconds, _seconds_or_none),
+        token=token,
+        view_token=setting("VIEW_TOKEN", "", _not_beside(token_file, token)),
+        token_file=token_file,
+        insecure=setting("INSECURE", "0", _on_or_off),
+        hosts=setting("HOSTS", (), _hosts),
+        proxies=setting("PROXIES", 0, _whole(0, 10)),
     )
 
 
@@ -154,7 +181,7 @@ def _text(raw: Any) -> str:
 
 def connectable(host: str) -> str:
     """The host of a URL that reaches a server which listens at ``host``, on the same machine."""
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+    if host in WILDCARDS:
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
 
@@ -188,6 +215,36 @@ def _folder(raw: Any) -> Path:
     if path.exists() and not path.is_dir():
         raise ValueError("It must be a folder.")
     return path
+
+
+def _token_file(raw: Any) -> Path | None:
+    if raw is None:
+        return None
+    path = Path(os.path.expanduser(str(raw))).absolute()
+    tokens.read_file(path)
+    return path
+
+
+def _not_beside(file: Path | None, full: str | None = None) -> Callable[[Any], str]:
+    """Reads a token; that to watch with, where ``full`` is the other one."""
+
+    def read(raw: Any) -> str:
+        token = tokens.checked(raw)
+        if token and file is not None:
+            raise ValueError("MODELHUB_TOKEN_FILE is set already: it has both tokens.")
+        if full is not None:
+            tokens.check_pair(tokens.Tokens(full, token))
+        return token
+
+    return read
+
+
+def _hosts(raw: Any) -> tuple[Host, ...]:
+    names = raw.split(",") if isinstance(raw, str) else raw
+    found = [parse(name.strip()) for name in names if name.strip()]
+    if None in found:
+        raise ValueError("It must be names such as models.example.org, separated by commas.")
+    return tuple(host for host in found if host is not None)
 
 
 def _model_ids(raw: Any) -> tuple[str, ...]:

@@ -35,6 +35,30 @@ FAILURES: dict[str, Failure] = {
         "Check the spelling of the id. {todo}",
     ),
     "unknown_load": Failure(404, "Load {id} not found.", "The history lists every load: /history."),
+    "unauthorized": Failure(
+        401,
+        "This server asks for a token, and no right one was sent.",
+        "Log in at /login. Programs send it as 'Authorization: Bearer TOKEN', Socket.IO clients as "
+        "{{token: TOKEN}} in auth, the command line as MODELHUB_TOKEN.",
+    ),
+    "forbidden": Failure(
+        403,
+        "With the view token, one can watch and change nothing.",
+        "Log in with the other token to load, unload, delete and predict.",
+    ),
+    "too_many_requests": Failure(
+        429, "Too many wrong tokens came from this address.", "Try again in a minute."
+    ),
+    "unknown_host": Failure(
+        400,
+        "This server does not serve that host name.",
+        "Open it by an address of its machine, or add the name to MODELHUB_HOSTS.",
+    ),
+    "cross_site": Failure(
+        403,
+        "A page of another site has sent this request.",
+        "Open the server's own page. Where a proxy serves it over https, set MODELHUB_PROXIES.",
+    ),
     "not_found": Failure(404, "Address not found.", "See /docs for the addresses."),
     "method_not_allowed": Failure(
         405, "This address does not support that method.", "See /docs for its methods."
@@ -249,6 +273,12 @@ FAILURES: dict[str, Failure] = {
     "bad_setting": Failure(
         500, "The setting {setting} cannot be {value}. {why}", "Correct it and start again."
     ),
+    "token_missing": Failure(
+        403,
+        "At {host}, others can reach this server, and it has no token.",
+        "Set one: export MODELHUB_TOKEN=$(python3 -c 'import secrets; print(secrets.token_urlsafe(32))'). "
+        "With MODELHUB_INSECURE=1 everybody who reaches the server can load, use and delete models.",
+    ),
     "already_running": Failure(
         500,
         "Another modelhub server uses this data folder.",
@@ -274,6 +304,11 @@ FAILURES: dict[str, Failure] = {
         503,
         "The journal of loads cannot be used: {why}.",
         "{todo} Models load as always; of the loads, {kept}.",
+    ),
+    "insecure": Failure(
+        503,
+        "MODELHUB_INSECURE is set: everybody who reaches this server can load, use and delete models.",
+        "Set MODELHUB_TOKEN instead.",
     ),
     "journal_set_aside": Failure(
         503,

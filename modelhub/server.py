@@ -27,9 +27,12 @@ import eventlet.wsgi
 from flask import Flask
 
 from modelhub import create_app
+from modelhub.config import Settings, connectable
 from modelhub.connections import Connections, Listener
 from modelhub.errors import ModelhubError
 from modelhub.handles import raise_limit
+from modelhub.hosts import is_loopback
+from modelhub.plain_log import PlainFormatter
 from modelhub.port_owner import port_owner
 from modelhub.web.current import registry_of
 from modelhub.web.streams import CHUNKS_TO
@@ -65,9 +68,12 @@ class Protocol(eventlet.wsgi.HttpProtocol):
 
 def create() -> Flask:
     """Create the application without starting anything; exit with a message if a setting cannot be used."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
         app = create_app({"ASYNC_MODE": "eventlet"})
+        registry_of(app).settings.check_access()
         registry_of(app).settings.check_machine()
     except ModelhubError as error:
         _exit(error)
@@ -93,8 +99,7 @@ def serve(app: Flask) -> None:
     # What the start has made stays. Without this a full collection looks at all of it, and blocks for 50 ms.
     gc.collect()
     gc.freeze()
-    address = f"[{host}]" if ":" in host else host
-    logging.getLogger("modelhub").info("Listening at http://%s:%s", address, port)
+    _say_where(registry.settings)
     try:
         # Small chunks are sent at once (server-sent events); each watcher holds a connection of its own.
         options = {
@@ -111,6 +116,18 @@ def serve(app: Flask) -> None:
             server.wait()  # raises what ended it
     finally:
         registry.close()
+
+
+def _say_where(settings: Settings) -> None:
+    log = logging.getLogger("modelhub")
+    address = f"[{settings.host}]" if ":" in settings.host else settings.host
+    log.info("Listening at http://%s:%s", address, settings.port)
+    url = f"http://{connectable(settings.host)}:{settings.port}"
+    if settings.read_tokens().full:
+        log.info("Open %s: it asks for the token.", url)
+    elif not is_loopback(settings.host):
+        error = ModelhubError("insecure")
+        log.warning("%s %s", error.message, error.hint)
 
 
 def _start_processes(app: Flask) -> None:

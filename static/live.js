@@ -1,5 +1,4 @@
-// Shared by the live pages: bars, texts, buttons, the connection. The server sends the texts (web/pages/live.py), so
-// that pages, terminal and API use the same words.
+// Shared by the live pages. The server sends the texts (web/pages/live.py): terminal and API use the same words.
 
 import { notifyOf, offerNotices, showFavicon } from "./notices.js";
 
@@ -205,7 +204,7 @@ async function post(form, button, body) {
   if ("loadForm" in form.dataset) form.reset();
 }
 
-// Ask before something is done that may not be meant; resolves to whether it is.
+// Ask before what may not be meant; resolves to whether it is.
 function ask({ message, hint }, button) {
   const dialog = document.createElement("dialog");
   const text = document.createElement("p");
@@ -283,7 +282,7 @@ export async function follow({ request, subscribed, unknown = () => {}, shown, p
     if (reason === "io server disconnect") setTimeout(() => socket.connect(), 1000);
   };
   socket.on("connect", subscribe);
-  socket.on("connect_error", lost);
+  socket.on("connect_error", (error) => error.data ? location.reload() : lost()); // the page asks to log in
   socket.on("disconnect", lost);
   socket.on("models_changed", () => setTimeout(subscribe, spread()));
   socket.on("page_parts", parts);

@@ -15,26 +15,40 @@ from flask.testing import FlaskClient
 from modelhub import create_app
 from modelhub.web.current import registry_of
 from tests.support import published, wheel
+from tests.support.locked import LockedServer
 from tests.support.server import Server
-from tests.support.types import StartServer, Watch
+from tests.support.types import MakeApp, StartServer, Watch
 from tests.support.watcher import Watcher
 from tests.support.wire import Wire
 
 
 @pytest.fixture
-def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+def make_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeApp]:
+    """Makes applications in this process, with settings of their own: ``make_app(TOKEN=...)``."""
+    made: list[Flask] = []
+
+    def make(**settings: Any) -> Flask:
+        folder = tmp_path / f"app{len(made)}" if made else tmp_path
+        (folder / "data").mkdir(parents=True)  # so that a test can write a journal before the first request
+        given = {"DATA_DIR": folder / "data", "MODELS_DIR": folder / "models", **settings}
+        app = create_app({"TESTING": True, **{f"MODELHUB_{name}": str(one) for name, one in given.items()}})
+        # The first request would start the zygote, a process that imports torch.
+        monkeypatch.setattr(registry_of(app).launcher, "start", lambda: None)
+        made.append(app)
+        return app
+
+    yield make
+    for app in made:
+        registry_of(app).close()
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> Flask:
     """The application in this process, with a journal of its own, the demo models, and no loads.
 
     For responses that need neither transport nor a worker process; for those use ``server``.
     """
-    (tmp_path / "data").mkdir()  # so that a test can write a journal before the first request
-    folders = {"DATA_DIR": tmp_path / "data", "MODELS_DIR": tmp_path / "models"}
-    app = create_app({"TESTING": True, **{f"MODELHUB_{name}": str(path) for name, path in folders.items()}})
-    registry = registry_of(app)
-    # The first request would start the zygote, a process that imports torch.
-    monkeypatch.setattr(registry.launcher, "start", lambda: None)
-    yield app
-    registry.close()
+    return make_app()
 
 
 @pytest.fixture
@@ -66,6 +80,15 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory, minilm_dir: Path) -> Pa
 def server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the tiny models, warm, shared by the tests that leave it as it was."""
     running = Server(tmp_path_factory.mktemp("data"), MODELS_DIR=models_dir).start().wait_warm()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def locked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LockedServer]:
+    """A server that others reach, and that asks for tokens."""
+    running = LockedServer(tmp_path_factory.mktemp("locked"))
+    running.start()
     yield running
     running.stop()
 

@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tasks",),
     ("payloads",),
     ("errors",),
-    ("model_ids", "devices", "config"),
+    ("model_ids", "devices", "hosts", "tokens", "config"),
     ("formats",),
     ("progress", "loader.background", "loader.explain"),
     ("loader.files",),
@@ -36,7 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("web",),
     ("web.pages",),
     ("",),  # modelhub/__init__.py: create_app
-    ("cli", "server", "port_owner", "connections"),
+    ("cli", "server", "port_owner", "connections", "plain_log"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

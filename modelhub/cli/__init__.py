@@ -130,7 +130,7 @@ def _preload_and_follow(
     from modelhub.cli.interrupt import offer_to_cancel
     from modelhub.cli.loads import follow, request_and_watch
 
-    with Feed(server.url) as feed:
+    with Feed(server.url, token=server.token) as feed:
         view = _view(loads, as_json)
         try:
             for load in loads:

@@ -11,7 +11,9 @@ from modelhub.states import State
 _TIMEOUT_S = 0.5
 
 
-def known_ids(server_url: str, models_dir: Path, states: Collection[State] = ()) -> list[str]:
+def known_ids(
+    server_url: str, models_dir: Path, states: Collection[State] = (), token: str = ""
+) -> list[str]:
     """The ids that the server knows, else those in this machine's folders: of models that can be loaded.
 
     With ``states``, only those of models in one of them: none where no server responds.
@@ -20,7 +22,7 @@ def known_ids(server_url: str, models_dir: Path, states: Collection[State] = ())
     from modelhub.core.catalogue import Catalogue
 
     try:
-        models = Server(server_url).models(_TIMEOUT_S)
+        models = Server(server_url, token).models(_TIMEOUT_S)
         return [
             model["id"]
             for model in models

@@ -73,9 +73,11 @@ class Feed:
     ``patience_s`` is after how many seconds without a server ``server_unreachable`` is raised.
     """
 
-    def __init__(self, url: str, everything: bool = False, patience_s: float = PATIENCE_S) -> None:
-        self._server = Server(url)
-        self._sockets = SocketClient(url)
+    def __init__(
+        self, url: str, everything: bool = False, patience_s: float = PATIENCE_S, token: str = ""
+    ) -> None:
+        self._server = Server(url, token)
+        self._sockets = SocketClient(url, token)
         self._everything = everything
         self._patience_s = patience_s
         self._sequences: dict[str, Sequence] = {}
@@ -147,8 +149,8 @@ class Feed:
             try:
                 self._sockets.connect()
                 break
-            except ModelhubError:
-                if time.monotonic() > deadline:
+            except ModelhubError as error:
+                if error.code == "unauthorized" or time.monotonic() > deadline:
                     raise
                 time.sleep(_RETRY_S)
         self._stale |= {None} if self._everything else set(self._sequences)

@@ -32,7 +32,10 @@ def show(server: Server, as_json: bool) -> None:
 
 def watch(server: Server, as_json: bool) -> None:
     """Show what changes until Ctrl-C: a live table on a terminal, lines or events elsewhere."""
-    with contextlib.suppress(KeyboardInterrupt), Feed(server.url, everything=True) as feed:
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        Feed(server.url, everything=True, token=server.token) as feed,
+    ):
         if as_json or not tables.is_terminal():
             _print_changes(feed, Json() if as_json else Lines(), server.url)
         else:

@@ -25,7 +25,7 @@ EXIT_CODES = """\b
 Exit codes:
   0    {done}
   1    {failed}
-  2    wrong usage, or no server responds
+  2    wrong usage, no server responds, or it has another token
   130  interrupted with Ctrl-C"""
 
 
@@ -75,7 +75,8 @@ class ModelIdType(click.ParamType[str]):
 
         settings = registry_of(ctx.ensure_object(ScriptInfo).load_app()).settings
         given = ctx.params.get(param.name or "") or ()
-        ids = known_ids(ctx.params.get("server") or settings.server, settings.models_dir, self._states)
+        url, token = ctx.params.get("server") or settings.server, settings.read_tokens().full
+        ids = known_ids(url, settings.models_dir, self._states, token)
         return [CompletionItem(i) for i in ids if i.startswith(incomplete) and i not in given]
 
 
@@ -119,9 +120,9 @@ def server_at(url: str | None) -> Server:
     """The server that the option names, else that of the settings."""
     from modelhub.cli.server import Server
 
-    return Server(url or settings().server)
+    return Server(url or settings().server, settings().read_tokens().full)
 
 
 def failed(error: ModelhubError) -> Failed:
     """How the command ends by an error."""
-    return NotRequested(error) if error.code == "server_unreachable" else Failed(error)
+    return NotRequested(error) if error.code in ("server_unreachable", "unauthorized") else Failed(error)

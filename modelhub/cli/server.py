@@ -16,13 +16,13 @@ from modelhub.checkpoints import LoadOptions
 from modelhub.config import CLI_USER_AGENT
 from modelhub.core.budget import Budget
 from modelhub.errors import ModelhubError
-from modelhub.payloads import LoadResource, ModelResource, Snapshot, Timeline
+from modelhub.hosts import LOOPBACK
+from modelhub.payloads import ErrorPayload, LoadResource, ModelResource, Snapshot, Timeline
 from modelhub.states import Outcome
 
 _CONNECT_S = 5.0
 _RESPONSE_S = 60.0
 _LOADS_AT_ONCE = 100
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # A lost connection is shown in words, not by the library's log.
 _quiet = logging.getLogger("modelhub.cli.sockets")
 _quiet.addHandler(logging.NullHandler())
@@ -30,14 +30,14 @@ _quiet.propagate = False
 
 
 class Server:
-    """A REST client of the server at ``url``; every method raises ModelhubError.
+    """A REST client of the server at ``url``, which may ask for a ``token``; its methods raise ModelhubError.
 
     ``server_unreachable`` also stands for something at that address that is not a modelhub server.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._session = _session(url)
+    def __init__(self, url: str, token: str = "") -> None:
+        self.url, self.token = url, token
+        self._session = _session(url, token)
 
     def start_load(self, model_id: str, options: LoadOptions, replaces: tuple[str, ...] = ()) -> LoadResource:
         """Request a load, or join the one that runs; a new one unloads the models that it ``replaces``."""
@@ -112,31 +112,35 @@ class Server:
 
 
 class SocketClient:
-    """A Socket.IO client of the server at ``url``.
+    """A Socket.IO client of the server at ``url``, which may ask for a ``token``.
 
     ``news`` gets (name, payload) for each event, and None when the connection is lost.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str = "") -> None:
         self.news: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
         self._url = url
+        self._auth = {"token": token} if token else None
         self._client: Any = None
 
     def connect(self) -> None:
-        """Connect, over WebSocket only; raises ``server_unreachable``."""
+        """Connect, over WebSocket only; raises ``server_unreachable``, ``unauthorized``."""
         self.close()
+        refusals: list[Any] = []
         client = socketio.Client(
             reconnection=False,  # Feed reconnects, so that it can show that
             handle_sigint=False,
+            websocket_extra_options={"suppress_origin": True},  # it is no page
             logger=_quiet,
             engineio_logger=_quiet,
         )
         client.on("*", lambda name, payload: self.news.put((name, payload)))
+        client.on("connect_error", refusals.append)
         client.on("disconnect", lambda *_: self.news.put(None) if client is self._client else None)
         try:
-            client.connect(self._url, transports=["websocket"], wait_timeout=int(_CONNECT_S))
+            client.connect(self._url, auth=self._auth, transports=["websocket"], wait_timeout=int(_CONNECT_S))
         except (socketio.exceptions.ConnectionError, OSError, ValueError):
-            raise ModelhubError("server_unreachable", server=self._url) from None
+            raise _refusal(refusals) or ModelhubError("server_unreachable", server=self._url) from None
         self._client = client
         if not client.connected:  # lost before the handler could know this client
             raise ModelhubError("server_unreachable", server=self._url)
@@ -162,9 +166,29 @@ class SocketClient:
             client.disconnect()
 
 
-def _session(url: str) -> requests.Session:
+class _Bearer(requests.auth.AuthBase):
+    """Sends the token. As ``auth``, it is not replaced by what ~/.netrc has for the host."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def _session(url: str, token: str) -> requests.Session:
     """An HTTP session for ``url``; for a server on this machine it uses no proxy."""
     session = requests.Session()
     session.headers["User-Agent"] = CLI_USER_AGENT
-    session.trust_env = urlsplit(url).hostname not in _LOOPBACK
+    session.auth = _Bearer(token)
+    session.trust_env = urlsplit(url).hostname not in LOOPBACK
     return session
+
+
+def _refusal(refusals: list[Any]) -> ModelhubError | None:
+    """Why a server has refused a connection, where it has said so."""
+    said = refusals[0].get("data") if refusals and isinstance(refusals[0], dict) else None
+    has_all = isinstance(said, dict) and {"code", "message", "hint"} <= said.keys()
+    return ModelhubError.from_dict(cast(ErrorPayload, said)) if has_all else None

@@ -27,7 +27,7 @@ from modelhub.web.security import csrf
 _DESCRIPTION = (
     "Loads Hugging Face models and shows how that goes. The same state is sent as events over Socket.IO, at "
     "the server's address: see /docs/events. The body of every error is "
-    '{"error": {"code", "message", "hint"}}.'
+    '{"error": {"code", "message", "hint"}}. Where a token is asked for: "Authorization: Bearer TOKEN".'
 )
 _AT_ONCE = 50  # models
 blueprint = Blueprint("api", __name__, description="Load, watch, use and unload models.")
@@ -50,10 +50,12 @@ def init_app(app: Flask) -> None:
         OPENAPI_VERSION="3.1.0",
         OPENAPI_URL_PREFIX="/",
         OPENAPI_JSON_PATH="openapi.json",
-        API_SPEC_OPTIONS={"info": {"description": _DESCRIPTION}},
+        # A token where the server asks for one.
+        API_SPEC_OPTIONS={"info": {"description": _DESCRIPTION}, "security": [{}, {"token": []}]},
     )
     api = ModelhubApi(app)
     app.extensions["modelhub_api"] = api
+    api.spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
     csrf.exempt(blueprint)  # it takes JSON only, which another site's form cannot send
     api.register_blueprint(blueprint)
 

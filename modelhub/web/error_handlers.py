@@ -6,19 +6,19 @@ import logging
 from typing import Any
 
 from flask import Flask, Response, jsonify, render_template, request
-from werkzeug.exceptions import HTTPException, SecurityError
+from werkzeug.exceptions import HTTPException
 
 from modelhub import units
 from modelhub.errors import ModelhubError
 
 log = logging.getLogger(__name__)
-_RETRY_AFTER_S = "10"
+# By code
+RETRY_AFTER_S = {"queue_full": "10", "shutting_down": "10", "too_busy": "10", "too_many_requests": "60"}
 
 
 def init_app(app: Flask) -> None:
     """Return every failure with its code, message and hint."""
     app.register_error_handler(ModelhubError, error_response)
-    app.register_error_handler(SecurityError, _refuse_host)
     app.register_error_handler(HTTPException, lambda error: error_response(_translate(app, error)))
     app.register_error_handler(Exception, _unexpected)
 
@@ -30,14 +30,9 @@ def error_response(error: ModelhubError) -> Response:
     else:
         response = Response(render_template("error.html", error=error), mimetype="text/html")
     response.status_code = error.status
-    if error.code in ("queue_full", "shutting_down", "too_busy"):
-        response.headers["Retry-After"] = _RETRY_AFTER_S
+    if error.code in RETRY_AFTER_S:
+        response.headers["Retry-After"] = RETRY_AFTER_S[error.code]
     return response
-
-
-def _refuse_host(_: SecurityError) -> Response:
-    """For a foreign host name. Plain text, since the links of a page would name that host."""
-    return Response("This server does not serve that host name.\n", status=400, mimetype="text/plain")
 
 
 def wants_json() -> bool:

@@ -1,4 +1,4 @@
-"""Trusted hosts, same-origin forms (CSRF), response headers."""
+"""Sessions, same-origin forms (CSRF), response headers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import secrets
 import time
 from pathlib import Path
 
-from flask import Flask, Response
+from flask import Flask, Response, request
+from flask.sessions import SecureCookieSessionInterface
 from flask_wtf import CSRFProtect
 
+from modelhub.web import access
 from modelhub.web.current import registry_of
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' data:; media-src 'self' data:; object-src 'none'; "
@@ -21,22 +22,35 @@ _HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",  # what is said is of the moment, and for this client
 }
 _KEY_BYTES = 32
 log = logging.getLogger(__name__)
 csrf = CSRFProtect()
 
 
+class Sessions(SecureCookieSessionInterface):
+    """Flask's sessions; the cookie of one that began over https is not sent without it."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        """Whether the client came over https, as far as a proxy of MODELHUB_PROXIES says so."""
+        return request.is_secure
+
+
 def init_app(app: Flask) -> None:
-    """Protect the app's forms, check hosts, add headers to responses."""
+    """Check the access to the app, protect its forms, add headers to responses."""
     settings = registry_of(app).settings
-    if settings.host in LOOPBACK:
-        # Refuse other names that merely resolve to this machine (DNS rebinding).
-        app.config["TRUSTED_HOSTS"] = ["127.0.0.1", "localhost", "[::1]"]
     app.config.update(
-        SESSION_COOKIE_SAMESITE="Strict", SESSION_COOKIE_NAME="modelhub", WTF_CSRF_TIME_LIMIT=None
+        SESSION_COOKIE_SAMESITE="Strict",
+        # Cookies do not tell the ports of a host apart: another server's is another one.
+        SESSION_COOKIE_NAME=f"modelhub_{settings.port}",
+        WTF_CSRF_TIME_LIMIT=None,
     )
+    app.session_interface = Sessions()
     _set_key(app, settings.data_dir / "secret_key")
+    access.init_app(app)  # before the forms: without a token, all is answered alike
     csrf.init_app(app)
     app.after_request(_add_headers)
 
@@ -83,10 +97,4 @@ def _keep_key(path: Path, key: str) -> None:
 def _add_headers(response: Response) -> Response:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
-    return response
-
-
-def never_cached(response: Response) -> Response:
-    """Let no cache keep a page: it shows the state of the moment."""
-    response.headers["Cache-Control"] = "no-store"
     return response

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, request
 from flask_socketio import SocketIO, join_room, leave_room
-from werkzeug.exceptions import SecurityError
 
 from modelhub import wording
 from modelhub.core.registry import Registry
@@ -21,6 +20,7 @@ from modelhub.errors import ModelhubError
 from modelhub.payloads import Snapshot
 from modelhub.progress.adapter import DASHBOARD_ROOM, room_of
 from modelhub.states import PAGE_PARTS, EventName
+from modelhub.web.access import access_of
 from modelhub.web.current import registry_of
 from modelhub.web.dashboards import Dashboards
 
@@ -109,14 +109,17 @@ class Sockets:
         )
         registry.on_close.append(lambda: self.announce_stop(registry.epoch))
 
-        def connect(auth: Any = None) -> bool:
-            try:
-                return bool(request.host)  # checked against the trusted hosts
-            except SecurityError:
-                return False
+        access = access_of(app)
+
+        def connect(auth: Any = None) -> None:
+            access.admit(_sid(), auth)
+
+        def disconnect(reason: Any = None) -> None:
+            access.forget(_sid())
 
         def subscribe(data: Any = None) -> dict[str, Any]:
             try:
+                access.check(_sid())
                 model_id = _model_id(data)
                 with_words = isinstance(data, dict) and data.get("words") is True
                 if model_id is not None:
@@ -147,6 +150,7 @@ class Sockets:
 
         _shorten_library_log()
         self._socketio.on_event("connect", connect)
+        self._socketio.on_event("disconnect", disconnect)
         self._socketio.on_event("subscribe", subscribe)
         self._socketio.on_event("unsubscribe", unsubscribe)
 
@@ -169,6 +173,12 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 
 def _is_ours(frame: FrameType) -> bool:
     return str(frame.f_globals.get("__name__")).startswith("modelhub.")
+
+
+def _sid() -> str:
+    """The client that the current event is from."""
+    sid: str = request.sid  # type: ignore[attr-defined]
+    return sid
 
 
 def _room(model_id: str | None, with_words: bool) -> str:

@@ -42,6 +42,12 @@ class Streams:
         if not streams:
             self._streams.pop(stream.load_id, None)
 
+    def end_all(self) -> None:
+        """End each, so that its reader asks for it again."""
+        for streams in list(self._streams.values()):
+            for stream in list(streams):
+                stream.end()
+
     def send(self, name: EventName, payload: Snapshot) -> None:
         """Send an event, which is in its model's log already, to all that read its load."""
         streams = self._streams.get(payload["load_id"] or "")
@@ -75,6 +81,7 @@ class Stream:
         self._writer = _writer(environ)
         self._sent_at = time.monotonic()
         self._waits = False  # all that was yielded is sent
+        self._has_ended = False
         self._wakeup = threading.Event()
 
     def read(self) -> Iterator[bytes]:
@@ -82,7 +89,7 @@ class Stream:
         self._streams.add(self)
         try:
             yield b"retry: 1000\n\n"
-            while True:
+            while not self._has_ended:
                 self._wakeup.clear()
                 news = self._log.after(self._seen, 0.0)
                 for event in of_load(news, self.load_id):
@@ -94,6 +101,12 @@ class Stream:
                     yield b": waiting\n\n"
         finally:
             self._streams.remove(self)
+
+    def end(self) -> None:
+        """End it now, in the middle of its load."""
+        self._has_ended = True
+        self._waits = False
+        self._wakeup.set()
 
     def offer(self, event: Event, chunk: bytes) -> None:
         """Write an event in its chunk if it is the next and nothing is in its way; else wake ``read``."""

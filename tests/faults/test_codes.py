@@ -21,6 +21,7 @@ from tests.support.server import Server
 
 TESTS = Path(__file__).parents[1]
 _HERE = "faults/test_codes.py"
+_ACCESS = "web/test_access.py"
 _ERRORS = "web/test_error_handlers.py"
 _UNLOADABLE = "core/test_catalogue.py::test_what_cannot_be_loaded_is_listed_with_what_to_do"
 PRODUCED_BY = {
@@ -31,6 +32,11 @@ PRODUCED_BY = {
     "form_expired": f"{_ERRORS}::test_a_script_gets_failures_as_json",
     "unknown_model": f"{_ERRORS}::test_failures_of_the_api_have_one_shape",
     "unknown_load": f"{_ERRORS}::test_failures_of_the_api_have_one_shape",
+    "unauthorized": f"{_ACCESS}::test_without_a_token_every_route_but_the_public_ones_is_refused",
+    "forbidden": f"{_ACCESS}::test_with_the_view_token_one_can_watch_and_change_nothing",
+    "too_many_requests": f"{_ACCESS}::test_after_ten_wrong_tokens_no_more_are_looked_at",
+    "unknown_host": "web/test_gate.py::test_a_name_that_merely_resolves_to_this_machine_is_refused",
+    "cross_site": "web/test_gate.py::test_another_origin_is_refused",
     "not_found": f"{_ERRORS}::test_failures_of_the_api_have_one_shape",
     "method_not_allowed": f"{_ERRORS}::test_failures_of_the_api_have_one_shape",
     "wrong_state": f"{_ERRORS}::test_failures_of_the_api_have_one_shape",
@@ -92,11 +98,13 @@ PRODUCED_BY = {
     # The start, the data folder and the command line
     "bad_setting": "test_config.py::test_an_invalid_value_is_refused_with_the_name_of_its_setting",
     "no_sandbox": "workers/confinement/test_guard.py::test_strict_is_refused_where_it_cannot_be_had",
+    "token_missing": "test_hosts.py::test_any_other_address_needs_a_token_or_a_word",
     "already_running": "core/test_journal.py::test_one_server_per_data_folder",
     "port_taken": "test_server.py::test_a_second_server_on_a_port_stops_and_names_the_first",
     "newer_journal": "core/test_journal.py::test_a_journal_of_a_newer_modelhub_is_left_alone",
     "journal_unavailable": "faults/test_data_folder.py"
     "::test_a_server_starts_while_another_program_has_locked_the_journal",
+    "insecure": f"{_ACCESS}::test_a_server_without_a_token_says_so_everywhere",
     "journal_set_aside": "faults/test_data_folder.py"
     "::test_a_journal_that_is_damaged_while_the_server_runs_is_set_aside_and_a_new_one_begun",
     "server_unreachable": "cli/test_preload.py::test_no_server_is_an_error_with_a_hint",

@@ -24,8 +24,6 @@ CASES = all_cases()
 HARMLESS = {f"harmless-{Path(base).name}": base for base in BASES}
 MAX_SECONDS, MAX_BOMB_SECONDS = 2.0, 10.0  # of the processor, so that nothing else that runs counts
 MAX_BYTES = 200 * 10**6
-# What only the bounds of the worker process stop. These loads have none, so that such cases are left out.
-NEEDS_BOUNDS = frozenset({"bounds-levit"})
 
 
 class Loads:
@@ -50,14 +48,13 @@ def loads(tmp_path_factory: pytest.TempPathFactory) -> Loads:
     for base in BASES:
         (models.FOUR | models.MORE)[base](bases / base)
     _make_outside(outside, bases / "tiny/llama")
-    names = [name for name in CASES if name not in NEEDS_BOUNDS]
-    for name in names:
+    for name in CASES:
         CASES[name].make(bases / CASES[name].base, folders / name, outside)
     for name, base in HARMLESS.items():
         shutil.copytree(bases / base, folders / name)
     with socket.create_server(("127.0.0.1", 0), backlog=128) as hub:
         address = f"http://127.0.0.1:{hub.getsockname()[1]}"
-        specs = "\n".join(json.dumps({"name": n, "models_dir": str(folders)}) for n in [*HARMLESS, *names])
+        specs = "\n".join(json.dumps({"name": n, "models_dir": str(folders)}) for n in [*HARMLESS, *CASES])
         done = subprocess.run(
             [sys.executable, "-m", "tests.support.hostile.loads", str(outside.folder)],
             input=specs,
@@ -97,7 +94,7 @@ def _waiting_connections(hub: socket.socket) -> int:
         count += 1
 
 
-@pytest.mark.parametrize("name", sorted(set(CASES) - NEEDS_BOUNDS))
+@pytest.mark.parametrize("name", sorted(CASES))
 def test_a_hostile_folder_costs_a_clear_refusal(loads: Loads, name: str) -> None:
     case, load = CASES[name], loads.by_name[name]
     assert load.code in case.codes, load.message

@@ -42,7 +42,11 @@ def test_the_first_request_of_a_first_server_is_a_page(start_server: StartServer
 def test_headers(client: FlaskClient) -> None:
     headers = client.get("/").headers
     assert "default-src 'self'" in headers["Content-Security-Policy"]
+    assert "form-action 'self'" in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cross-Origin-Opener-Policy"] == headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    for path, cached in (("/", "no-store"), ("/api/models", "no-store"), ("/static/style.css", "no-cache")):
+        assert client.get(path).headers["Cache-Control"] == cached
 
 
 def test_only_its_owner_can_read_the_key(app: Flask, client: FlaskClient) -> None:

@@ -20,10 +20,8 @@ from modelhub.web.current import registry
 from modelhub.web.pages import prediction_form, prediction_result
 from modelhub.web.pages.models import model_page
 from modelhub.web.schemas import LoadRequest
-from modelhub.web.security import never_cached
 
 blueprint = Blueprint("forms", __name__)
-blueprint.after_request(never_cached)
 
 
 def init_app(app: Flask) -> None:

@@ -12,12 +12,10 @@ from modelhub.payloads import LoadRow
 from modelhub.states import Outcome
 from modelhub.web.current import registry
 from modelhub.web.pages import load_wording, timeline_chart
-from modelhub.web.security import never_cached
 
 PAGE_SIZE = 50
 LISTED_MODELS = 50
 blueprint = Blueprint("loads", __name__)
-blueprint.after_request(never_cached)
 
 
 def init_app(app: Flask) -> None:

@@ -27,13 +27,11 @@ from modelhub.web.pages import (
     progress_chart,
 )
 from modelhub.web.pages.model_rows import Rows
-from modelhub.web.security import never_cached
 
 _TO_COME = (State.ABSENT, State.CANCELLED, State.INTERRUPTED, State.QUEUED, State.LOADING)
 _MOST_OFFERS = 2  # of models to unload for another
 blueprint = Blueprint("models", __name__)
 rows = Rows()
-blueprint.after_request(never_cached)
 
 
 def init_app(app: Flask) -> None:

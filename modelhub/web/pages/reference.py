@@ -9,10 +9,8 @@ from flask import Blueprint, Flask, current_app, render_template
 from modelhub.progress.schemas import EventSchema
 from modelhub.states import EventName
 from modelhub.tasks import TASKS
-from modelhub.web.security import never_cached
 
 blueprint = Blueprint("reference", __name__)
-blueprint.after_request(never_cached)
 
 EVENTS = {
     EventName.QUEUED: "A load waits for its turn; again as its position changes.",

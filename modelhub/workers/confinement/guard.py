@@ -108,9 +108,9 @@ class Guard:
 
     def explain(self, error: ModelhubError) -> ModelhubError:
         """What ``error`` means in a process that is confined."""
-        if self.bounds is None or not self._is_closed:
+        if self.bounds is None:
             return error
-        if error.code == "hub_unreachable":
+        if error.code == "hub_unreachable" and self._is_closed:
             why = "it names another model, which would have to be fetched"
             return ModelhubError("refused", id=self._spec.model_id, file=CONFIG, why=why)
         if error.code == "out_of_memory" and self.bounds.bounds_memory:

@@ -19,6 +19,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from modelhub.workers.children import Exit
+from modelhub.workers.exit_cause import exit_error
+
 AT_ONCE = 2
 WALL_S = 60.0
 _EVENTS = (
@@ -116,7 +119,9 @@ def _wait(running: dict[int, tuple[int, float, Load]]) -> None:
         else:
             os.kill(pid, signal.SIGKILL)
             os.close(reading)
-        _, _, usage = os.wait4(pid, 0)
+        _, status, usage = os.wait4(pid, 0)
+        if load.code == "crashed" and os.WIFSIGNALED(status):
+            load.code = exit_error(load.name, Exit(-os.WTERMSIG(status)), step=2).code
         load.seconds = usage.ru_utime + usage.ru_stime
         print(json.dumps(asdict(load)), flush=True)
 
@@ -138,18 +143,30 @@ def _load(name: str, models_dir: str) -> dict[str, Any]:
     from modelhub.loader import nine_steps
     from modelhub.loader.explain import explain
     from modelhub.loader.preparation import prepare_process
+    from modelhub.workers.confinement.guard import Guard
+
+    class BoundsOnly(Guard):
+        """Confines nothing, so that what is opened or sent is seen."""
+
+        def know_config(self, origin: Any) -> None:
+            """The files are about to be read."""
+
+        def finish_fetching(self) -> None:
+            """They are all here."""
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     prepare_process(1)
     did = _record(f"{models_dir}/{name}")
     before = _peak()
     spec = LoadSpec(name, models_dir, f"{models_dir}/no-demos", device="cpu")
+    guard = BoundsOnly(spec)
     code, message = "loads", ""
     try:
-        for _ in nine_steps.load(spec):
-            pass
+        for checkpoint in nine_steps.load(spec, guard.admit, confine=guard.confine):
+            guard.begin(checkpoint.step)
+        guard.finish()
     except Exception as error:
-        failure = explain(error, spec)
+        failure = guard.explain(explain(error, spec))
         code, message = failure.code, f"{failure.message} {failure.hint}"
     return {"code": code, "message": message, "did": did, "grown_bytes": _peak() - before}
 

@@ -1,0 +1,210 @@
+"""Who may watch and who may touch: tokens, checked for every request and for every Socket.IO connection.
+
+A route that is added later is closed to those without a token, unless it is named in ``PUBLIC``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import secrets
+from typing import Any, NamedTuple
+
+from flask import Flask, Response, current_app, g, jsonify, redirect, request, session, url_for
+from flask_httpauth import HTTPTokenAuth
+from flask_socketio import ConnectionRefusedError as Refused
+from werkzeug.wrappers import Response as AnyResponse
+
+from modelhub.errors import ModelhubError
+from modelhub.hosts import is_loopback
+from modelhub.tokens import Tokens
+from modelhub.web import attempts
+from modelhub.web.current import registry_of
+from modelhub.web.sse import streams_of
+
+PUBLIC = frozenset(("static", "api.livez", "login.login"))
+TOUCHING = frozenset(("api.get_preview", "forms.ask_to_delete"))  # GETs that start work, or lead to it
+_ALSO_TO_WATCH = frozenset(("login.logout",))
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_EXTENSION = "modelhub_access"
+_LOGIN_BYTES = 4096
+_MOST_ENDED = 10_000
+_MARK, _LOGIN = "access", "login"  # in a session
+log = logging.getLogger(__name__)
+bearer = HTTPTokenAuth("Bearer", realm="modelhub")
+bearer.verify_token(lambda token: attempts.identify(access_of(current_app), token))
+
+
+class Identity(NamedTuple):
+    """What a client may: ``mark`` names its token without revealing it, ``login`` its session, if any."""
+
+    may_touch: bool
+    mark: str = ""
+    login: str = ""
+
+
+class Access:
+    """The tokens of one server, and the Socket.IO connections that were let in with them."""
+
+    def __init__(self, app: Flask, tokens: Tokens) -> None:
+        self._app = app
+        self._sockets: dict[str, Identity] = {}
+        self._ended: dict[str, None] = {}  # sessions that were logged out of, the oldest first
+        self._take(tokens)
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a token is asked for at all."""
+        return bool(self._known)
+
+    def identify(self, token: str) -> Identity | None:
+        """What a token allows; None if it is not one of this server's. Takes as long for any text."""
+        digest = _digest(token)
+        found = None
+        for known, identity in self._known:
+            if hmac.compare_digest(digest, known):
+                found = identity
+        return found
+
+    def of_session(self) -> Identity | None:
+        """What the session of the current request allows; None where it is not logged in, or no longer."""
+        mark, login = str(session.get(_MARK, "")), str(session.get(_LOGIN, ""))
+        found = None
+        for _, identity in self._known:
+            if hmac.compare_digest(mark.encode(), identity.mark.encode()) and login not in self._ended:
+                found = identity._replace(login=login)
+        return found
+
+    def of_request(self) -> Identity | None:
+        """What the current request is allowed by its Authorization header, else by its session."""
+        if not self.is_asked:
+            return Identity(may_touch=True)
+        given = bearer.get_auth()
+        if given is None:
+            return self.of_session()
+        identity: Identity | None = bearer.authenticate(given, None)
+        return identity
+
+    def admit(self, sid: str, auth: Any) -> None:
+        """Let a Socket.IO client in, by the token in ``auth`` or by its request; raises what refuses it."""
+        token = auth.get("token") if isinstance(auth, dict) else None
+        try:
+            by_token = attempts.identify(self, token) if self.is_asked and isinstance(token, str) else None
+            identity = by_token if isinstance(token, str) and self.is_asked else self.of_request()
+            if identity is None:
+                raise ModelhubError("unauthorized")
+        except ModelhubError as error:
+            raise Refused(error.message, error.to_dict()) from None
+        self._sockets[sid] = identity
+
+    def check(self, sid: str) -> None:
+        """Raise ``unauthorized`` where the token of a Socket.IO client is no longer one of this server's."""
+        if not self._holds(self._sockets.get(sid)):
+            raise ModelhubError("unauthorized")
+
+    def forget(self, sid: str) -> None:
+        """A Socket.IO client has left."""
+        self._sockets.pop(sid, None)
+
+    def log_in(self, identity: Identity) -> None:
+        """Begin a session for the current client."""
+        session.clear()
+        session[_MARK], session[_LOGIN] = identity.mark, secrets.token_hex(8)
+
+    def log_out(self) -> None:
+        """End the session of the current client, and the connections of its pages."""
+        login = str(session.get(_LOGIN, ""))
+        session.clear()
+        if login:
+            self._ended[login] = None
+            if len(self._ended) > _MOST_ENDED:
+                del self._ended[next(iter(self._ended))]
+            self._disconnect()
+
+    def change(self, tokens: Tokens) -> None:
+        """Take other tokens: clients that were let in with one that is gone are disconnected."""
+        self._take(tokens)
+        self._disconnect()
+        streams_of(self._app).end_all()  # an EventSource comes back, and is asked
+
+    def _take(self, tokens: Tokens) -> None:
+        both = (tokens.full, True), (tokens.view, False)
+        self._known = [(_digest(token), Identity(touch, self._mark(token))) for token, touch in both if token]
+
+    def _mark(self, token: str) -> str:
+        key = f"access:{self._app.secret_key!s}".encode()
+        return hmac.new(key, token.encode(), hashlib.sha256).hexdigest()
+
+    def _holds(self, identity: Identity | None) -> bool:
+        if identity is None or not self.is_asked:
+            return identity is not None
+        marks = [known.mark for _, known in self._known]
+        return identity.mark in marks and identity.login not in self._ended
+
+    def _disconnect(self) -> None:
+        socketio = self._app.extensions["socketio"]
+        for sid, identity in list(self._sockets.items()):
+            if self._holds(identity):
+                continue
+            self.forget(sid)
+            # In a thread of its own: it waits for what the client has not read yet.
+            socketio.start_background_task(socketio.server.disconnect, sid)
+
+
+def init_app(app: Flask) -> None:
+    """Check every request before anything else looks at it."""
+    settings = registry_of(app).settings
+    access = app.extensions[_EXTENSION] = Access(app, settings.read_tokens())
+    if access.is_asked:
+        attempts.init_app(app)
+    if settings.insecure and not (access.is_asked or is_loopback(settings.host)):
+        registry_of(app).troubles.append(lambda: [ModelhubError("insecure")])
+    app.before_request(_check)
+    app.context_processor(
+        lambda: {"identity": g.get("identity"), "asks_for_token": access.is_asked, "may_touch": may_touch()}
+    )
+
+
+def access_of(app: Flask) -> Access:
+    """The access to ``app``."""
+    access: Access = app.extensions[_EXTENSION]
+    return access
+
+
+def may_touch() -> bool:
+    """Whether the current request may change anything."""
+    identity: Identity | None = g.get("identity")
+    return identity is not None and identity.may_touch
+
+
+def _check() -> AnyResponse | None:
+    """Refuse a request without a token, and one that touches with a token to watch."""
+    access = access_of(current_app)
+    if request.endpoint in PUBLIC:
+        g.identity = access.of_session() if access.is_asked else Identity(may_touch=True)
+        if request.endpoint == "login.login":
+            request.max_content_length = _LOGIN_BYTES
+        return None
+    g.identity = identity = access.of_request()
+    if identity is None:
+        return _ask()
+    is_safe = request.method in _SAFE and request.endpoint not in TOUCHING
+    if not (identity.may_touch or is_safe or request.endpoint in _ALSO_TO_WATCH):
+        raise ModelhubError("forbidden")
+    return None
+
+
+def _ask() -> AnyResponse:
+    """The one answer to a request without a token: the same, whatever its address leads to."""
+    if not request.path.startswith("/api/") and "text/html" in str(request.accept_mimetypes):
+        back = request.full_path.removesuffix("?") if request.method == "GET" else None
+        return redirect(url_for("login.login", next=None if back == "/" else back), 303)
+    response: Response = jsonify({"error": ModelhubError("unauthorized").to_dict()})
+    response.status_code = 401
+    response.headers["WWW-Authenticate"] = bearer.authenticate_header()
+    return response
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
