@@ -28,7 +28,18 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     from modelhub.config import read_settings
     from modelhub.core.registry import Registry
-    from modelhub.web import api, current, error_handlers, fanout, gate, security, sse, token_file
+    from modelhub.web import (
+        api,
+        bodies,
+        current,
+        error_handlers,
+        fanout,
+        gate,
+        limits,
+        security,
+        sse,
+        token_file,
+    )
     from modelhub.web.pages import forms, live, loads, login, models, parts, reference
     from modelhub.web.sockets import Sockets
 
@@ -37,17 +48,19 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     # A wheel holds templates/ and static/ inside the package; in a checkout they are next to it.
     root = _PACKAGE if (_PACKAGE / "templates").is_dir() else _PACKAGE.parent
     app = Flask("modelhub", static_folder=str(root / "static"), template_folder=str(root / "templates"))
-    app.config.from_mapping(ASYNC_MODE="threading", MAX_CONTENT_LENGTH=16 * 1024 * 1024)
+    app.config.from_mapping(ASYNC_MODE="threading", MAX_CONTENT_LENGTH=bodies.MAX_BYTES)
     app.config.from_mapping(config)
     socketio = SocketIO(
         app,
         async_mode=app.config["ASYNC_MODE"],
-        max_http_buffer_size=16 * 1024,
+        max_http_buffer_size=limits.MAX_PACKET_BYTES,
+        async_handlers=False,  # a client's next packet is not read before the last is handled
         ping_interval=10,
         ping_timeout=10,
         client_manager=fanout.Fanout() if settings.fanout else None,
         cors_allowed_origins=gate.is_own_origin,
     )
+    app.wsgi_app = limits.Limits(socketio.server).polling(app.wsgi_app)  # type: ignore[method-assign,assignment]
 
     def with_charts(page: live.PageSnapshot) -> live.ModelPageSnapshot:
         is_prepared = page["id"] in registry.launcher.kept.ids()
@@ -64,7 +77,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     registry = Registry(settings, socketio.start_background_task, emit)
     current.init_app(app, registry)
-    for module in (security, token_file, error_handlers, api, sse, models, forms, loads, login, reference):
+    modules = (bodies, security, token_file, error_handlers, api, sse, models, forms, loads, login, reference)
+    for module in modules:
         module.init_app(app)
     sockets.init_app(app)
     gate.init_app(app)  # in front of all of them

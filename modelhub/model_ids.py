@@ -13,6 +13,9 @@ _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?"
 _PATTERN = re.compile(
     rf"(?P<repo>(?:{_PART}/)?{_PART})(?:@(?P<revision>[A-Za-z0-9][A-Za-z0-9._/-]{{0,99}}))?"
 )
+# The same as one pattern, without groups, as JSON Schema has it.
+ID_PATTERN = rf"^(?!.*\.\.)(?![^@]*--)(?!.*//)(?:{_PART}/)?{_PART}(?:@[A-Za-z0-9][A-Za-z0-9._/-]{{0,99}})?$"
+_LONGEST = 2000  # a link, with all that may be in one
 _FORM = "Write name or org/name, optionally with @revision: letters, digits, '.', '_' and '-' only."
 _HOSTS = frozenset(("huggingface.co", "www.huggingface.co", "hf.co"))
 _SCHEME = re.compile(r"https?:/{1,2}", re.IGNORECASE)  # in a path of REST, two slashes become one
@@ -52,8 +55,8 @@ def plain_model_id(text: object) -> str:
 
         plain_model_id(" https://huggingface.co/org/name/tree/v2 ")  # "org/name@v2"
     """
-    if not isinstance(text, str):
-        raise ModelhubError("invalid_id", id=text, todo=_FORM)
+    if not isinstance(text, str) or len(text) > _LONGEST:
+        raise ModelhubError("invalid_id", id=text[:_LONGEST] if isinstance(text, str) else text, todo=_FORM)
     stripped = text.strip()
     path = _path_on_hub(stripped)
     plain = stripped if path is None else _id_in_path(stripped, path)

@@ -18,9 +18,11 @@ import errno
 import functools
 import gc
 import logging
+import re
 import signal
 import socket
 import sys
+import time
 from typing import Any, NoReturn
 
 import eventlet.wsgi
@@ -34,28 +36,67 @@ from modelhub.handles import raise_limit
 from modelhub.hosts import is_loopback
 from modelhub.plain_log import PlainFormatter
 from modelhub.port_owner import port_owner
+from modelhub.request_body import Body
 from modelhub.web.current import registry_of
 from modelhub.web.streams import CHUNKS_TO
+from modelhub.web.turns import TURN, Turns
 
 _BACKLOG = 1024  # connections that come at once: one more is a second late
+_RECENT_S = 1.0
+_LENGTH = re.compile(r"[0-9]{1,15}")
+_STUCK_S = 60.0  # until a client is given up that reads nothing of what it is sent
 
 
 class Protocol(eventlet.wsgi.HttpProtocol):
-    """One connection: says whether it waits for a request, and which socket a response in chunks goes to."""
+    """One connection: says what it waits for, and which socket a response in chunks goes to."""
 
-    def __init__(self, connections: Connections, *connection: Any) -> None:
+    def __init__(self, connections: Connections, turns: Turns, *connection: Any) -> None:
         """Serve a connection until it ends."""
-        (_, sock, _), _ = connection
+        (address, sock, _), _ = connection
         self._connections = connections
+        self._turns = turns
+        self._address = address[0]
+        self._turn_at = -_RECENT_S
         try:
             super().__init__(*connection)
         finally:
             connections.closed(sock)
 
+    def _turn(self) -> bool:
+        """Wait until it is served; connections that have just been served take turns with the others."""
+        is_again = time.monotonic() - self._turn_at < _RECENT_S
+        may_go = self._turns.take(f"{self._address} again" if is_again else self._address)
+        self._turn_at = time.monotonic()
+        return may_go
+
     def handle_one_request(self) -> None:
         """Wait for a request, and respond to it."""
         self._connections.waits(self.connection)
         super().handle_one_request()
+
+    def _read_request_line(self) -> Any:
+        """The first line of a request, once it is its turn; nothing ends the connection."""
+        line = super()._read_request_line()
+        if not line or not self._turn():
+            return b""
+        self._connections.sends_headers(self.connection)
+        return line
+
+    def parse_request(self) -> bool:
+        """Read the headers; refuses a body whose end a proxy could see elsewhere, and with it a request."""
+        if not super().parse_request():
+            return False
+        lengths = self.headers.get_all("Content-Length", [])
+        encodings = self.headers.get_all("Transfer-Encoding", [])
+        is_plain = encodings in ([], ["chunked"]) and all(map(_LENGTH.fullmatch, lengths))
+        if is_plain and len(lengths) + len(encodings) <= 1:
+            return True
+        self.close_connection = True
+        self.send_error(400)
+        return False
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: what a client can cause as often as it likes is no line of the log."""
 
     def get_environ(self) -> dict[str, Any]:
         """The environment of the current request, whose headers have come."""
@@ -63,7 +104,17 @@ class Protocol(eventlet.wsgi.HttpProtocol):
         environ: dict[str, Any] = super().get_environ()
         if self.request_version == "HTTP/1.1":
             environ[CHUNKS_TO] = self.connection
+        environ[TURN] = self._turn
+        own = environ["eventlet.input"]
+        body = Body(own, self._connections, self.connection, int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = body
+        environ["wsgi.input_terminated"] = own.chunked_input  # it ends where the chunks do
+        own.discard = functools.partial(self._discard, body)
         return environ
+
+    def _discard(self, body: Body) -> None:
+        """Read what the application has not read of a body; serve nothing more where that has no end."""
+        self.close_connection = not body.discard()
 
 
 def create() -> Flask:
@@ -104,10 +155,13 @@ def serve(app: Flask) -> None:
         # Small chunks are sent at once (server-sent events); each watcher holds a connection of its own.
         options = {
             "log_output": False,
+            "debug": False,  # else a client is sent the traceback where an error escapes the application
             "minimum_chunk_size": 1,
             "max_size": connections.most,
-            "protocol": functools.partial(Protocol, connections),
+            "protocol": functools.partial(Protocol, connections, Turns()),
+            "socket_timeout": _STUCK_S,
         }
+        eventlet.spawn(_close_late, connections)
         # In a green thread of its own, since it would wait for every open tab before it ends.
         server = eventlet.spawn(eventlet.wsgi.server, Listener(listener, connections), app, **options)
         server.link(lambda _: signal.raise_signal(signal.SIGTERM))
@@ -128,6 +182,12 @@ def _say_where(settings: Settings) -> None:
     elif not is_loopback(settings.host):
         error = ModelhubError("insecure")
         log.warning("%s %s", error.message, error.hint)
+
+
+def _close_late(connections: Connections) -> None:
+    while True:
+        eventlet.sleep(1)
+        connections.close_late()
 
 
 def _start_processes(app: Flask) -> None:

@@ -159,5 +159,5 @@ def capitalized(text: str) -> str:
 
 def printable(text: object, limit: int = 120) -> str:
     """``text`` with control characters replaced and cut to ``limit`` characters: safe to log and to show."""
-    clean = "".join(c if c.isprintable() else "?" for c in str(text))
+    clean = "".join(c if c.isprintable() else "?" for c in str(text)[: limit + 1])
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"

@@ -36,7 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("web",),
     ("web.pages",),
     ("",),  # modelhub/__init__.py: create_app
-    ("cli", "server", "port_owner", "connections", "plain_log"),
+    ("cli", "server", "port_owner", "connections", "plain_log", "request_body"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

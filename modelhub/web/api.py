@@ -9,7 +9,8 @@ from typing import Any
 
 from flask import Flask, Response
 from flask import request as http_request
-from flask_smorest import Api, Blueprint
+from flask_smorest import Api
+from werkzeug.routing import PathConverter
 
 from modelhub import outlook_wording
 from modelhub.checkpoints import LoadOptions
@@ -20,6 +21,7 @@ from modelhub.payloads import DeletedFiles, LoadResource, ModelResource, Snapsho
 from modelhub.progress.schemas import EventSchema
 from modelhub.states import Outcome
 from modelhub.web import schemas
+from modelhub.web.bodies import ApiBlueprint
 from modelhub.web.clients import has_left
 from modelhub.web.current import registry
 from modelhub.web.security import csrf
@@ -30,7 +32,7 @@ _DESCRIPTION = (
     '{"error": {"code", "message", "hint"}}. Where a token is asked for: "Authorization: Bearer TOKEN".'
 )
 _AT_ONCE = 50  # models
-blueprint = Blueprint("api", __name__, description="Load, watch, use and unload models.")
+blueprint = ApiBlueprint("api", __name__, description="Load, watch, use and unload models.")
 
 
 class ModelhubApi(Api):
@@ -56,6 +58,8 @@ def init_app(app: Flask) -> None:
     api = ModelhubApi(app)
     app.extensions["modelhub_api"] = api
     api.spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
+    # The paths of several parts are the ids of models.
+    api.register_converter(PathConverter, lambda converter: {"type": "string", **schemas.MODEL_ID})
     csrf.exempt(blueprint)  # it takes JSON only, which another site's form cannot send
     api.register_blueprint(blueprint)
 
@@ -200,6 +204,7 @@ def predict(request: dict[str, Any]) -> Response:
 
 
 @blueprint.get("/livez")
+@blueprint.response(200, schemas.LivenessSchema)
 def livez() -> dict[str, bool]:
     """The server responds."""
     return {"live": True}

@@ -12,6 +12,7 @@ from modelhub.states import PAGE_PARTS, State
 
 _SOON_S = 0.15  # memory is free once the end of a load has been dealt with; and changes come in groups
 _WEIGHTS_STEP = 5  # by then, memory is reserved for the load
+_MAX_SEEN = 1000
 
 
 class Dashboards:
@@ -41,6 +42,8 @@ class Dashboards:
         now = (snapshot["state"], snapshot["load_id"], step >= _WEIGHTS_STEP)
         if self._seen.get(snapshot["id"]) == now:
             return
+        while len(self._seen) >= _MAX_SEEN:
+            del self._seen[next(iter(self._seen))]
         self._seen[snapshot["id"]] = now
         self._changed.add(snapshot["id"])
         self.send_soon()

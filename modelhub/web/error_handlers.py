@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 from flask import Flask, Response, jsonify, render_template, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from modelhub import units
 from modelhub.errors import ModelhubError
@@ -19,7 +19,7 @@ RETRY_AFTER_S = {"queue_full": "10", "shutting_down": "10", "too_busy": "10", "t
 def init_app(app: Flask) -> None:
     """Return every failure with its code, message and hint."""
     app.register_error_handler(ModelhubError, error_response)
-    app.register_error_handler(HTTPException, lambda error: error_response(_translate(app, error)))
+    app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -41,7 +41,17 @@ def wants_json() -> bool:
     return is_api or request.accept_mimetypes.best == "application/json"
 
 
-def _translate(app: Flask, error: HTTPException) -> ModelhubError:
+def _http_error(error: HTTPException) -> Response:
+    """The response for one of werkzeug's exceptions: a redirect as it is, else a failure."""
+    if error.code is not None and error.code < 400:
+        return cast(Response, error.get_response())
+    response = error_response(_translate(error))
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return response
+
+
+def _translate(error: HTTPException) -> ModelhubError:
     """The failure that stands for one of werkzeug's exceptions."""
     status = error.code or 500
     if status == 404:
@@ -49,7 +59,7 @@ def _translate(app: Flask, error: HTTPException) -> ModelhubError:
     if status == 405:
         return ModelhubError("method_not_allowed")
     if status == 413:
-        return ModelhubError("too_large", limit=units.size(app.config["MAX_CONTENT_LENGTH"]))
+        return ModelhubError("too_large", limit=units.size(request.max_content_length or 0))
     if status < 500:
         translated = ModelhubError("invalid_request", why=_why(error))
         translated.status = status

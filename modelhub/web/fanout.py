@@ -42,7 +42,7 @@ class Fanout(Manager):
     def __init__(self) -> None:
         super().__init__()
         self.active = False
-        # Of each model and kind of payload: the load and step emitted last.
+        # Of each model that loads, and kind of payload: the step emitted last.
         self._steps: dict[tuple[str, bool, bool], tuple[Any, Any]] = {}
 
     def set_server(self, server: Any) -> None:
@@ -94,11 +94,12 @@ class Fanout(Manager):
 
     def _supersedes(self, event: str, data: dict[str, Any]) -> tuple[Any, Any] | None:
         """What this event makes out of date: earlier progress in the same step, but for the first."""
-        if event != EventName.PROGRESS:
-            return None
-        step = (data.get("load_id"), data.get("step"))
         # Each event is emitted as it is, with words, and with words and charts.
         kind = (str(data.get("id")), "words" in data, "charts" in data)
+        if event != EventName.PROGRESS:
+            self._steps.pop(kind, None)
+            return None
+        step = (data.get("load_id"), data.get("step"))
         before, self._steps[kind] = self._steps.get(kind), step
         return step if step == before else None
 

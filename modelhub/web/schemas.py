@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from marshmallow import Schema, validate
 from marshmallow.fields import Boolean, Dict, Float, Integer, List, Nested, Raw, String
 
 from modelhub.devices import DEVICE_PATTERN, DTYPES
+from modelhub.model_ids import ID_PATTERN
 from modelhub.progress.schemas import ErrorSchema, EventSchema
 from modelhub.states import LOAD_STATES, MODEL_STATES, Outcome
 from modelhub.tasks import TASKS
 
 SOURCES = ("folder", "cache", "demo", "hub")
-_MODEL_ID = {"description": "name, org/name or org/name@revision, or the link of a model on the hub"}
+MODEL_ID = {
+    "description": "name, org/name or org/name@revision, or the name of a folder in the list of models",
+    "pattern": ID_PATTERN,
+}
+_MODEL_ID = {
+    "description": "name, org/name or org/name@revision, the link of a model on the hub, or the name "
+    "of a folder in the list of models",
+    "anyOf": [{"pattern": ID_PATTERN}, {"pattern": r"^https://huggingface\.co/[a-z]{2,20}/[a-z]{2,20}$"}],
+}
+
+
+class StrictBoolean(Boolean):
+    """true or false: marshmallow's own takes 1, "on" and the like, too."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
 
 
 class FailureSchema(Schema):
@@ -24,7 +44,9 @@ class LoadRequest(Schema):
     """Which model to load."""
 
     model = String(required=True, metadata=_MODEL_ID)
-    force = Boolean(load_default=False, metadata={"description": "Load also where memory seems too small."})
+    force = StrictBoolean(
+        load_default=False, metadata={"description": "Load also where memory seems too small."}
+    )
     replaces = List(
         String(metadata=_MODEL_ID),
         load_default=list,
@@ -43,7 +65,7 @@ class LoadRequest(Schema):
         validate=validate.OneOf(DTYPES),
         metadata={"description": "auto keeps that of the files; else MODELHUB_DTYPE."},
     )
-    retry = Boolean(load_default=False, metadata={"description": "Load also where it is quarantined."})
+    retry = StrictBoolean(load_default=False, metadata={"description": "Load also where it is quarantined."})
 
 
 class ModelSchema(Schema):
@@ -202,6 +224,12 @@ class PredictionSchema(Schema):
     task = String()
     outputs = Raw()
     seconds = Float()
+
+
+class LivenessSchema(Schema):
+    """The server responds."""
+
+    live = Boolean()
 
 
 class ReadinessSchema(Schema):

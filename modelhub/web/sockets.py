@@ -6,13 +6,11 @@ Pages subscribe with ``words``: they join rooms of their own, whose snapshots ca
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Callable, Mapping
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, request
-from flask_socketio import SocketIO, join_room, leave_room
+from flask_socketio import SocketIO, join_room, leave_room, rooms
 
 from modelhub import wording
 from modelhub.core.registry import Registry
@@ -20,9 +18,11 @@ from modelhub.errors import ModelhubError
 from modelhub.payloads import Snapshot
 from modelhub.progress.adapter import DASHBOARD_ROOM, room_of
 from modelhub.states import PAGE_PARTS, EventName
+from modelhub.web import library_log
 from modelhub.web.access import access_of
 from modelhub.web.current import registry_of
 from modelhub.web.dashboards import Dashboards
+from modelhub.web.limits import MOST_SUBSCRIPTIONS
 
 if TYPE_CHECKING:
     from modelhub.web.pages.live import ModelPageSnapshot, PageSnapshot
@@ -124,6 +124,9 @@ class Sockets:
                 with_words = isinstance(data, dict) and data.get("words") is True
                 if model_id is not None:
                     model_id = registry.lifecycle.known_id(model_id)
+                if len(rooms()) > MOST_SUBSCRIPTIONS:  # it is in one of its own, too
+                    why = f"A connection may subscribe to {MOST_SUBSCRIPTIONS} models."
+                    raise ModelhubError("invalid_request", why=why)
                 join_room(_room(model_id, with_words))
                 if model_id is not None:
                     snapshot = registry.snapshot(model_id)
@@ -148,31 +151,11 @@ class Sockets:
                 leave_room(_room(model_id, with_words))
             return {"ok": True}
 
-        _shorten_library_log()
+        library_log.shorten()
         self._socketio.on_event("connect", connect)
         self._socketio.on_event("disconnect", disconnect)
         self._socketio.on_event("subscribe", subscribe)
         self._socketio.on_event("unsubscribe", unsubscribe)
-
-
-def _shorten_library_log() -> None:
-    """Have a packet that cannot be read be one line: the library writes its traceback, and that twice."""
-    library = logging.getLogger("engineio.server")
-    library.handlers.clear()  # its own: what it logs goes to that of the server, too
-    library.addFilter(_without_traceback)
-
-
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """Leave the traceback out where no code of modelhub is in it; for all records."""
-    _, error, trace = record.exc_info or (None, None, None)
-    if error is not None and not any(_is_ours(frame) for frame, _ in traceback.walk_tb(trace)):
-        record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
-        record.msg, record.args = "A packet of a client cannot be read: %.200r", (error,)
-    return True
-
-
-def _is_ours(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__")).startswith("modelhub.")
 
 
 def _sid() -> str:

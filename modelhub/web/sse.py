@@ -31,7 +31,7 @@ _DESCRIBED = {
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
         "204": {"description": "The load has ended, and all of its events were seen."},
-        "404": {"description": "There is no such load."},
+        "default": {"$ref": "#/components/responses/DEFAULT_ERROR"},
     },
 }
 

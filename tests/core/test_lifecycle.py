@@ -164,6 +164,20 @@ def test_the_loads_of_models_that_were_forgotten_are_in_the_journal_only(
     assert registry.load(ids[-1])["snapshot"] is not None
 
 
+def test_many_unknown_ids_leave_little_behind(app: Flask) -> None:
+    registry = registry_of(app)
+    for number in range(250):  # each fails, since there is no zygote here
+        registry.lifecycle.start(f"nobody/m{number}", by="rest")
+        assert registry.lifecycle._loads.latest[f"nobody/m{number}"].process_exited.wait(10)
+    sockets = app.extensions["socketio"].server
+    known = registry.adapter.known()
+    assert len(known) == len(registry.adapter._logs._logs) <= logs.KEPT_UNFOUND
+    assert len(registry.lifecycle._loads.latest) <= logs.KEPT_UNFOUND + 1
+    assert len(registry.listing.touched()) <= logs.KEPT_UNFOUND
+    assert not sockets.manager._steps
+    assert registry.journal.count() == 250  # the history has them
+
+
 def test_the_others_wait_in_the_queue_with_their_positions(empty_server: Server, watch: Watch) -> None:
     watcher = watch(empty_server)
     watcher.subscribe()

@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from tests.support.cutting import cut_at_random
+from tests.support.flooding import flood
 from tests.support.ids import BERT, DEMO
 from tests.support.invariants import check_invariants
 from tests.support.rawsocket import RawWatcher
@@ -200,3 +201,28 @@ def test_fifty_watchers_of_one_load_get_its_start_each_step_and_its_end_at_once(
     late = sorted(value for watcher in watchers for value in watcher.late_s)
     assert late[len(late) * 99 // 100] < 1.0
     check_invariants(teller)
+
+
+FLOODS = {
+    "on": (
+        *("subscribe", "large frames", "malformed packets", "pipelined requests"),
+        "a million keys",
+        "polling",
+    ),
+    "off": ("subscribe", "large frames"),
+}
+
+
+@pytest.mark.parametrize("teller", ["on", "off"], indirect=True)
+def test_a_flood_from_one_client_delays_no_other(teller: Server) -> None:
+    for kind in FLOODS[teller.environ["MODELHUB_FANOUT"]]:
+        read = len(teller.log())
+        reading = Reading(teller.port)
+        with flood(kind, teller.port):
+            begin(teller)
+            tell(teller, events=50, interval=0.02, end=1)
+            reading.finish()
+        late = sorted(reading.late_s)
+        assert late[len(late) // 2] < 0.1, f"{kind}: {late[len(late) // 2]} s"
+        assert late[len(late) * 9 // 10] < 0.5, f"{kind}: {late[len(late) * 9 // 10]} s"  # on a busy machine
+        assert len(teller.log()) - read < 3000, f"{kind} floods the log, too"

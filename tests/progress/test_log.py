@@ -132,3 +132,19 @@ def test_a_client_that_saw_a_forgotten_model_takes_its_next_events_for_news(
     assert absent["seq"] > seen
     recorder.adapter.started("org/a", "2", *expecting())
     assert recorder.adapter.snapshot("org/a")["seq"] == recorder.events[-1][1]["seq"] > absent["seq"]
+
+
+def test_ids_of_which_nothing_was_found_are_few_and_push_out_no_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs, "KEPT_UNFOUND", 3)
+    recorder = Recorder()
+    _run(recorder, "org/ready", ticks=1)
+    recorder.run_to("org/known")
+    recorder.adapter.failed("org/known", ModelhubError("internal"))
+    recorder.adapter.queued("org/waiting", "1", 1)
+    for number in range(20):
+        recorder.adapter.started(f"org/{number}", str(number), *expecting())
+        recorder.adapter.failed(f"org/{number}", ModelhubError("internal"))
+    unfound = {"org/17", "org/18", "org/19"}
+    assert set(recorder.adapter.known()) == {"org/ready", "org/known", "org/waiting"} | unfound

@@ -1,0 +1,49 @@
+"""REST does what /openapi.json says, and no more: schemathesis sends what fits and what does not."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from schemathesis.checks import CHECKS, load_all_checks
+
+from modelhub import create_app
+from modelhub.web.current import registry_of
+from tests.fuzzing.profile import fuzz
+
+EXAMPLES = 40  # of each operation, besides those that cover each part of its schema
+
+# schemathesis needs the document when tests are collected, and nothing is started before the first request.
+folder = tempfile.TemporaryDirectory()
+app = create_app({"MODELHUB_DATA_DIR": folder.name, "MODELHUB_MODELS_DIR": folder.name})
+schema = schemathesis.openapi.from_dict(app.extensions["modelhub_api"].spec.to_dict())
+schema.app = app
+load_all_checks()
+SERVER_ERROR, POSITIVE = CHECKS.get_by_names(["not_a_server_error", "positive_data_acceptance"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def application() -> Iterator[None]:
+    """The application without a zygote, so that each load fails, and /readyz is 503."""
+    registry = registry_of(app)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry.launcher, "start", lambda: None)
+        patch.setattr("modelhub.core.preview._WARM_UP_TIMEOUT_S", 0.01)
+        yield
+    registry.close()
+    folder.cleanup()
+
+
+@schema.parametrize()
+@fuzz(EXAMPLES)
+def test_rest_is_as_its_document_says(case: Any) -> None:
+    response = case.call()
+    excluded: list[Any] = []
+    if response.status_code == 503:
+        excluded.append(SERVER_ERROR)  # it is documented
+    if '"no_device"' in response.text:
+        excluded.append(POSITIVE)  # another machine has one
+    case.validate_response(response, excluded_checks=excluded)
