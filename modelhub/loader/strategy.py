@@ -18,7 +18,7 @@ from transformers.utils.generic import ContextManagers
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
 from modelhub.loader.configuration import check_plausible
-from modelhub.loader.explain import one_line
+from modelhub.loader.explain import is_out_of_memory, one_line
 from modelhub.loader.files import sizes
 from modelhub.loader.files.headers import Tensor
 from modelhub.loader.files.inspection import GENERATION
@@ -200,6 +200,8 @@ def _choose_attention(
         except ImportError:
             raise
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             failure = failure or error
     assert failure is not None  # noqa: S101 - neither attention could be built
     raise ModelhubError("bad_config", id=files.model_id, why=one_line(failure)) from failure
