@@ -28,7 +28,6 @@ TOUCHING = frozenset(("api.get_preview", "forms.ask_to_delete"))  # GETs that st
 _ALSO_TO_WATCH = frozenset(("login.logout",))
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _EXTENSION = "modelhub_access"
-_LOGIN_BYTES = 4096
 _MOST_ENDED = 10_000
 _MARK, _LOGIN = "access", "login"  # in a session
 log = logging.getLogger(__name__)
@@ -183,8 +182,6 @@ def _check() -> AnyResponse | None:
     access = access_of(current_app)
     if request.endpoint in PUBLIC:
         g.identity = access.of_session() if access.is_asked else Identity(may_touch=True)
-        if request.endpoint == "login.login":
-            request.max_content_length = _LOGIN_BYTES
         return None
     g.identity = identity = access.of_request()
     if identity is None:

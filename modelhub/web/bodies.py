@@ -21,6 +21,7 @@ MAX_LARGE_VALUES = 100_000  # it is read in about 30 ms, in which nothing else g
 _MAX_DEPTH = 64
 _MAX_TEXT_FORM_BYTES = 500_000  # of the text that a model is tried with
 _LARGE = ("api.predict", "forms.try_model")
+_LOGIN, _LOGIN_BYTES = "login.login", 4096
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -31,7 +32,9 @@ def init_app(app: Flask) -> None:
 
 def _limit() -> None:
     is_form = request.mimetype == _FORM
-    if request.endpoint in _LARGE:
+    if request.endpoint == _LOGIN:
+        request.max_content_length = _LOGIN_BYTES
+    elif request.endpoint in _LARGE:
         request.max_content_length = _MAX_TEXT_FORM_BYTES if is_form else MAX_LARGE_BYTES
     if is_form and request.get_data().count(b"&") >= MAX_VALUES:
         raise ModelhubError("too_large", limit=f"{MAX_VALUES:,} fields")

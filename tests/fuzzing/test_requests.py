@@ -27,8 +27,9 @@ def send(server: Server, request: bytes) -> list[int]:
     """Send bytes, and nothing after them; returns the status of each response."""
     found = b""
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock, suppress(ConnectionError):
-        sock.sendall(request)
-        sock.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # the server may have answered and closed it already
+            sock.sendall(request)
+            sock.shutdown(socket.SHUT_WR)
         while piece := sock.recv(65536):
             found += piece
     return [int(part[2:5]) for part in found.split(b"HTTP/1.")[1:]]

@@ -104,7 +104,9 @@ def test_what_costs_too_much_is_refused_at_once(server: Server, parameters: dict
     body = json.dumps({"model": LLAMA, "inputs": "hello", "parameters": parameters})  # NaN too
     headers = {"Content-Type": "application/json"}
     response = requests.post(f"{server.url}/api/predictions", data=body, headers=headers, timeout=60)
-    assert (response.status_code, response.json()["error"]["code"]) == (422, "bad_inputs")
+    # What is no JSON, or has too many digits, is refused before it is a parameter.
+    refusals = ((400, "invalid_request"), (422, "bad_inputs"))
+    assert (response.status_code, response.json()["error"]["code"]) in refusals
 
 
 @pytest.fixture(scope="module")

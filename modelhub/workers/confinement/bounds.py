@@ -86,7 +86,10 @@ class Bounds:
     def bounds_memory(self) -> bool:
         """Whether a request for memory fails beyond this bound, and not since there is no more to be had."""
         is_lowest = resource.getrlimit(_MEMORY)[0] == self._taken_at_first + self._memory_bytes
-        return self._bounds_memory and is_lowest and memory.free_bytes() > memory.total_bytes() // 16
+        is_free = resource.getrlimit(resource.RLIMIT_AS)[0] == _INFINITY
+        return (
+            self._bounds_memory and is_free and is_lowest and memory.free_bytes() > memory.total_bytes() // 16
+        )
 
     def _bound_memory(self, size: int) -> None:
         self._memory_bytes = size
