@@ -98,10 +98,10 @@ def _load(
             log.exception("Loading %s failed", spec.model_id)
         channel.send({"type": "error", "error": failure.to_dict()})
         return None
-    guard.finish()
     prefer_as_oom_victim()
     mapped = max(0, memory.resident().mapped - mapped_before)
     channel.send({"type": "loaded", "facts": model.facts, "mapped": mapped})
+    guard.finish()
     return model
 
 

@@ -130,7 +130,7 @@ class Guard:
         self._try("seccomp", lambda: seccomp.deny(all_threads))
 
     def _restrict(self, folders: Iterable[Path]) -> None:
-        readable: set[Path | str] = {*_SYSTEM, *_python_folders(), *folders}
+        readable: set[Path | str] = {*_OWN_FOLDERS, *folders}
         writable = {*_WRITABLE, *(_gpu_devices() if self._device.type != "cpu" else ())}
         self._try("landlock", lambda: landlock.restrict(readable, writable))
 
@@ -179,11 +179,15 @@ def _device(spec: LoadSpec) -> torch.device:
         return torch.device("cpu")
 
 
-def _python_folders() -> Iterable[str]:
-    """Where Python, its packages and modelhub are."""
-    yield from (sys.prefix, sys.base_prefix, sys.exec_prefix, str(_PACKAGE))
+def _own_folders() -> tuple[str, ...]:
+    """Where the system's libraries, Python, its packages and modelhub are; without what is in another one."""
     # Not the folder of a checkout: the user's models may be in it.
-    yield from (path for path in sys.path if path and Path(path) != _PACKAGE.parent)
+    paths = [path for path in sys.path if path and Path(path) != _PACKAGE.parent]
+    found: list[str] = []
+    for path in (*_SYSTEM, sys.base_prefix, sys.prefix, sys.exec_prefix, str(_PACKAGE), *paths):
+        if not any(path == other or path.startswith(f"{other}/") for other in found):
+            found.append(path)
+    return tuple(found)
 
 
 def _gpu_devices() -> Iterable[str]:
@@ -199,3 +203,6 @@ def _small_bytes(files: Files) -> int:
             with contextlib.suppress(OSError):
                 total += entry.stat().st_size
     return min(total, MAX_TOKENIZER_BYTES)
+
+
+_OWN_FOLDERS = _own_folders()  # found before the fork, for all

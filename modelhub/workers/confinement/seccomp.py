@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import sys
 from typing import NamedTuple
 
@@ -67,7 +66,7 @@ class _Program(ctypes.Structure):
 
 
 def _machine() -> _Machine | None:
-    return _MACHINES.get(platform.machine()) if sys.platform == "linux" else None
+    return _MACHINES.get(os.uname().machine) if sys.platform == "linux" else None
 
 
 def is_available() -> bool:
@@ -89,7 +88,7 @@ def deny(all_threads: bool) -> None:
     machine = _machine()
     if machine is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    program = b"".join(_encode(*instruction) for instruction in _instructions(machine))
+    program = _PROGRAMS[machine]
     buffer = ctypes.create_string_buffer(program, len(program))
     filtering = _Program(len(program) // 8, ctypes.cast(buffer, ctypes.c_void_p))
     libc = ctypes.CDLL(None, use_errno=True)
@@ -130,3 +129,10 @@ def _instructions(machine: _Machine) -> list[_Instruction]:
 
 def _encode(code: int, if_true: int, if_false: int, value: int) -> bytes:
     return code.to_bytes(2, sys.byteorder) + bytes((if_true, if_false)) + value.to_bytes(4, sys.byteorder)
+
+
+# Made before the fork, for all.
+_PROGRAMS = {
+    machine: b"".join(_encode(*instruction) for instruction in _instructions(machine))
+    for machine in _MACHINES.values()
+}
