@@ -128,6 +128,11 @@ class HubServer:
         listing = [(name, _digests(path, _version(path))) for name, path in self.files(repo).items()]
         return hashlib.sha1(repr(listing).encode(), usedforsecurity=False).hexdigest()
 
+    def digests(self, repo: str, name: str) -> tuple[str, str]:
+        """The git blob id and the SHA-256 of a file: one of them names its blob in a cache."""
+        path = self.root / repo / name
+        return _digests(path, _version(path))
+
 
 def _version(path: Path) -> tuple[int, int]:
     status = path.stat()

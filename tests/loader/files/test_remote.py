@@ -239,7 +239,8 @@ def test_a_small_file_that_is_damaged_is_never_used(
     assert len(_paths(hub, f"/{name}")) == 2, "it is fetched once more"
     left = [path.name for path in Path(constants.HF_HUB_CACHE).rglob("*")]
     assert name not in left
-    assert not [path for path in left if path.endswith(".incomplete")]
+    # Of other files, which are fetched beside it, a part may be left to go on from.
+    assert not [path for path in left if path.startswith(hub.digests("org/shards", name))]
     assert ("main" in left) == (name != "config.json"), "the branch is noted once the configuration is right"
     hub.wrong.clear()
     hub.wrong_once.add(name)
