@@ -97,6 +97,14 @@ def resident() -> ProcessMemory:
         return ProcessMemory(psutil.Process().memory_info().rss, 0)
 
 
+def data_bytes() -> int:
+    """What this process may write to, touched or not, as RLIMIT_DATA counts it; 0 where that is not known."""
+    try:
+        return _sizes("/proc/self/status").get("VmData", 0)
+    except (OSError, ValueError):
+        return 0
+
+
 def _sizes(path: str) -> dict[str, int]:
     """The lines of a file of /proc like ``Pss:  12 kB``, in bytes by name."""
     pairs = (line.split(":") for line in Path(path).read_text().splitlines() if line.endswith(" kB"))

@@ -10,7 +10,6 @@ import contextlib
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from jinja2.exceptions import SecurityError, TemplateError
@@ -18,6 +17,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from transformers import processing_utils, tokenization_utils_base
 from transformers.utils import chat_template_utils
 
+from modelhub import memory
 from modelhub.inference.data_uris import BadInputs
 from modelhub.inference.interruption import Interrupted, Interruption
 from modelhub.loader.explain import one_line
@@ -75,7 +75,7 @@ class Bounded:
 def _little_memory() -> Iterator[None]:
     """A context in which this process gets little more memory than it has; MemoryError beyond that."""
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    most = _data_bytes() + _MEMORY_BYTES
+    most = memory.data_bytes() + _MEMORY_BYTES
     is_lower = most > _MEMORY_BYTES and (soft == resource.RLIM_INFINITY or most < soft)
     if is_lower:
         resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
@@ -84,15 +84,6 @@ def _little_memory() -> Iterator[None]:
     finally:
         if is_lower:
             resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
-
-
-def _data_bytes() -> int:
-    """What the limit counts, where the system says so; else 0."""
-    with contextlib.suppress(OSError, IndexError, ValueError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmData:"):
-                return int(line.split()[1]) * 1024
-    return 0
 
 
 def _call_binop(environment: SandboxedEnvironment, context: Any, operator: str, left: Any, right: Any) -> Any:

@@ -38,7 +38,7 @@ class Bounds:
         self._step_seconds = step_seconds
         self._bounds_memory = _IS_SUPPORTED and not has_gpu
         self._step = 0
-        self._taken_at_first = _data_bytes()
+        self._taken_at_first = memory.data_bytes()
         self._memory_bytes = 0
         self._given = {limit: resource.getrlimit(limit)[0] for limit in (_MEMORY, _CPU)}
 
@@ -60,7 +60,7 @@ class Bounds:
 
     def admit(self, need_bytes: int) -> None:
         """The memory for the weights is reserved: bound steps 5 to 9."""
-        self._taken_at_first = _data_bytes()
+        self._taken_at_first = memory.data_bytes()
         cores = os.cpu_count() or 1
         self._bound_memory(need_bytes + _WEIGHTS_BYTES)
         self._bound_cpu(self._step_seconds + cores * (1 + need_bytes * _CORE_SECONDS_PER_BYTE))
@@ -68,7 +68,7 @@ class Bounds:
     def finish(self) -> None:
         """The model is ready: its predictions have bounds of their own in time."""
         self._bound_cpu(None)
-        self._taken_at_first = _data_bytes()
+        self._taken_at_first = memory.data_bytes()
         self._bound_memory(_PREDICTION_BYTES + memory.free_bytes() // 2)
 
     def lift(self) -> None:
@@ -117,12 +117,3 @@ def too_costly(model_id: str, step: int, bound: str) -> ModelhubError:
         named = f"step {step} ({STEPS[step - 1].message.rstrip('.')})"
     todo = "MODELHUB_STEP_SECONDS and MODELHUB_SANDBOX raise the bounds."
     return ModelhubError("too_costly", id=model_id, step=named, bound=bound, todo=todo)
-
-
-def _data_bytes() -> int:
-    """The memory that this process can write; 0 where the system does not say."""
-    try:
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[5]) * resource.getpagesize()
-    except (OSError, IndexError, ValueError):
-        return 0
