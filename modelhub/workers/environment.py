@@ -8,6 +8,7 @@ _SECRET = frozenset((
     "TOKEN", "TOKENS", "SECRET", "SECRETS", "PASSWORD", "PASSWD", "PASS", "KEY", "KEYS", "CREDENTIAL",
     "CREDENTIALS", "APIKEY", "AUTH",
 ))  # fmt: skip
+HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")  # the names of that of the hub; the first one counts
 _PLACES = ("PATH", "FILE", "DIR", "HOME")  # of a secret, which is no secret
 
 
@@ -18,7 +19,7 @@ def without_secrets() -> dict[str, str]:
 
 def hub_token() -> str | None:
     """The token of the hub that this process was given; a process gets it with a load that may fetch."""
-    return os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")
+    return next((token for name in HUB_TOKENS if (token := os.environ.get(name))), None)
 
 
 def _is_secret(name: str) -> bool:

@@ -21,9 +21,9 @@ from modelhub.loader.strategy import choose_device
 from modelhub.workers.confinement import landlock, seccomp
 from modelhub.workers.confinement.bounds import Bounds
 from modelhub.workers.confinement.fetching import FetchedElsewhere, OtherOrigin
+from modelhub.workers.environment import HUB_TOKENS
 
 log = logging.getLogger(__name__)
-_HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _TOKENIZER_FILES = (".json", ".txt", ".model")
 _PACKAGE = Path(__file__).parents[2]
 # Libraries ask about the processor, the memory and their own process; never about other processes.
@@ -121,7 +121,7 @@ class Guard:
         """No network from now on, in no thread, and no token."""
         self._token = None
         self._is_closed = True
-        for name in _HUB_TOKENS:
+        for name in HUB_TOKENS:
             os.environ.pop(name, None)
         constants.HF_HUB_OFFLINE = True  # so that a library says it in words
         self._deny(self._all_threads)
@@ -146,7 +146,7 @@ class Guard:
 def provide_token(token: str | None) -> None:
     """Have the library of the hub use ``token``, where there is one, in what this process fetches."""
     if token:
-        os.environ[_HUB_TOKENS[0]] = token
+        os.environ[HUB_TOKENS[0]] = token
 
 
 class _Guarded(OtherOrigin):
