@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import suppress
 
-import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,15 +32,6 @@ PACKETS = EVENTS | st.builds(
     lambda head, rest: head + rest, st.sampled_from([*"0123456b", "40", "41", "44"]), st.text()
 )
 NO_FRAME = st.binary(max_size=200)
-
-
-@pytest.fixture
-def quiet(server: Server) -> Iterator[Server]:
-    """The shared server, whose log has no traceback in the end."""
-    read = len(server.log())
-    yield server
-    assert server.get("/livez").ok
-    assert "Traceback" not in server.log()[read:]
 
 
 @fuzz(150)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -12,15 +11,6 @@ from hypothesis import strategies as st
 
 from tests.fuzzing.profile import fuzz
 from tests.support.server import Server
-
-
-@pytest.fixture
-def quiet(server: Server) -> Iterator[Server]:
-    """The shared server, whose log has no traceback in the end."""
-    read = len(server.log())
-    yield server
-    assert server.get("/livez").ok
-    assert "Traceback" not in server.log()[read:]
 
 
 def send(server: Server, request: bytes) -> list[int]:
