@@ -35,7 +35,7 @@ def process_memory(pid: int) -> ProcessMemory:
         pass
     try:
         return ProcessMemory(psutil.Process(pid).memory_info().rss, 0)
-    except psutil.Error:
+    except (psutil.Error, OSError):  # it has exited, or no handle is left to read that
         return ProcessMemory(0, 0)
 
 
@@ -69,7 +69,7 @@ def resident_bytes(pid: int) -> int:
         pass
     try:
         return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:
+    except (psutil.Error, OSError):  # it has exited, or no handle is left to read that
         return 0
 
 
