@@ -5,8 +5,12 @@ Importing it patches the standard library, so import it before anything else.
 
 from __future__ import annotations
 
+import os
 import warnings
 
+# Nothing here asks a name server. The library for that imports what it finds installed, such as httpx, whose
+# locks then cannot be patched any more: eventlet prints a traceback.
+os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
 with warnings.catch_warnings():
     # eventlet warns that it is in bug-fix mode; that is known, and why no other module names it.
     warnings.simplefilter("ignore")
