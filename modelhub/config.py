@@ -41,6 +41,7 @@ class Settings:
     device: str
     dtype: str
     fanout: bool
+    autoload: bool
     evict: bool
     idle_seconds: float
     resume: bool
@@ -145,6 +146,7 @@ def read_settings(
         device=setting("DEVICE", "auto", _device),
         dtype=setting("DTYPE", "auto", _one_of(DTYPES)),
         fanout=setting("FANOUT", "on", _on_or_off),
+        autoload=setting("AUTOLOAD", "on", _on_or_off),
         evict=setting("EVICT", "off", _on_or_off),
         idle_seconds=setting("IDLE_SECONDS", 0.0, _seconds_or_none),
         resume=setting("RESUME", "off", _on_or_off),

@@ -268,6 +268,9 @@ FAILURES: dict[str, Failure] = {
     "prediction_timeout": Failure(
         504, "{id} took more than {limit} for a prediction, which was ended.", "{todo}"
     ),
+    "unknown_prediction": Failure(
+        404, "There is no prediction {id} under way.", "It has ended, or the server was restarted."
+    ),
     "too_busy": Failure(503, "{id} has {waiting} predictions waiting already.", "Try again later."),
     # The start and the command line
     "bad_setting": Failure(

@@ -17,7 +17,7 @@ HEAVY = ("torch", "transformers", "safetensors", "numpy", "PIL", "ray")
 # Each layer imports from those before it and from itself; a module belongs to the longest name that fits.
 # docs/architecture.md draws the same picture.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("units", "states", "checkpoints", "memory", "page_cache", "demos", "handles", "limits"),
+    ("units", "states", "checkpoints", "memory", "page_cache", "demos", "handles", "limits", "generation"),
     ("task_parameters",),
     ("tasks",),
     ("payloads",),
@@ -34,6 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("wording",),
     ("outlook_wording",),
     ("web",),
+    ("web.dialects",),
     ("web.pages",),
     ("",),  # modelhub/__init__.py: create_app
     ("cli", "server", "port_owner", "connections", "plain_log", "request_body"),

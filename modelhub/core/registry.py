@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 from modelhub.checkpoints import LoadOptions
 from modelhub.config import Settings
@@ -14,11 +14,13 @@ from modelhub.core.budget import Budget
 from modelhub.core.catalogue import Catalogue
 from modelhub.core.experience import Experience
 from modelhub.core.follow import load_spec
+from modelhub.core.generations import Generations
 from modelhub.core.housekeeping import Housekeeping
 from modelhub.core.journal import Journal
 from modelhub.core.lifecycle import Lifecycle
 from modelhub.core.listing import Listing
 from modelhub.core.load import load_resource, wrong_state
+from modelhub.core.on_demand import OnDemand
 from modelhub.core.outlook import Outlook
 from modelhub.core.preview import Previewer
 from modelhub.demos import sweep
@@ -70,6 +72,8 @@ class Registry:
             self.experience,
             on_new_load=self._previewer.forget,
         )
+        self.on_demand = OnDemand(self.lifecycle, self.adapter, settings.autoload)
+        self.generations = Generations(settings, self.lifecycle)
         # Called each time the data folder has become this server's; it may be impossible to write to.
         self.on_start: list[Callable[[], None]] = []
         self.on_change: list[Callable[[], None]] = []  # called when the list of models has changed
@@ -292,8 +296,11 @@ class Registry:
         inputs: Any,
         parameters: dict[str, Any],
         has_left: Callable[[], bool] = lambda: False,
+        op: Literal["predict", "embed"] = "predict",
     ) -> bytes:
         """Run one prediction in the model's process; return a ``payloads.Prediction`` as JSON text.
+
+        With ``embed``, embeddings: {"embeddings": [[...]], "prompt_tokens": n}.
 
         It is stopped once its client ``has_left``. Raises ``wrong_state`` for a model that is not in memory,
         ``bad_inputs``, ``prediction_failed``, ``prediction_timeout``, ``too_busy``.
@@ -304,7 +311,7 @@ class Registry:
         if (waiting := load.worker.waiting) >= self.settings.max_waiting_predictions:
             raise ModelhubError("too_busy", id=model_id, waiting=waiting)
         try:
-            ok, body = load.worker.predict(model_id, inputs, parameters, self.settings.limits, has_left)
+            ok, body = load.worker.predict(model_id, inputs, parameters, self.settings.limits, has_left, op)
         except ModelhubError:
             if load.unloaded_by is None:
                 raise

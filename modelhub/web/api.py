@@ -203,6 +203,13 @@ def predict(request: dict[str, Any]) -> Response:
     return Response(text, mimetype="application/json")
 
 
+@blueprint.delete("/api/predictions/<prediction_id>")
+@blueprint.response(200, schemas.StoppedSchema)
+def stop_prediction(prediction_id: str) -> dict[str, str]:
+    """End a prediction whose text is being written; its id is that of the answer."""
+    return {"id": prediction_id, "model": registry.generations.cancel(prediction_id)}
+
+
 @blueprint.get("/livez")
 @blueprint.response(200, schemas.LivenessSchema)
 def livez() -> dict[str, bool]:

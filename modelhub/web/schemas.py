@@ -226,6 +226,13 @@ class PredictionSchema(Schema):
     seconds = Float()
 
 
+class StoppedSchema(Schema):
+    """A prediction that was ended."""
+
+    id = String()
+    model = String()
+
+
 class LivenessSchema(Schema):
     """The server responds."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+from collections.abc import Callable
 
 from modelhub.inference.interruption import Interruption
 from modelhub.workers.channel import Channel, Message
@@ -16,13 +17,23 @@ class Inbox:
     def __init__(self, channel: Channel, interruption: Interruption) -> None:
         self._channel = channel
         self._interruption = interruption
+        self.on_stop: Callable[[int], None] = lambda number: None
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._waiting: dict[int, Message] = {}  # the predictions among them
         threading.Thread(target=self._read, daemon=True).start()
 
     def get(self) -> Message:
         """The next message; waits for it."""
-        message = self._messages.get()
+        return self._begin(self._messages.get())
+
+    def poll(self) -> Message | None:
+        """The next message, if one has come."""
+        try:
+            return self._begin(self._messages.get_nowait())
+        except queue.Empty:
+            return None
+
+    def _begin(self, message: Message) -> Message:
         self._waiting.pop(message.get("request", 0), None)
         return message
 
@@ -39,9 +50,12 @@ class Inbox:
         if message["op"] == "stop":
             number = message["request"]
             self._interruption.stop(number)
+            self.on_stop(number)
             if (waiting := self._waiting.get(number)) is not None:
-                waiting["inputs"] = None  # they may be large, and nobody needs them any more
+                waiting["inputs"] = waiting["generation"] = (
+                    None  # they may be large, and nobody needs them any more
+                )
             return
-        if message["op"] == "predict":
+        if message["op"] in ("predict", "generate", "embed"):
             self._waiting[message["request"]] = message
         self._messages.put(message)

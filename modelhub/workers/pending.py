@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 
 from modelhub import units
 from modelhub.errors import ModelhubError
+from modelhub.generation import Frame
 
 _GRACE_S = 5.0  # for the process to say that it has ended a prediction in time
 
@@ -32,6 +34,10 @@ class PendingPrediction:
     def end(self, result: tuple[bool, bytes]) -> None:
         """Its result has come."""
         self.result = result
+        self.lose()
+
+    def lose(self) -> None:
+        """Nothing more comes of it."""
         self.ended.set()
 
     @property
@@ -48,3 +54,30 @@ class PendingPrediction:
         limit = units.duration(self._seconds)
         todo = "Its process did not answer and was ended too: load the model again."
         return ModelhubError("prediction_timeout", id=self.model_id, limit=limit, todo=todo)
+
+
+class PendingGeneration(PendingPrediction):
+    """Text that a worker writes, whose frames are taken one by one as they come."""
+
+    def __init__(self, number: int, model_id: str, seconds: float) -> None:
+        super().__init__(number, model_id, seconds)
+        self._frames: deque[Frame] = deque()
+        self._arrived = threading.Event()
+
+    def add(self, frame: Frame) -> None:
+        """A frame has come."""
+        self._frames.append(frame)
+        self._arrived.set()
+
+    def lose(self) -> None:
+        """No more comes."""
+        super().lose()
+        self._arrived.set()
+
+    def next(self, timeout_s: float) -> Frame | None:
+        """The next frame; None if none has come in that time, or if ``ended`` is set and all were taken."""
+        if not self._frames and not self.ended.is_set():
+            self._arrived.clear()
+            if not self._frames and not self.ended.is_set():
+                self._arrived.wait(timeout_s)
+        return self._frames.popleft() if self._frames else None

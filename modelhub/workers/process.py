@@ -12,6 +12,8 @@ from collections.abc import Callable
 from modelhub import memory, units
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
+from modelhub.generation import Frame
+from modelhub.inference.engine import Engine
 from modelhub.inference.interruption import Interrupted, Interruption
 from modelhub.inference.parameters import limits_of
 from modelhub.inference.pipelines import Predictor
@@ -52,9 +54,7 @@ def main(sock: socket.socket, prepared: Prepared | None = None) -> None:
         return
     loaded = _load(channel, requests, spec, prepared, Guard(spec, token))
     if loaded is not None:
-        predictor = Predictor(loaded, interruption)
-        while True:
-            _predict(channel, predictor, interruption, requests.get())
+        _serve(channel, requests, interruption, loaded)
 
 
 class _WorkerChannel(Channel):
@@ -111,6 +111,32 @@ def _preview(channel: Channel, spec: LoadSpec, token: str | None) -> None:
         channel.send({"type": "preview", "preview": preview(spec)})
     except Exception as error:
         channel.send({"type": "error", "error": explain(error, spec).to_dict()})
+
+
+def _serve(channel: Channel, requests: Inbox, interruption: Interruption, loaded: LoadedModel) -> None:
+    """Answer requests until the channel ends: text token by token, and between two tokens all others."""
+
+    def send(frames: list[tuple[int, Frame]]) -> None:
+        channel.send({"type": "frames", "frames": frames})
+
+    def begin(number: int) -> None:
+        channel.send({"type": "begun", "request": number})
+
+    def fail(number: int, error: ModelhubError) -> None:
+        body = json.dumps(error.to_dict()).encode()
+        channel.send({"type": "result", "request": number, "ok": False, "length": len(body)}, body)
+
+    predictor = Predictor(loaded, interruption)
+    engine = Engine(loaded, interruption, send, fail, begin)
+    requests.on_stop = engine.stop
+    while True:
+        message = requests.poll() if engine.has_work else requests.get()
+        if message is None:
+            engine.step()
+        elif message["op"] == "generate":
+            engine.add(message)
+        else:
+            _predict(channel, predictor, interruption, message)
 
 
 def _predict(channel: Channel, predictor: Predictor, interruption: Interruption, request: Message) -> None:

@@ -7,17 +7,18 @@ import threading
 from collections.abc import Callable, Generator
 from dataclasses import asdict
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 from modelhub.checkpoints import Checkpoint, LoadSpec
 from modelhub.errors import ModelhubError
+from modelhub.generation import GenerationRequest
 from modelhub.limits import PredictionLimits
 from modelhub.payloads import Facts, Preview
 from modelhub.workers.channel import Message
 from modelhub.workers.environment import hub_token
 from modelhub.workers.exit_cause import exit_error
 from modelhub.workers.handle import EXIT_TIMEOUT_S, Process
-from modelhub.workers.pending import PendingPrediction
+from modelhub.workers.pending import PendingGeneration, PendingPrediction
 
 TICK_S = 0.1
 _FIRST_TICK_S = 0.02  # many loads are over before a few longer ones have passed
@@ -114,6 +115,8 @@ class Worker:
                 elif message["type"] == "begun":
                     if (prediction := self._pending.get(message["request"])) is not None:
                         prediction.begin()
+                elif message["type"] == "frames":
+                    self._take_frames(message["frames"])
                 elif message["type"] == "result":
                     body = channel.receive_body(message["length"])
                     if (prediction := self._pending.pop(message["request"], None)) is not None:
@@ -122,7 +125,37 @@ class Worker:
             pass
         finally:
             for prediction in list(self._pending.values()):
-                prediction.ended.set()
+                prediction.lose()
+
+    def _take_frames(self, frames: list[Any]) -> None:
+        """Hand frames to those who wait for them; the last one of each ends it."""
+        for number, frame in frames:
+            generation = self._pending.get(number)
+            if isinstance(generation, PendingGeneration):
+                generation.add(frame)
+                if "finish" in frame:
+                    self._pending.pop(number, None)
+                    generation.lose()
+
+    def generate(
+        self, model_id: str, request: GenerationRequest, limits: PredictionLimits = _LIMITS
+    ) -> PendingGeneration:
+        """Have the process write text; take the frames from what is returned, or ``stop`` it.
+
+        Raises ModelhubError if the process has exited.
+        """
+        generation = PendingGeneration(next(self._requests), model_id, limits.prediction_seconds)
+        self._pending[generation.number] = generation
+        message = {"op": "generate", "request": generation.number, "model": model_id}
+        self._send({**message, "generation": request, "limits": asdict(limits)}, model_id)
+        return generation
+
+    def stop(self, generation: PendingGeneration) -> None:
+        """Have the process end a generation, which is over at once for those who wait for it."""
+        if self._pending.pop(generation.number, None) is not None:
+            with contextlib.suppress(ModelhubError):
+                self._send({"op": "stop", "request": generation.number}, generation.model_id)
+        generation.lose()
 
     def _stop(self, prediction: PendingPrediction) -> None:
         """Have the process end a prediction; one that waits leaves at once."""
@@ -144,15 +177,16 @@ class Worker:
         parameters: dict[str, Any],
         limits: PredictionLimits = _LIMITS,
         has_left: Callable[[], bool] = lambda: False,
+        op: Literal["predict", "embed"] = "predict",
     ) -> tuple[bool, bytes]:
         """Send a prediction and wait for its result; once its client ``has_left``, it is stopped.
 
-        Returns (True, a Prediction) or (False, an ErrorPayload), as JSON text: the server passes it on
-        without parsing it. Raises ModelhubError if the process exits first.
+        Returns (True, what ``op`` returns: a Prediction, or embeddings) or (False, an ErrorPayload), as JSON
+        text: the server passes it on without parsing it. Raises ModelhubError if the process exits first.
         """
         prediction = PendingPrediction(next(self._requests), model_id, limits.prediction_seconds)
         self._pending[prediction.number] = prediction
-        request = {"op": "predict", "request": prediction.number, "model": model_id, "inputs": inputs}
+        request = {"op": op, "request": prediction.number, "model": model_id, "inputs": inputs}
         self._send({**request, "parameters": parameters, "limits": asdict(limits)}, model_id)
         while not prediction.ended.wait(_LOOK_S):
             if has_left():

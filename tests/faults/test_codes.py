@@ -94,6 +94,7 @@ PRODUCED_BY = {
     "prediction_failed": f"{_HERE}::test_a_prediction_that_fails_in_the_model_says_so",
     "prediction_timeout": "web/test_predictions.py"
     "::test_a_prediction_that_takes_too_long_is_ended_and_the_model_goes_on",
+    "unknown_prediction": "web/test_api.py::test_a_prediction_that_is_not_under_way_cannot_be_stopped",
     "too_busy": "web/test_predictions.py::test_a_process_that_ends_no_prediction_is_ended",
     # The start, the data folder and the command line
     "bad_setting": "test_config.py::test_an_invalid_value_is_refused_with_the_name_of_its_setting",

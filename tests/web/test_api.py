@@ -182,3 +182,9 @@ def test_probes_before_the_workers_are_warm(client: FlaskClient) -> None:
     early = client.get("/readyz")
     assert early.json is not None
     assert (early.status_code, early.json["ready"], early.json["workers"]["state"]) == (503, False, "cold")
+
+
+def test_a_prediction_that_is_not_under_way_cannot_be_stopped(client: FlaskClient) -> None:
+    response = client.delete("/api/predictions/gen-none")
+    assert response.status_code == 404
+    assert response.json["error"]["code"] == "unknown_prediction"

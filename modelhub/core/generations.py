@@ -1,0 +1,135 @@
+"""Text that models write for clients: each generation has an id, by which anybody may end it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+
+from modelhub.config import Settings
+from modelhub.core.lifecycle import Lifecycle
+from modelhub.core.load import Load, wrong_state
+from modelhub.errors import ModelhubError
+from modelhub.generation import Frame, GenerationRequest
+from modelhub.states import State
+from modelhub.workers.pending import PendingGeneration
+
+_LOOK_S = 0.2  # how often to look whether the client has left
+_SILENCE_S = 1.0
+
+
+def new_id() -> str:
+    """The id of a generation."""
+    return f"gen-{secrets.token_hex(12)}"
+
+
+class Generation:
+    """What a model writes for one request."""
+
+    def __init__(
+        self,
+        generation_id: str,
+        load: Load,
+        pending: PendingGeneration,
+        has_left: Callable[[], bool],
+        on_end: Callable[[Generation], None],
+    ) -> None:
+        self.id = generation_id
+        self.model_id = load.model_id
+        self._load = load
+        self._pending = pending
+        self._has_left = has_left
+        self._on_end = on_end
+        self._has_ended = False
+
+    def frames(self) -> Iterator[Frame | None]:
+        """What is written, the last frame with ``finish``; None after each second without one.
+
+        Raises ModelhubError. Whatever ends the iteration ends the work, also a client that ``has_left``.
+        """
+        quiet_since = looked_at = time.monotonic()
+        try:
+            while True:
+                frame = self._pending.next(_LOOK_S)
+                now = time.monotonic()
+                if frame is not None:
+                    quiet_since = now
+                    yield frame
+                    if "finish" in frame:
+                        return
+                elif self._pending.ended.is_set():
+                    raise self._error()
+                elif now - quiet_since >= _SILENCE_S:
+                    quiet_since = now
+                    yield None
+                if now - looked_at >= _LOOK_S:
+                    looked_at = now
+                    if self._has_left():
+                        self.cancel()
+        finally:
+            self.cancel()
+
+    def cancel(self) -> None:
+        """End the work; whoever reads the frames gets an error. Nothing happens where it has ended."""
+        if self._has_ended:
+            return
+        self._has_ended = True
+        worker = self._load.worker
+        if worker is not None and not self._pending.ended.is_set():
+            worker.stop(self._pending)
+        self._load.used_at = time.monotonic()
+        self._on_end(self)
+
+    def _error(self) -> ModelhubError:
+        """Why no frame comes any more."""
+        if self._pending.result is not None:
+            return ModelhubError.from_json(self._pending.result[1])
+        if self._has_ended:
+            return self._pending.stopped()
+        if self._load.unloaded_by is not None:
+            return wrong_state(self.model_id, State.ABSENT, "It was unloaded meanwhile.", "Load it again.")
+        assert self._load.worker is not None  # noqa: S101 - a load that was ready has one
+        return self._load.worker.exit_error(self.model_id)
+
+
+class Generations:
+    """Those that are under way."""
+
+    def __init__(self, settings: Settings, lifecycle: Lifecycle) -> None:
+        self._settings = settings
+        self._lifecycle = lifecycle
+        self._running: dict[str, Generation] = {}
+
+    def start(
+        self,
+        model_id: str,
+        request: GenerationRequest,
+        has_left: Callable[[], bool] = lambda: False,
+        keep_s: float | None = None,
+        generation_id: str | None = None,
+    ) -> Generation:
+        """Have a model that is in memory write text.
+
+        ``keep_s`` seconds after its end the model may leave, see ``core.eviction``; None: as the settings
+        say. Raises ``wrong_state`` for a model that is not in memory, ``too_busy``.
+        """
+        load = self._lifecycle.loaded(model_id)
+        worker = load.worker
+        assert worker is not None  # noqa: S101 - a ready load has one
+        if (waiting := worker.waiting) >= self._settings.max_waiting_predictions:
+            raise ModelhubError("too_busy", id=load.model_id, waiting=waiting)
+        pending = worker.generate(load.model_id, request, self._settings.limits)
+        generation = Generation(generation_id or new_id(), load, pending, has_left, self._forget)
+        self._running[generation.id] = generation
+        return generation
+
+    def cancel(self, generation_id: str) -> str:
+        """End one; returns the id of its model. Raises ``unknown_prediction``."""
+        generation = self._running.get(generation_id)
+        if generation is None:
+            raise ModelhubError("unknown_prediction", id=generation_id)
+        generation.cancel()
+        return generation.model_id
+
+    def _forget(self, generation: Generation) -> None:
+        self._running.pop(generation.id, None)
