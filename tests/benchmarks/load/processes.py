@@ -71,22 +71,27 @@ def fresh_process(folder: Path) -> float:
 class Serve:
     """``transformers serve``, in a new process for each load: POST /load_model, then a first token."""
 
-    def __init__(self, python: Path, folder: Path) -> None:
+    def __init__(self, python: Path, folder: Path, *options: str) -> None:
         self._folder = str(folder)
-        self._command = [str(python.parent / "transformers"), "serve", "--host", "127.0.0.1", "--port"]
+        self._command = [str(python.parent / "transformers"), "serve", *options]
         self._start()
 
     def load(self) -> float:
         """Seconds of a load; it is ready for another one afterwards."""
         began = time.monotonic()
-        response = requests.post(f"{self._url}/load_model", json={"model": self._folder}, timeout=300)
+        response = requests.post(f"{self.url}/load_model", json={"model": self._folder}, timeout=300)
         assert '"status": "ready"' in response.text, response.text
         body = {"model": self._folder, "prompt": "a", "max_tokens": 1}
-        requests.post(f"{self._url}/v1/completions", json=body, timeout=300).raise_for_status()
+        requests.post(f"{self.url}/v1/completions", json=body, timeout=300).raise_for_status()
         seconds = time.monotonic() - began
         self.close()
         self._start()
         return seconds
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
 
     def close(self) -> None:
         """End it."""
@@ -95,9 +100,9 @@ class Serve:
 
     def _start(self) -> None:
         port = free_port()
-        self._url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port}"
         self._process = subprocess.Popen(
-            [*self._command, str(port)],
+            [*self._command, "--host", "127.0.0.1", "--port", str(port)],
             env={**os.environ, "HF_HUB_OFFLINE": "1"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -105,7 +110,7 @@ class Serve:
         )
         while True:
             try:
-                requests.get(f"{self._url}/health", timeout=5)
+                requests.get(f"{self.url}/health", timeout=5)
                 return
             except requests.ConnectionError:
                 assert self._process.poll() is None, "transformers serve did not start"

@@ -1,0 +1,1 @@
+"""Use of a loaded model, beside transformers serve."""

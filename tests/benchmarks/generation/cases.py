@@ -1,0 +1,68 @@
+"""What is asked of each server, once a round."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+from tests.benchmarks.generation.chat import user
+from tests.benchmarks.generation.peers import Modelhub, TransformersServe, seconds_to_idle
+
+TOKENS = 48
+CLIENTS = (4, 8)
+PROMPTS = (20, 250, 1000)  # words, of one token or two
+
+Peer = Modelhub | TransformersServe
+
+
+def measure(peer: Peer) -> Iterator[tuple[str, float]]:
+    """Each case of a round with its number: seconds, or tokens per second."""
+    peer.unload()
+    yield "cold", peer.chat.ask([user(20)], 1).first_s
+    yield from _conversation(peer)
+    for clients in CLIENTS:
+        yield f"{clients} clients", peer.chat.at_once(clients, TOKENS)
+    yield from _short_beside_long(peer)
+    yield "stop", _stop(peer)
+    if isinstance(peer, Modelhub):
+        yield "gap", _gap_while_another_loads(peer)
+
+
+def _conversation(peer: Peer) -> Iterator[tuple[str, float]]:
+    for words in PROMPTS[1:]:
+        yield f"first token, {words} words", peer.chat.ask([user(words)], 1).first_s
+    messages = [user(250)]
+    first = peer.chat.ask(messages, TOKENS)
+    yield "1 client", first.tokens_per_second
+    messages += [{"role": "assistant", "content": first.text}, user(20)]
+    yield "turn two", peer.chat.ask(messages, 1).first_s
+
+
+def _short_beside_long(peer: Peer) -> Iterator[tuple[str, float]]:
+    """The first token of a short request, alone and while a long one is written."""
+    yield f"first token, {PROMPTS[0]} words", peer.chat.ask([user(PROMPTS[0])], 1).first_s
+    long = threading.Thread(target=peer.chat.ask, args=([user(250)], 3 * TOKENS))
+    long.start()
+    time.sleep(1.0)
+    yield "short beside long", peer.chat.ask([user(PROMPTS[0])], 1).first_s
+    long.join()
+
+
+def _stop(peer: Peer) -> float:
+    """From the moment a client leaves, in the middle of an answer, until nothing is computed any more."""
+    stream = peer.chat.stream([user(20)], 2000)
+    for _, _ in zip(range(3), stream, strict=False):
+        pass
+    stream.close()
+    return seconds_to_idle(peer.pid)
+
+
+def _gap_while_another_loads(peer: Modelhub) -> float:
+    """The longest wait for a token while another model loads."""
+    load = threading.Timer(1.0, peer.load_other)
+    load.start()
+    answered = peer.chat.ask([user(20)], 3 * TOKENS)
+    load.join()
+    peer.unload_other()
+    return answered.longest_gap_s
