@@ -21,6 +21,7 @@ from modelhub.hosts import is_loopback
 from modelhub.tokens import Tokens
 from modelhub.web import attempts
 from modelhub.web.current import registry_of
+from modelhub.web.error_handlers import in_shape_of_path
 from modelhub.web.sse import streams_of
 
 PUBLIC = frozenset(("static", "api.livez", "login.login"))
@@ -193,11 +194,14 @@ def _check() -> AnyResponse | None:
 
 
 def _ask() -> AnyResponse:
-    """The one answer to a request without a token: the same, whatever its address leads to."""
-    if not request.path.startswith("/api/") and "text/html" in str(request.accept_mimetypes):
+    """The answer to a request without a token: the same for all of an API, whatever its address leads to."""
+    error = ModelhubError("unauthorized")
+    shaped = in_shape_of_path(error)
+    is_page = shaped is None and not request.path.startswith("/api/")
+    if is_page and "text/html" in str(request.accept_mimetypes):
         back = request.full_path.removesuffix("?") if request.method == "GET" else None
         return redirect(url_for("login.login", next=None if back == "/" else back), 303)
-    response: Response = jsonify({"error": ModelhubError("unauthorized").to_dict()})
+    response: Response = jsonify({"error": error.to_dict()}) if shaped is None else shaped
     response.status_code = 401
     response.headers["WWW-Authenticate"] = bearer.authenticate_header()
     return response

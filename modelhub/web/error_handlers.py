@@ -1,11 +1,12 @@
-"""Error responses: one JSON shape for the API, a page in words for people."""
+"""Error responses: one JSON shape for the API, those of other APIs at theirs, a page in words for people."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
 
-from flask import Flask, Response, jsonify, render_template, request
+from flask import Flask, Response, current_app, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from modelhub import units
@@ -14,6 +15,8 @@ from modelhub.errors import ModelhubError
 log = logging.getLogger(__name__)
 # By code
 RETRY_AFTER_S = {"queue_full": "10", "shutting_down": "10", "too_busy": "10", "too_many_requests": "60"}
+Shape: TypeAlias = Callable[[ModelhubError], Response]
+_SHAPES = "modelhub_error_shapes"
 
 
 def init_app(app: Flask) -> None:
@@ -23,8 +26,25 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Exception, _unexpected)
 
 
+def shape_errors(app: Flask, paths: tuple[str, ...], shape: Shape) -> None:
+    """Have ``shape`` make the responses for errors at these paths, and below them: another API's."""
+    app.extensions.setdefault(_SHAPES, {}).update(dict.fromkeys(paths, shape))
+
+
+def in_shape_of_path(error: ModelhubError) -> Response | None:
+    """The response for ``error`` where the path is one of another API, also without such a route."""
+    for path, shape in current_app.extensions.get(_SHAPES, {}).items():
+        if request.path == path or request.path.startswith(f"{path}/"):
+            response: Response = shape(error)
+            return response
+    return None
+
+
 def error_response(error: ModelhubError) -> Response:
     """The response for ``error``: JSON below /api and for scripts, a page elsewhere."""
+    shaped = in_shape_of_path(error)
+    if shaped is not None:
+        return shaped
     if wants_json():
         response = jsonify({"error": error.to_dict()})
     else:
