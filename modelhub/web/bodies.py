@@ -20,7 +20,11 @@ MAX_VALUES = 1000  # of JSON, and the fields of a form
 MAX_LARGE_VALUES = 100_000  # it is read in about 30 ms, in which nothing else goes on
 _MAX_DEPTH = 64
 _MAX_TEXT_FORM_BYTES = 500_000  # of the text that a model is tried with
-_LARGE = ("api.predict", "forms.try_model")
+_LARGE = (
+    *("api.predict", "forms.try_model"),
+    *("openai.create_chat_completion", "openai.create_completion", "openai.create_response"),
+    *("openai.create_embeddings", "openai.create_transcription"),
+)
 _LOGIN, _LOGIN_BYTES = "login.login", 4096
 _FORM = "application/x-www-form-urlencoded"
 
