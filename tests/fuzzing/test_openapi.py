@@ -18,7 +18,8 @@ EXAMPLES = 40  # of each operation, besides those that cover each part of its sc
 
 # schemathesis needs the document when tests are collected, and nothing is started before the first request.
 folder = tempfile.TemporaryDirectory()
-app = create_app({"MODELHUB_DATA_DIR": folder.name, "MODELHUB_MODELS_DIR": folder.name})
+settings = {"DATA_DIR": folder.name, "MODELS_DIR": folder.name, "AUTOLOAD": "off"}  # else each request waits
+app = create_app({f"MODELHUB_{name}": value for name, value in settings.items()})
 schema = schemathesis.openapi.from_dict(app.extensions["modelhub_api"].spec.to_dict())
 schema.app = app
 load_all_checks()

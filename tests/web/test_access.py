@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -61,16 +62,27 @@ def test_without_a_token_every_route_but_the_public_ones_is_refused(locked: Flas
     assert PUBLIC == PUBLIC_NOW, "a route is public: is it meant to be?"
     assert {endpoint for endpoint, _, _ in addresses} > PUBLIC
     for sent in ({}, bearer(""), {"Authorization": "Basic eDp5"}, {"Cookie": "modelhub_5000=x.y.z"}):
-        answers = set()
+        answers = defaultdict[str, set[tuple[str, str]]](set)
         for endpoint, method, path in addresses:
             if endpoint not in PUBLIC:
                 response = client.open(path, method=method, headers=sent)
                 assert response.status_code == 401, (method, path)
-                answers.add(("" if method == "HEAD" else response.text, str(response.headers)))
-        (body,) = {body for body, _ in answers} - {""}
+                body = "" if method == "HEAD" else response.text
+                answers[_api(locked, path)].add((body, str(response.headers)))
+        assert {"", "/v1"} <= set(answers)
+        for of_api in answers.values():
+            (body,) = {body for body, _ in of_api} - {""}
+            assert "This server asks for a token" in json.dumps(json.loads(body))
+            (headers,) = {headers for _, headers in of_api}
+            assert 'WWW-Authenticate: Bearer realm="modelhub"' in headers
+        (body,) = {body for body, _ in answers[""]} - {""}
         assert json.loads(body)["error"]["code"] == "unauthorized"
-        (headers,) = {headers for _, headers in answers}
-        assert 'WWW-Authenticate: Bearer realm="modelhub"' in headers
+
+
+def _api(app: Flask, path: str) -> str:
+    """The part of the paths that is another API's, with its errors; empty for modelhub's own."""
+    parts = app.extensions["modelhub_error_shapes"]
+    return next((part for part in parts if path == part or path.startswith(f"{part}/")), "")
 
 
 def test_what_is_there_cannot_be_told_from_what_is_not(locked: Flask) -> None:
@@ -94,6 +106,10 @@ def test_what_is_there_cannot_be_told_from_what_is_not(locked: Flask) -> None:
         response = client.get(path, headers=BROWSER)
         target = "/login" if path == "/" else f"/login?next={quote(path, safe='/')}"
         assert (response.status_code, response.headers["Location"]) == (303, target)
+    of_openai = [f"/v1/models/{MODEL}", "/v1/models/nobody/x", "/v1/none", "/v1/chat/completions"]
+    for method in ("GET", "POST"):
+        answers = [client.open(path, method=method) for path in of_openai]
+        assert len({(one.status_code, one.data, str(one.headers)) for one in answers}) == 1
     posted = client.post("/loads", data={"model": MODEL}, headers=BROWSER)
     assert (posted.status_code, posted.headers["Location"]) == (303, "/login")
 

@@ -82,7 +82,7 @@ def operation(
     """One operation; where it ``streams``, also as server-sent events."""
     content: JsonSchema = {kind: {"schema": {"type": "object"} if kind == JSON else TEXT} for kind in kinds}
     if streams:
-        content[EVENTS] = {"schema": TEXT}
+        content[EVENTS] = {}
     failure = {"description": "The error.", "content": {JSON: {"schema": _ERRORS[dialect]}}}
     described: JsonSchema = {
         "tags": [dialect],

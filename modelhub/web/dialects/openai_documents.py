@@ -16,7 +16,7 @@ from modelhub.web.dialects.documents import (
     whole,
 )
 
-_MOST = 2**31
+_MOST = 2**31 - 1
 _PART: JsonSchema = {
     "anyOf": [
         thing(("type", "text"), type={"enum": ["text"]}, text=TEXT),

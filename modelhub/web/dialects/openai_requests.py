@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from modelhub.generation import GenerationRequest, Message
-from modelhub.web.dialects.fields import Fields
+from modelhub.web.dialects.fields import MANY, Fields
 from modelhub.web.dialects.openai_sampling import sampling
 
 MOST_LOGPROBS = 20
@@ -183,7 +183,12 @@ def _prompt(fields: Fields) -> str | list[int]:
         value = value[0]
     if isinstance(value, str):
         return value
-    is_ids = isinstance(value, list) and all(type(one) is int and one >= 0 for one in value)
-    if not is_ids or not value:
+    if not value or not isinstance(value, list) or not all(map(is_token_id, value)):
         raise fields.refuse("prompt", "It must be one text, or one list of token ids.")
-    return list(value)
+    return [int(one) for one in value]
+
+
+def is_token_id(value: Any) -> bool:
+    """Whether a JSON value can be the id of a token; 5.0 is 5."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value < MANY and value == int(value)
