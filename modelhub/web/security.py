@@ -8,10 +8,11 @@ import secrets
 import time
 from pathlib import Path
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from flask.sessions import SecureCookieSessionInterface
 from flask_wtf import CSRFProtect
 
+from modelhub.errors import ModelhubError
 from modelhub.web import access
 from modelhub.web.current import registry_of
 
@@ -92,6 +93,20 @@ def _keep_key(path: Path, key: str) -> None:
         log.warning(
             "The key that signs sessions cannot be kept, and is good for this run: %s", error.strerror
         )
+
+
+def refuse_silent_browser() -> None:
+    """Raise ``cross_site`` for a browser that does not say whose page has sent the request.
+
+    For addresses that take what a form of another site's page could send, and check no token of a form. Where
+    a browser says it (Origin, Sec-Fetch-Site), ``web.gate`` has looked. A session counts as a browser.
+    """
+    if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
+        return
+    identity: access.Identity | None = g.get("identity")
+    is_browser = request.user_agent.string.startswith("Mozilla/")
+    if is_browser or (identity is not None and identity.login):
+        raise ModelhubError("cross_site")
 
 
 def _add_headers(response: Response) -> Response:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from flask import current_app
-
 from modelhub.core.listing import Listed
 from modelhub.core.registry import Registry
 from modelhub.states import State
-from modelhub.web.current import registry_of
 from modelhub.web.dialects.fields import BadField
 
 _DEFAULT_REVISION = "@main"  # of transformers serve, whose answers name it
 
 
-def model_of(name: str | None) -> str:
+def model_of(registry: Registry, name: str | None) -> str:
     """The id of the model that a request names; without a name, of the only one in memory.
 
     Raises ``invalid_id``, and BadField where it is not clear which model is meant.
     """
-    registry = registry_of(current_app)
     if not name:
         return _only(registry)
     model_id = registry.catalogue.id_of(name)
@@ -26,9 +22,9 @@ def model_of(name: str | None) -> str:
     return model_id if is_plain else model_id.removesuffix(_DEFAULT_REVISION)
 
 
-def usable_models() -> list[Listed]:
+def usable_models(registry: Registry) -> list[Listed]:
     """The models on this machine that can be loaded, and those in memory, by id."""
-    return [one for one in registry_of(current_app).listing.all() if not one.cannot_load]
+    return [one for one in registry.listing.all() if not one.cannot_load]
 
 
 def ready_models(registry: Registry) -> list[str]:

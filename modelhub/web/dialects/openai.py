@@ -42,7 +42,7 @@ def init_app(app: Flask) -> None:
 @blueprint.get("/v1/models")
 def list_models() -> Response:
     """The models that can be used: those on this machine, in memory or not."""
-    found = [_model(one.model_id, one.state) for one in usable_models()]
+    found = [_model(one.model_id, one.state) for one in usable_models(registry_of(current_app))]
     return jsonify({"object": "list", "data": found})
 
 
@@ -50,7 +50,7 @@ def list_models() -> Response:
 def get_model(model_id: str) -> Response:
     """One model."""
     registry = registry_of(current_app)
-    found = registry.model(model_of(model_id))
+    found = registry.model(model_of(registry, model_id))
     return jsonify(_model(found["id"], found["state"]))
 
 
@@ -86,7 +86,7 @@ def answer_to(fields: Fields, wanted: GenerationRequest) -> Answer:
     registry = registry_of(current_app)
     return Answer(
         registry,
-        model_of(fields.text("model")),
+        model_of(registry, fields.text("model")),
         wanted,
         by="rest",
         has_left=has_left(request.environ),
