@@ -40,7 +40,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         sse,
         token_file,
     )
-    from modelhub.web.dialects import openai, serve
+    from modelhub.web.dialects import openai, openai_more, serve
     from modelhub.web.pages import forms, live, loads, login, models, parts, reference
     from modelhub.web.sockets import Sockets
 
@@ -79,7 +79,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     registry = Registry(settings, socketio.start_background_task, emit)
     current.init_app(app, registry)
     modules = (bodies, security, token_file, error_handlers, api, sse, models, forms, loads, login, reference)
-    for module in (*modules, openai, serve):
+    for module in (*modules, openai, openai_more, serve):
         module.init_app(app)
     sockets.init_app(app)
     gate.init_app(app)  # in front of all of them

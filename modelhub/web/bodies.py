@@ -22,8 +22,8 @@ _MAX_DEPTH = 64
 _MAX_TEXT_FORM_BYTES = 500_000  # of the text that a model is tried with
 _LARGE = (
     *("api.predict", "forms.try_model"),
-    *("openai.create_chat_completion", "openai.create_completion", "openai.create_response"),
-    *("openai.create_embeddings", "openai.create_transcription"),
+    *("openai.create_chat_completion", "openai.create_completion", "openai_more.create_response"),
+    *("openai_more.create_embeddings", "openai_more.create_transcription"),
 )
 _LOGIN, _LOGIN_BYTES = "login.login", 4096
 _FORM = "application/x-www-form-urlencoded"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from modelhub.core.generations import new_id
 from modelhub.core.registry import Registry
@@ -57,7 +57,11 @@ class Answer:
 
 def begin(answer: Answer) -> Iterator[Part]:
     """The parts of an answer, once the first has come: what fails at once raises here, not in a stream."""
-    parts = answer.parts()
+    return begun(answer.parts())
+
+
+def begun(parts: Iterator[Any]) -> Iterator[Any]:
+    """The same parts, once the first has come."""
     first = next(parts)
     return chain([first], parts)
 

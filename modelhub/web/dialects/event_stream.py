@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Response
 
 from modelhub import wording
 from modelhub.errors import ModelhubError
-from modelhub.generation import Frame
 from modelhub.payloads import Snapshot
 from modelhub.states import State
-from modelhub.web.dialects.answers import Loading, Part
+from modelhub.web.dialects.answers import Loading
 
 log = logging.getLogger(__name__)
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 DONE = "data: [DONE]\n\n"
-Encode = Callable[[Frame], Iterable[dict[str, Any]]]
+Made = TypeVar("Made")  # what a model has made: frames of text, or a result
 Fail = Callable[[ModelhubError], Iterable[dict[str, Any]]]
 
 
@@ -33,7 +32,12 @@ def event(data: dict[str, Any]) -> str:
     return f"data: {json.dumps(data)}\n\n"
 
 
-def answer_lines(parts: Iterator[Part], encode: Encode, fail: Fail, end: str = DONE) -> Iterator[str]:
+def answer_lines(
+    parts: Iterator[Loading | Made | None],
+    encode: Callable[[Made], Iterable[dict[str, Any]]],
+    fail: Fail,
+    end: str = DONE,
+) -> Iterator[str]:
     """An answer as events: ``encode`` makes them of each frame, ``fail`` of an error, which ends them."""
     try:
         for part in parts:

@@ -100,3 +100,62 @@ OPERATIONS: dict[str, tuple[str, JsonSchema]] = {
         ),
     ),
 }
+_SPOKEN = {
+    "multipart/form-data": {
+        "schema": thing(
+            ("file", "model"),
+            file={"type": "string", "format": "binary", "description": "WAV, FLAC, MP3 or OGG."},
+            model=MODEL,
+            response_format={"enum": ["json", "text", "verbose_json"]},
+            language=TEXT,
+        )
+    }
+}
+MORE_OPERATIONS: dict[str, tuple[str, JsonSchema]] = {
+    "openai_more.create_response": (
+        "post",
+        operation(
+            "Go on with a conversation; loads the model where it is not in memory.",
+            "openai",
+            request=body(
+                thing(
+                    ("model", "input"),
+                    model=MODEL,
+                    input={**TEXT, "description": "A text, or the items of a conversation."},
+                    instructions=TEXT,
+                    stream=FLAG,
+                    max_output_tokens=whole(1, _MOST),
+                    temperature=number(0, 100),
+                    top_p=number(0, 1),
+                    **KEEP,
+                )
+            ),
+            streams=True,
+        ),
+    ),
+    "openai_more.create_embeddings": (
+        "post",
+        operation(
+            "Turn texts into numbers; loads the model where it is not in memory.",
+            "openai",
+            request=body(
+                thing(
+                    ("model", "input"),
+                    model=MODEL,
+                    input={"anyOf": [TEXT, listed(TEXT, 1, 2048)]},
+                    encoding_format={"enum": ["float", "base64"]},
+                )
+            ),
+        ),
+    ),
+    "openai_more.create_transcription": (
+        "post",
+        operation(
+            "Write down what is said; loads the model where it is not in memory.",
+            "openai",
+            request={"required": True, "content": _SPOKEN},
+            kinds=("application/json", "text/plain"),
+            streams=True,
+        ),
+    ),
+}

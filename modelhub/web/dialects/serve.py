@@ -10,7 +10,7 @@ from flask import Blueprint, Flask, Response, current_app, jsonify
 from modelhub.errors import ModelhubError
 from modelhub.web.current import registry_of
 from modelhub.web.dialects import documents
-from modelhub.web.dialects.documents import MODEL, body, operation, thing
+from modelhub.web.dialects.documents import TEXT, body, operation, thing
 from modelhub.web.dialects.event_stream import response
 from modelhub.web.dialects.fields import read_body
 from modelhub.web.dialects.models import ready_models
@@ -30,7 +30,7 @@ def init_app(app: Flask) -> None:
     load = operation(
         "Load a model and follow that: stages processor, config, download (bytes), weights (tensors).",
         "serve",
-        request=body(thing(("model",), model=MODEL)),
+        request=body(thing(("model",), model={**TEXT, "minLength": 1})),
         kinds=(),
         streams=True,
     )

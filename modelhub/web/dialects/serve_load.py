@@ -11,6 +11,7 @@ from modelhub.errors import ModelhubError
 from modelhub.loader.files.sizes import read_tensors, weights_among
 from modelhub.payloads import Snapshot
 from modelhub.states import ACTIVE, State
+from modelhub.units import printable
 from modelhub.web.dialects.event_stream import event
 from modelhub.web.dialects.models import model_of
 
@@ -22,7 +23,7 @@ _HEADER_BYTES = 8 * 10**6
 
 def load_lines(registry: Registry, name: str) -> Iterator[str]:
     """Load a model, or join its load: the lines of the response, which end with ``ready`` or ``error``."""
-    frame = {"status": "loading", "model": name}
+    frame = {"status": "loading", "model": printable(name)}
     try:
         model_id = model_of(registry, name)
         frame["model"] = model_id if "@" in model_id else f"{model_id}@main"

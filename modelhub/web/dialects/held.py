@@ -1,0 +1,55 @@
+"""Work whose result comes in one piece: loads the model where it must, and says that it goes on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from modelhub.core.registry import Registry
+from modelhub.errors import ModelhubError
+from modelhub.web.dialects.answers import Loading
+
+_SILENCE_S = 1.0
+
+
+@dataclass(slots=True)
+class _Work:
+    run: Callable[[], bytes]
+    done: threading.Event = field(default_factory=threading.Event)
+    result: bytes = b""
+    error: Exception | None = None
+
+    def __call__(self) -> None:
+        try:
+            self.result = self.run()
+        except Exception as error:  # for the thread that waits
+            self.error = error
+        finally:
+            self.done.set()
+
+
+def ready(registry: Registry, model_id: str, has_left: Callable[[], bool]) -> None:
+    """Wait until the model is in memory, and load it where it is not; raises ModelhubError."""
+    for _ in registry.on_demand.ready(model_id, "rest", has_left):
+        pass
+
+
+def parts(
+    registry: Registry, model_id: str, has_left: Callable[[], bool], run: Callable[[], bytes]
+) -> Iterator[Loading | bytes | None]:
+    """Loading while the model loads, None after each second of work, then what ``run()`` returns.
+
+    Raises ModelhubError.
+    """
+    for snapshot in registry.on_demand.ready(model_id, "rest", has_left):
+        yield Loading(snapshot)
+    work = _Work(run)
+    threading.Thread(target=work, daemon=True).start()
+    while not work.done.wait(_SILENCE_S):
+        yield None
+    if work.error is not None:
+        raise work.error
+    if not work.result:
+        raise ModelhubError("internal")
+    yield work.result
