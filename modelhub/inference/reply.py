@@ -47,13 +47,12 @@ class Reply:
         if self.has_stopped:
             return {}
         self.tokens += 1
-        was_reasoning = self._answer.is_reasoning
         if logprob is not None and token not in self._silent:
             self._logprobs.append((self._decoded, self._describe(token, logprob, top)))
         text = "" if token in self._silent else self._stream.add(token)
         self._decoded += len(text)
         parts = self._take(text)
-        self.reasoning_tokens += was_reasoning or self._answer.is_reasoning
+        self.reasoning_tokens += self._answer.is_reasoning
         return self._frame(parts)
 
     def end(self, reason: FinishReason) -> Frame:
