@@ -74,7 +74,8 @@ class LoadSpec:
     cuda or a GPU such as cuda:1; ``dtype`` is auto (that of the files) or a torch name such as bfloat16.
     ``force`` skips the memory check. ``exact`` keeps the logits bit-equal to those of transformers.
     ``sandbox`` (auto, strict or off) is how the process is confined, ``step_seconds`` the computing time that
-    a step has which counts no bytes.
+    a step has which counts no bytes. ``most_answers`` is how many texts the model writes at once,
+    ``conversation_bytes`` how much is kept of those that have ended (None: a part of the free memory).
     """
 
     model_id: str
@@ -86,6 +87,8 @@ class LoadSpec:
     exact: bool = False
     sandbox: str = "auto"
     step_seconds: float = 8.0
+    most_answers: int = 8
+    conversation_bytes: int | None = None
 
 
 def checkpoint(

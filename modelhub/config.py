@@ -63,6 +63,8 @@ class Settings:
     max_output_numbers: int
     max_waiting_predictions: int
     prediction_seconds: float
+    batch: int
+    conversation_cache: int | None
 
     @property
     def limits(self) -> PredictionLimits:
@@ -161,6 +163,8 @@ def read_settings(
         max_output_numbers=setting("MAX_OUTPUT_NUMBERS", _LIMITS.max_output_numbers, _whole(1, 100_000_000)),
         max_waiting_predictions=setting("MAX_WAITING_PREDICTIONS", 32, _whole(1, 10_000)),
         prediction_seconds=setting("PREDICTION_SECONDS", _LIMITS.prediction_seconds, _seconds_or_none),
+        batch=setting("BATCH", 8, _whole(1, 256)),
+        conversation_cache=setting("CONVERSATION_CACHE", "auto", _bytes_or_auto),
         token=token,
         view_token=setting("VIEW_TOKEN", "", _not_beside(token_file, token)),
         token_file=token_file,
@@ -210,6 +214,10 @@ def _seconds(raw: Any) -> float:
 
 def _seconds_or_none(raw: Any) -> float:
     return 0.0 if str(raw).strip() in ("0", "0.0", "off") else _seconds(raw)
+
+
+def _bytes_or_auto(raw: Any) -> int | None:
+    return None if str(raw).strip().lower() == "auto" else _whole(0, 2**50)(raw)
 
 
 def _folder(raw: Any) -> Path:

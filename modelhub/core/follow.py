@@ -27,6 +27,8 @@ def load_spec(settings: Settings, model_id: str, options: LoadOptions) -> LoadSp
         exact=settings.exact,
         sandbox=settings.sandbox,
         step_seconds=settings.step_seconds,
+        most_answers=settings.batch,
+        conversation_bytes=settings.conversation_cache,
     )
 
 

@@ -18,6 +18,7 @@ class Inbox:
         self._channel = channel
         self._interruption = interruption
         self.on_stop: Callable[[int], None] = lambda number: None
+        self.on_generate: Callable[[], None] = lambda: None  # called in the thread that receives
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._waiting: dict[int, Message] = {}  # the predictions among them
         threading.Thread(target=self._read, daemon=True).start()
@@ -26,10 +27,10 @@ class Inbox:
         """The next message; waits for it."""
         return self._begin(self._messages.get())
 
-    def poll(self) -> Message | None:
-        """The next message, if one has come."""
+    def poll(self, seconds: float) -> Message | None:
+        """The next message; None if none comes in so many seconds."""
         try:
-            return self._begin(self._messages.get_nowait())
+            return self._begin(self._messages.get(seconds > 0, seconds))
         except queue.Empty:
             return None
 
@@ -52,10 +53,11 @@ class Inbox:
             self._interruption.stop(number)
             self.on_stop(number)
             if (waiting := self._waiting.get(number)) is not None:
-                waiting["inputs"] = waiting["generation"] = (
-                    None  # they may be large, and nobody needs them any more
-                )
+                # They may be large, and nobody needs them any more.
+                waiting["inputs"] = waiting["generation"] = None
             return
         if message["op"] in ("predict", "generate", "embed"):
             self._waiting[message["request"]] = message
         self._messages.put(message)
+        if message["op"] == "generate":
+            self.on_generate()

@@ -30,6 +30,7 @@ from modelhub.workers.inbox import Inbox
 from modelhub.workers.lifeline import name_process, prefer_as_oom_victim
 
 log = logging.getLogger(__name__)
+_LOOK_S = 2.0  # how often an idle process looks whether memory runs short
 
 
 def main(sock: socket.socket, prepared: Prepared | None = None) -> None:
@@ -54,7 +55,7 @@ def main(sock: socket.socket, prepared: Prepared | None = None) -> None:
         return
     loaded = _load(channel, requests, spec, prepared, Guard(spec, token))
     if loaded is not None:
-        _serve(channel, requests, interruption, loaded)
+        _serve(channel, requests, interruption, loaded, spec)
 
 
 class _WorkerChannel(Channel):
@@ -113,7 +114,9 @@ def _preview(channel: Channel, spec: LoadSpec, token: str | None) -> None:
         channel.send({"type": "error", "error": explain(error, spec).to_dict()})
 
 
-def _serve(channel: Channel, requests: Inbox, interruption: Interruption, loaded: LoadedModel) -> None:
+def _serve(
+    channel: Channel, requests: Inbox, interruption: Interruption, loaded: LoadedModel, spec: LoadSpec
+) -> None:
     """Answer requests until the channel ends: text token by token, and between two tokens all others."""
 
     def send(frames: list[tuple[int, Frame]]) -> None:
@@ -127,16 +130,20 @@ def _serve(channel: Channel, requests: Inbox, interruption: Interruption, loaded
         channel.send({"type": "result", "request": number, "ok": False, "length": len(body)}, body)
 
     predictor = Predictor(loaded, interruption)
-    engine = Engine(loaded, interruption, send, fail, begin)
-    requests.on_stop = engine.stop
+    limits = spec.exact, spec.most_answers, spec.conversation_bytes
+    engine = Engine(loaded, interruption, send, fail, begin, *limits)
+    requests.on_stop, requests.on_generate = engine.stop, engine.notice
     while True:
-        message = requests.poll() if engine.has_work else requests.get()
+        message = requests.poll(0.0 if engine.has_work else _LOOK_S)
         if message is None:
-            engine.step()
+            engine.conversations.let_go_under_pressure()
         elif message["op"] == "generate":
             engine.add(message)
+            continue
         else:
             _predict(channel, predictor, interruption, message)
+        if engine.has_work:
+            engine.step()
 
 
 def _predict(channel: Channel, predictor: Predictor, interruption: Interruption, request: Message) -> None:
