@@ -15,7 +15,7 @@ from greenlet import getcurrent, greenlet
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from modelhub.generation import Sampling
-from modelhub.inference.engine.choosing import Chosen
+from modelhub.inference.engine.choosing import Chosen, samples
 from modelhub.inference.engine.row import Row
 from modelhub.loader.layers import layers_of
 
@@ -104,13 +104,9 @@ class Alone:
 
     def _asked(self, sampling: Sampling) -> dict[str, Any]:
         asked: dict[str, Any] = {name: sampling[name] for name in _SETTINGS if name in sampling}  # type: ignore[literal-required]
-        if "do_sample" in sampling:
-            asked["do_sample"] = sampling["do_sample"]
-        elif "temperature" in sampling:
-            asked["do_sample"] = sampling["temperature"] > 0
-        if not asked.get("temperature", 1):
-            del asked["temperature"]
-            asked["do_sample"] = False
+        asked["do_sample"] = samples(self._model.generation_config, sampling)
+        if not asked["do_sample"]:
+            asked.pop("temperature", None)
         if sampling.get("ignore_eos"):
             asked["min_new_tokens"] = self._row.most_tokens
         return asked

@@ -23,6 +23,7 @@ from transformers import (
 
 from modelhub.generation import Sampling
 
+_COLDEST = 1e-4  # the likeliest token at that temperature and below
 _TOP_K = 50  # what transformers takes where a model says nothing
 # What is left to generate(): the settings of a model with one of these are not those of transformers.
 _OTHER_WAYS: dict[str, tuple[Any, ...]] = {
@@ -70,9 +71,9 @@ def ends_of(config: Any, sampling: Sampling) -> list[int]:
 def samples(config: Any, sampling: Sampling) -> bool:
     """Whether tokens are chosen at random: as asked, or as the model's own settings say."""
     if "do_sample" in sampling:
-        return bool(sampling["do_sample"]) and sampling.get("temperature") != 0
+        return bool(sampling["do_sample"]) and sampling.get("temperature", 1.0) > _COLDEST
     if "temperature" in sampling:
-        return sampling["temperature"] > 0
+        return sampling["temperature"] > _COLDEST
     return bool(config.do_sample)
 
 

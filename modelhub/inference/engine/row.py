@@ -8,15 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelhub.generation import Finish, FinishReason, Frame
-from modelhub.inference.data_uris import BadInputs
 from modelhub.inference.engine.choosing import Chooser, Chosen, ends_of
 from modelhub.inference.engine.packed_cache import RowCache
 from modelhub.inference.parameters import limits_of
 from modelhub.inference.requests import PreparedRequest, prepare
 from modelhub.limits import PredictionLimits
 from modelhub.loader.finishing import LoadedModel
-
-_DEFAULT_TOKENS = 1024
 
 
 @dataclass(slots=True, eq=False)
@@ -95,22 +92,7 @@ def new_row(loaded: LoadedModel, message: dict[str, Any], arrived: float) -> Row
     """Check a request from the server, and make tokens of it; raises BadInputs."""
     model, limits = loaded.model, limits_of(message["limits"])
     prepared = prepare(loaded, message["generation"], limits)
-    config, sampling, ids = model.generation_config, prepared.sampling, prepared.input_ids
-    most = sampling.get("max_new_tokens") or config.max_new_tokens or _DEFAULT_TOKENS
-    context = _context_of(model)
-    if context is not None:
-        if len(ids) >= context:
-            why = f"the prompt has {len(ids)} tokens, and the model sees {context} at most."
-            raise BadInputs(why, "Send less text, or fewer messages.")
-        most = min(most, context - len(ids))
-    chooser = Chooser(config, sampling, ids, model.device, prepared.logprobs)
-    ends = frozenset(ends_of(config, sampling))
+    config, sampling = model.generation_config, prepared.sampling
+    chooser = Chooser(config, sampling, prepared.input_ids, model.device, prepared.logprobs)
+    ends, most = frozenset(ends_of(config, sampling)), sampling["max_new_tokens"]
     return Row(message["request"], message["model"], limits, prepared, chooser, ends, most, arrived)
-
-
-def _context_of(model: Any) -> int | None:
-    """How many tokens the model sees; None where its configuration does not say."""
-    if getattr(model.config, "is_encoder_decoder", False):
-        return None
-    size = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
-    return size if isinstance(size, int) and size > 0 else None
