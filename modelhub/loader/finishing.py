@@ -12,6 +12,7 @@ from modelhub.errors import ModelhubError
 from modelhub.loader.device import tensors
 from modelhub.loader.files.opening import Files, WeightFile
 from modelhub.loader.files.origins import Origin
+from modelhub.loader.files.pooling import Pooling
 from modelhub.loader.strategy import Plan
 from modelhub.loader.weights import Assembled
 from modelhub.payloads import Facts
@@ -23,12 +24,16 @@ _MAX_NAMES = 3
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """The result of a load: a transformers model, its processor or None, its pipeline task, and its facts."""
+    """The result of a load: a transformers model, its processor or None, its pipeline task, and its facts.
+
+    ``pooling`` is how it makes embeddings, where its folder says so.
+    """
 
     model: Any
     processor: Any
     task: str | None
     facts: Facts
+    pooling: Pooling | None = None
 
 
 def verify(files: Files, assembled: Assembled) -> Generator[Checkpoint, None, None]:
@@ -80,6 +85,7 @@ def describe(
     weights: Sequence[WeightFile],
     processor: Any,
     memory_before: int,
+    pooling: Pooling | None,
 ) -> LoadedModel:
     """The loaded model and its facts. Measures the memory, so call it after the first forward pass."""
     model = assembled.model
@@ -97,4 +103,4 @@ def describe(
         "memory": max(0, memory.resident().total - memory_before),
         "unused_tensors": len(assembled.unexpected),
     }
-    return LoadedModel(model, processor, plan.task, facts)
+    return LoadedModel(model, processor, plan.task, facts, pooling)

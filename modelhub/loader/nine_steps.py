@@ -13,6 +13,7 @@ from modelhub.loader.configuration import read_config
 from modelhub.loader.files import source
 from modelhub.loader.files.inspection import check_folder, still_there
 from modelhub.loader.files.origins import Origin
+from modelhub.loader.files.pooling import read_pooling
 from modelhub.loader.files.weight_files import read_weight_files, weight_names
 from modelhub.loader.finishing import LoadedModel
 from modelhub.loader.first_run import FirstRun
@@ -74,6 +75,7 @@ def _nine_steps(
     yield checkpoint(2)
     files = yield from origin.fetch_processor()
     processor = kept.processor if kept else load_processor(files, check_folder(files), config)
+    pooling = read_pooling(files)
     if lacking := left_out(processor):
         yield checkpoint(2, detail=lacking)
 
@@ -105,4 +107,4 @@ def _nine_steps(
         yield checkpoint(9)
         yield from first_run.passed()
     ahead.close()  # so that its mappings do not count as the model's memory
-    return finishing.describe(origin, plan, assembled, weights, processor, memory_before)
+    return finishing.describe(origin, plan, assembled, weights, processor, memory_before, pooling)

@@ -13,6 +13,7 @@ from modelhub import memory, units
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
 from modelhub.generation import Frame
+from modelhub.inference.embeddings import embed
 from modelhub.inference.engine import Engine
 from modelhub.inference.interruption import Interrupted, Interruption
 from modelhub.inference.parameters import limits_of
@@ -150,6 +151,9 @@ def _predict(channel: Channel, predictor: Predictor, interruption: Interruption,
     number, limits = request["request"], limits_of(request["limits"])
 
     def predict() -> bytes:
+        if request["op"] == "embed":
+            made = embed(predictor.loaded, request["inputs"], request["parameters"], limits)
+            return json.dumps(made, separators=(",", ":")).encode()
         started = time.monotonic()
         outputs = predictor.predict(request["inputs"], request["parameters"], limits)
         seconds = round(time.monotonic() - started, 6)

@@ -10,6 +10,7 @@ from huggingface_hub import HfApi, constants
 
 from modelhub.loader.files.opening import INDEX, MAX_INDEX_BYTES, MAX_TOKENIZER_BYTES
 from modelhub.loader.files.patience import BadAnswer
+from modelhub.loader.files.pooling import POOLING
 
 MAX_SMALL_FILES = 100
 _TIMEOUT_S = 10
@@ -54,7 +55,8 @@ class Listing:
 def list_files(repo: str, revision: str | None, timeout_s: float = _TIMEOUT_S) -> Listing:
     """Request the list of files from the hub.
 
-    Files in subfolders, hidden files and files without a size are left out: a load never reads them.
+    Files in subfolders, hidden files and files without a size are left out: a load never reads them, but for
+    one that says how embeddings are made.
     Raises BadAnswer for what is no list, and errors of huggingface_hub and httpx2.
     """
     api = HfApi(endpoint=constants.ENDPOINT)
@@ -66,7 +68,8 @@ def list_files(repo: str, revision: str | None, timeout_s: float = _TIMEOUT_S) -
     for sibling in info.siblings or ():
         name, size = sibling.rfilename, sibling.size
         etag = sibling.lfs.sha256 if sibling.lfs is not None else sibling.blob_id
-        if "/" not in name and not name.startswith(".") and size is not None and etag and etag.isalnum():
+        is_read = POOLING.fullmatch(name) is not None or ("/" not in name and not name.startswith("."))
+        if is_read and size is not None and etag and etag.isalnum():
             entries[name] = Entry(name, size, etag)
     counts = info.safetensors.parameters if info.safetensors is not None else {}
     return Listing(info.sha or "", entries, bool(info.gated), counts)
