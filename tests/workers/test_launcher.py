@@ -27,6 +27,7 @@ from modelhub.workers.start import start_module
 from modelhub.workers.warm_up import WarmUp, read_warm_up
 from modelhub.workers.worker import Worker
 from tests.support.ids import LLAMA
+from tests.support.models import make_bert
 from tests.support.server import ROOT, SPARE, wait_until
 
 
@@ -211,6 +212,27 @@ def test_a_forked_child_computes_what_a_fresh_process_computes(launcher: Launche
 def _predict(worker: Worker) -> tuple[bool, bytes]:
     threading.Thread(target=worker.serve, daemon=True).start()
     return worker.predict(LLAMA, "hello", {"max_new_tokens": 12, "do_sample": False})
+
+
+def test_a_worker_makes_embeddings_as_the_folder_says(launcher: Launcher, tmp_path: Path) -> None:
+    folder = make_bert(tmp_path / "tiny" / "sentences")
+    kinds = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
+    modules = [{"type": f"sentence_transformers.models.{kind}", "path": path} for kind, path in kinds.items()]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": ["cls", "mean"]}')
+    with launcher.worker() as worker:
+        _load(worker, LoadSpec("tiny/sentences", str(tmp_path), str(tmp_path / "demo")))
+        threading.Thread(target=worker.serve, daemon=True).start()
+        ok, body = worker.predict("tiny/sentences", ["hello world", "a"], {"dimensions": 100}, op="embed")
+        assert ok, body
+        refused, why = worker.predict("tiny/sentences", "hello " * 100, {}, op="embed")
+    found = json.loads(body)
+    assert found["prompt_tokens"] == 7
+    assert [len(vector) for vector in found["embeddings"]] == [100, 100], "of 2 x 64"
+    assert [round(sum(x * x for x in vector), 4) for vector in found["embeddings"]] == [1, 1]
+    assert not refused
+    assert "has 102 tokens, and the model takes 64" in json.loads(why)["message"]
 
 
 def test_an_idle_child_is_small_and_starts_in_milliseconds(launcher: Launcher) -> None:

@@ -20,6 +20,7 @@ from modelhub.checkpoints import Checkpoint
 from modelhub.core.catalogue import Catalogue
 from modelhub.inference.pipelines import Predictor
 from modelhub.loader import nine_steps
+from modelhub.loader.files.pooling import Pooling
 from tests.support import models
 from tests.support.hub_server import HubServer
 from tests.support.loads import failure, run, spec_for, steps
@@ -88,6 +89,23 @@ def test_only_what_a_load_may_read_is_fetched(hub: HubServer, shards: Path, no_m
     assert "model-00001-of-00004.safetensors" in requested
     assert not [name for name in requested if name.endswith((".bin", ".py"))]
     assert not [path for _, path, _ in hub.requests if "onnx" in path]
+
+
+def test_how_embeddings_are_made_is_fetched(hub: HubServer, no_models: Path) -> None:
+    folder = models.make_bert(hub.root / "org" / "sentences")
+    paths = {"Transformer": "", "Pooling": "1_Pooling"}
+    modules = [{"type": f"sentence_transformers.models.{kind}", "path": path} for kind, path in paths.items()]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    others = ("1_Pooling/other.json", "2_Dense/config.json", "a/1_Pooling/config.json")
+    for name in ("1_Pooling/config.json", *others):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text('{"pooling_mode_cls_token": true}')
+    _, model = run(spec_for("org/sentences", no_models))
+    assert model.pooling == Pooling(("cls",))
+    below = [path for _, path, _ in hub.requests if "Pooling/" in path or "Dense/" in path]
+    assert [path.partition("/resolve/")[2].partition("/")[2] for path in below] == ["1_Pooling/config.json"]
+    hub.stop()
+    assert run(spec_for("org/sentences", no_models))[1].pooling == Pooling(("cls",)), "from the cache"
 
 
 def test_a_complete_cache_needs_no_network_at_all(hub: HubServer, shards: Path, no_models: Path) -> None:
