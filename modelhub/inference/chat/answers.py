@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,8 @@ from modelhub.inference.chat.tool_calls import NotCalls, names_of, read_calls
 
 log = logging.getLogger(__name__)
 _Event = dict[str, Any]
+# What no mark has within it comes at once, all else letter by letter, so that the end of a mark is known.
+_RUNS = re.compile(r"[^\s<>\[\]{}|]+|.", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -38,6 +41,7 @@ class Answer:
         self._format = format
         self._tools = tools
         self._parser: ResponseParser | None = None
+        self._run = ""  # that the parser takes
         self._unsaid = ""  # what may be a call, or a mark
         self._skips_space = False
         if format is not None:
@@ -49,13 +53,14 @@ class Answer:
     def add(self, text: str) -> Parts:
         """What is certain with this piece."""
         parts = Parts()
-        for place, letter in enumerate(text):
+        for run in _RUNS.finditer(text):
             if self._parser is None:
-                self._say(parts, text[place:])
+                self._say(parts, text[run.start() :])
                 break
-            self._unsaid += letter
+            self._run = run[0]
+            self._unsaid += self._run
             try:
-                events = self._parser.feed(letter)
+                events = self._parser.feed(self._run)
             except Exception as error:
                 self._give_up(parts, error)
                 continue
@@ -89,8 +94,8 @@ class Answer:
         elif kind == "region_close" and name == CALLS:
             self._read(parts, event["value"])
         elif name in REASONING:
-            # The mark was complete before the letter that came last, which ends the space behind it.
-            self._unsaid = self._unsaid[-1:]
+            # The mark was complete before the run that came last, which ends the space behind it.
+            self._unsaid = self._unsaid[-len(self._run) :]
         self._follow(event)
 
     def _follow(self, event: _Event) -> None:

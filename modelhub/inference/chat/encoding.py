@@ -26,21 +26,19 @@ class Encoded:
 
 
 class Encoder:
-    """The tokenizer of a model, or its processor where it takes more than text."""
+    """The tokenizer of a model, or its processor where it takes more than text.
+
+    ``rate`` is that of the sounds it takes, in Hz.
+    """
 
     def __init__(self, loaded: LoadedModel, tokenizer: Any) -> None:
         self._model = loaded.model
         self._tokenizer = tokenizer
         self._processor = processor_part(loaded.processor, "processor")
-        self.rate = _DEFAULT_RATE  # of sounds, in Hz
-        if self._processor is loaded.processor and self._processor is not tokenizer:
-            sounds = self._part("feature_extractor", "audio_processor")
-            self.takes_images = self._part("image_processor") is not None
-            self.takes_audio = sounds is not None
-            self.rate = int(getattr(sounds, "sampling_rate", _DEFAULT_RATE))
-        else:
-            self._processor = None
-            self.takes_images = self.takes_audio = False
+        sounds = self._part("feature_extractor", "audio_processor")
+        self.takes_images = self._part("image_processor") is not None
+        self.takes_audio = sounds is not None
+        self.rate = int(getattr(sounds, "sampling_rate", _DEFAULT_RATE))
 
     def text(self, text: str) -> list[int]:
         """The tokens of a text that is no chat, with those that the tokenizer begins each text with."""

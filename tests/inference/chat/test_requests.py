@@ -7,15 +7,29 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from transformers import LlamaConfig, LlamaForCausalLM
+import torch
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2AudioConfig,
+    Qwen2AudioForConditionalGeneration,
+    Qwen2AudioProcessor,
+    WhisperFeatureExtractor,
+)
 
 from modelhub.generation import GenerationRequest
 from modelhub.inference.chat_templates import bound_templates
 from modelhub.inference.data_uris import BadInputs
+from modelhub.inference.images import decode_image
+from modelhub.inference.quota import Quota
 from modelhub.inference.requests import PreparedRequest, context_of, prepare
 from modelhub.limits import PredictionLimits
 from modelhub.loader.finishing import LoadedModel
-from modelhub.tasks import EXAMPLE_IMAGE
+from modelhub.tasks import EXAMPLE_AUDIO, EXAMPLE_IMAGE
 from tests.support.chat_templates import WEATHER, family_tokenizer
 from tests.support.loads import run, spec_for
 from tests.support.models import BYTE_TOKENS
@@ -298,8 +312,6 @@ def test_a_text_that_is_too_long_for_the_settings_is_refused() -> None:
 
 
 def test_the_context_of_models_that_name_it_otherwise() -> None:
-    from transformers import BloomConfig, BloomForCausalLM, GPT2Config, GPT2LMHeadModel
-
     assert (
         context_of(GPT2LMHeadModel(GPT2Config(n_embd=8, n_head=1, n_layer=1, n_positions=77, vocab_size=8)))
         == 77
@@ -386,12 +398,12 @@ def test_images_in_messages_become_tensors(pictures: dict[str, LoadedModel]) -> 
     )
     text = prepare(model, {"messages": [USER]}, PredictionLimits())
     assert text.extra == {}
+    chat = [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]
+    wanted = model.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=True)
+    assert text.input_ids == wanted[0]
 
 
 def test_what_transformers_makes_of_an_image_chat(pictures: dict[str, LoadedModel]) -> None:
-    from modelhub.inference.images import decode_image
-    from modelhub.inference.quota import Quota
-
     model = pictures["qwen2-vl"]
     image = decode_image(EXAMPLE_IMAGE, Quota(PredictionLimits(), 16_000))
     chat = [
@@ -429,6 +441,63 @@ def test_images_count(pictures: dict[str, LoadedModel]) -> None:
     for limits in (PredictionLimits(max_inputs=1), PredictionLimits(max_pixels=64 * 64 + 1)):
         with pytest.raises(BadInputs):
             prepare(pictures["qwen2-vl"], {"messages": [PICTURE, PICTURE]}, limits)
+
+
+# Audio
+
+HEARS = """\
+{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}
+{%- if part.type == 'audio' %}<|AUDIO|>{% else %}{{ part.text }}{% endif %}{% endfor %}<|im_end|>
+{% endfor %}{%- if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"""
+
+
+@pytest.fixture(scope="module")
+def listener() -> LoadedModel:
+    """A model that takes audio."""
+    tokenizer = family_tokenizer("qwen")
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": ["<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"]}
+    )
+    config = Qwen2AudioConfig(
+        audio_config={
+            "d_model": 16, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 16,
+            "num_mel_bins": 80,
+        },
+        text_config={
+            "model_type": "qwen2", "vocab_size": len(tokenizer), "hidden_size": 16, "intermediate_size": 16,
+            "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2,
+            "max_position_embeddings": CONTEXT,
+        },
+        audio_token_index=tokenizer.convert_tokens_to_ids("<|AUDIO|>"),
+    )  # fmt: skip
+    processor = Qwen2AudioProcessor(WhisperFeatureExtractor(), tokenizer, chat_template=HEARS)
+    model = Qwen2AudioForConditionalGeneration(config).eval()
+    return LoadedModel(model, processor, "text2text-generation", cast(Any, {}))
+
+
+def hear(part: Any) -> GenerationRequest:
+    return {"messages": [{"role": "user", "content": [{"type": "text", "text": "what?"}, part]}]}
+
+
+def test_audio_in_messages_becomes_tensors(listener: LoadedModel) -> None:
+    data = EXAMPLE_AUDIO.partition(",")[2]
+    parts = (
+        {"type": "input_audio", "input_audio": {"data": data, "format": "flac"}},
+        {"type": "audio", "audio": EXAMPLE_AUDIO},
+    )
+    for part in parts:
+        found = prepare(listener, hear(part), PredictionLimits())
+        assert found.extra.keys() == {"input_features", "feature_attention_mask"}
+        assert found.input_ids.count(listener.model.config.audio_token_index) > 1
+    ids = torch.tensor([found.input_ids])
+    assert listener.model.generate(ids, **found.extra, max_new_tokens=2).shape[1] == ids.shape[1] + 2
+
+
+@pytest.mark.parametrize("data", ["https://example.org/a.wav", "/etc/passwd", "", None, 7, "AAAA"])
+def test_audio_comes_as_data_only(listener: LoadedModel, data: Any) -> None:
+    for part in ({"type": "input_audio", "input_audio": {"data": data}}, {"type": "audio", "audio": data}):
+        with pytest.raises(BadInputs):
+            prepare(listener, hear(part), PredictionLimits())
 
 
 def test_models_of_other_tasks_are_refused(made: Path) -> None:
