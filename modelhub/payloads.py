@@ -71,6 +71,20 @@ class ProgressState(TypedDict):
     steps: list[float | None]  # seconds of each step that has ended
 
 
+class Use(TypedDict):
+    """How a model in memory is used.
+
+    ``idle_since`` and ``leaves_at`` are moments, None while it is in use; the latter also where it stays.
+    """
+
+    running: int  # requests that its process works on
+    waiting: int  # requests that wait for that
+    tokens_per_second: float | None  # over the last seconds, of all; None while no token comes
+    idle_since: float | None
+    leaves_at: float | None
+    memory: int  # bytes: what the load took, and what its process has taken since
+
+
 class Snapshot(ProgressState):
     """The full state of a model, which is the payload of every event about it.
 
@@ -85,6 +99,7 @@ class Snapshot(ProgressState):
     state: State
     queue_position: int | None
     error: ErrorPayload | None
+    use: Use | None  # None unless it is ready
 
     seconds: NotRequired[float | None]
     by: NotRequired[str | None]

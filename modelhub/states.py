@@ -97,6 +97,7 @@ class EventName(str, Enum):  # noqa: UP042
     COMPLETED = "model_load_completed"
     FAILED = "model_load_failed"
     CANCELLED = "model_load_cancelled"
+    IN_USE = "model_in_use"
     UNLOADED = "model_unloaded"
     MODELS_CHANGED = "models_changed"
     SERVER_STOPPING = "server_stopping"

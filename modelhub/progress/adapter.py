@@ -15,7 +15,16 @@ from marshmallow import ValidationError
 
 from modelhub.checkpoints import Checkpoint
 from modelhub.errors import ModelhubError
-from modelhub.payloads import Conditions, ErrorPayload, Facts, ProgressState, Receipt, Snapshot, Timeline
+from modelhub.payloads import (
+    Conditions,
+    ErrorPayload,
+    Facts,
+    ProgressState,
+    Receipt,
+    Snapshot,
+    Timeline,
+    Use,
+)
 from modelhub.progress.log import ModelLog, absent
 from modelhub.progress.logs import ModelLogs
 from modelhub.progress.pace import Expect
@@ -181,7 +190,9 @@ class ProgressAdapter:
             return
         self._publish_progress(model_id, load.load_id, states)
 
-    def completed(self, model_id: str, facts: Facts, record: Record = _record_nothing) -> Snapshot:
+    def completed(
+        self, model_id: str, facts: Facts, record: Record = _record_nothing, use: Use | None = None
+    ) -> Snapshot:
         """The load ended well; ``facts`` are those of the loaded model.
 
         ``record``, here and below, gets the payload before it is emitted, so that a client that reacts to the
@@ -189,7 +200,7 @@ class ProgressAdapter:
         """
         progress = self._final_state(model_id)
         ready = {"progress": 1.0, "percent": 100, "eta": None, "stalled_for": None, "detail": None}
-        changes, extras = {**progress, **ready}, {**facts, "seconds": progress.get("elapsed")}
+        changes, extras = {**progress, **ready, "use": use}, {**facts, "seconds": progress.get("elapsed")}
         return self._end(EventName.COMPLETED, model_id, State.READY, changes, extras, record)
 
     def failed(
@@ -219,10 +230,24 @@ class ProgressAdapter:
         model_log.snapshot = absent(model_id, self.epoch, seq)
         model_log.forget_trace()
 
+    def in_use(self, model_id: str, load_id: str, use: Use) -> None:
+        """A ready model is used in another way than before; emits nothing for any other."""
+        model_log = self.log_of(model_id)
+        last = model_log.snapshot
+        if last["state"] != State.READY or last["load_id"] != load_id or last["use"] == use:
+            return
+        try:
+            payload = check_event({**last, "seq": last["seq"] + 1, "use": use})
+        except ValidationError as error:
+            self._reject(f"the use of {model_id}", error)
+            return
+        model_log.replace(payload)
+        self._send(EventName.IN_USE, payload)
+
     def unloading(self, model_id: str) -> None:
         """The model is about to leave memory: the state changes, without an event of its own."""
         model_log = self.log_of(model_id)
-        model_log.snapshot = {**model_log.snapshot, "state": State.UNLOADING}
+        model_log.snapshot = {**model_log.snapshot, "state": State.UNLOADING, "use": None}
 
     def unloaded(
         self,
@@ -305,13 +330,16 @@ class ProgressAdapter:
             payload = cast(Snapshot, fields)
         record(payload)
         model_log.append(name, payload)
-        try:
-            self._emit(name, payload, [room_of(model_id), DASHBOARD_ROOM])
-        except Exception as error:
-            log.warning("%s of %s could not be emitted: %s", name, model_id, error)
+        self._send(name, payload)
         if state not in ACTIVE:
             model_log.pack()
         return payload
+
+    def _send(self, name: EventName, payload: Snapshot) -> None:
+        try:
+            self._emit(name, payload, [room_of(payload["id"]), DASHBOARD_ROOM])
+        except Exception as error:
+            log.warning("%s of %s could not be emitted: %s", name, payload["id"], error)
 
     def _reject(self, what: str, error: Exception) -> None:
         self.rejected += 1

@@ -17,7 +17,7 @@ _UNPACKED_EVENTS = 3  # what clients that have read all but the end of a load st
 
 
 class ModelLog:
-    """The events of one model in one run of the server, numbered without a gap from that of ``snapshot`` on.
+    """The events of one model in one run of the server; those of one load are numbered without a gap.
 
     The thread of the load appends; any number of threads wait in ``after``. Once a load has ended, ``pack``
     makes its events small; they are unpacked for who asks, not for the next load, which would wait for it.
@@ -59,6 +59,13 @@ class ModelLog:
             if payload["load_id"] != self._trace.load_id:
                 self._trace = Trace(payload["load_id"])
             self._trace.add(payload)
+            self._appended.notify_all()
+
+    def replace(self, payload: Snapshot) -> None:
+        """Take an event that is the newest state and no part of any load's story: it is not kept."""
+        with self._appended:
+            self.snapshot = payload
+            self.used_at = time.monotonic()
             self._appended.notify_all()
 
     def pack(self) -> None:
@@ -103,6 +110,7 @@ def absent(model_id: str, epoch: str, seq: int = 0) -> Snapshot:
         "state": State.ABSENT,
         "queue_position": None,
         "error": None,
+        "use": None,
         "step": None,
         "total": TOTAL_STEPS,
         "phase": None,

@@ -45,6 +45,32 @@ class ErrorSchema(Schema):
     step = Integer(allow_none=True, validate=validate.Range(1, TOTAL_STEPS))
 
 
+class UseSchema(Schema):
+    """How a model in memory is used."""
+
+    running = Integer(required=True, validate=_not_negative, metadata=_is("Requests that it works on."))
+    waiting = Integer(required=True, validate=_not_negative, metadata=_is("Requests that wait for that."))
+    tokens_per_second = Float(
+        required=True,
+        allow_none=True,
+        validate=_not_negative,
+        metadata=_is("What it writes, for all clients together, over the last three seconds."),
+    )
+    idle_since = Float(
+        required=True, allow_none=True, metadata=_is("When its last request ended, in Unix seconds.")
+    )
+    leaves_at = Float(
+        required=True,
+        allow_none=True,
+        metadata=_is("When it leaves memory unless it is used before, in Unix seconds."),
+    )
+    memory = Integer(
+        required=True,
+        validate=_not_negative,
+        metadata=_is("What it takes by now: `memory`, and what its process has taken since."),
+    )
+
+
 class EventSchema(Schema):
     """An event: the full state of a model. Sizes in bytes, times in seconds; null is "not known"."""
 
@@ -167,6 +193,7 @@ class EventSchema(Schema):
         allow_none=True,
         metadata=_is("Why the model is `failed` or `interrupted`."),
     )
+    use = Nested(UseSchema, required=True, allow_none=True, metadata=_is("How a `ready` model is used."))
     steps = List(
         Float(allow_none=True),
         required=True,
@@ -205,7 +232,8 @@ class EventSchema(Schema):
         allow_none=True,
         metadata=_is(
             "Where the request came from: `page`, `rest`, `cli`. For an unload without one, why it left: "
-            "`idle`, or `room for ` and the id of the model that is loaded."
+            "`idle for ` or `keep_alive of ` and how long, or `room for ` and the id of the model that is "
+            "loaded."
         ),
     )
     memory_before = Integer(

@@ -13,6 +13,7 @@ from modelhub.states import PAGE_PARTS, State
 _SOON_S = 0.15  # memory is free once the end of a load has been dealt with; and changes come in groups
 _WEIGHTS_STEP = 5  # by then, memory is reserved for the load
 _MAX_SEEN = 1000
+_MUCH_BYTES = 64 * 1024 * 1024  # of what a model in use takes more or less: as much is worth a word
 
 
 class Dashboards:
@@ -24,7 +25,7 @@ class Dashboards:
         self._socketio = socketio
         self._room = room
         self._parts = parts
-        self._seen: dict[str, tuple[State, str | None, bool]] = {}
+        self._seen: dict[str, tuple[State, str | None, bool, int]] = {}
         self._changed: set[str] = set()
         self._is_due = False
 
@@ -37,9 +38,10 @@ class Dashboards:
         return {**self._parts(ids), "watchers": self.watchers()}
 
     def take(self, snapshot: Snapshot) -> None:
-        """A model has a new snapshot: send the parts, if its state is another."""
-        step = snapshot["step"] or 0
-        now = (snapshot["state"], snapshot["load_id"], step >= _WEIGHTS_STEP)
+        """A model has a new snapshot: send the parts, if its state or much of its memory is another."""
+        step, use = snapshot["step"] or 0, snapshot["use"]
+        grown = 0 if use is None else use["memory"] // _MUCH_BYTES
+        now = (snapshot["state"], snapshot["load_id"], step >= _WEIGHTS_STEP, grown)
         if self._seen.get(snapshot["id"]) == now:
             return
         while len(self._seen) >= _MAX_SEEN:

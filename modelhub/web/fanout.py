@@ -93,13 +93,13 @@ class Fanout(Manager):
                 self.server.eio.send_packet(eio_sid, packet)
 
     def _supersedes(self, event: str, data: dict[str, Any]) -> tuple[Any, Any] | None:
-        """What this event makes out of date: earlier progress in the same step, but for the first."""
+        """What this event makes out of date: earlier progress in the same step, or use, but for the first."""
         # Each event is emitted as it is, with words, and with words and charts.
         kind = (str(data.get("id")), "words" in data, "charts" in data)
-        if event != EventName.PROGRESS:
+        if event not in (EventName.PROGRESS, EventName.IN_USE):
             self._steps.pop(kind, None)
             return None
-        step = (data.get("load_id"), data.get("step"))
+        step = (data.get("load_id"), data.get("step") if event == EventName.PROGRESS else event)
         before, self._steps[kind] = self._steps.get(kind), step
         return step if step == before else None
 
