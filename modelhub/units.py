@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -64,6 +65,28 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def tokens_rate(tokens_per_second: float | None) -> str:
+    """``tokens_rate(34.2)`` is ``"34 tokens/s"``, of 3.4 ``"3.4 tokens/s"``; None is empty."""
+    if tokens_per_second is None:
+        return ""
+    return f"{tokens_per_second:.{1 if tokens_per_second < 9.95 else 0}f} tokens/s"
+
+
+def time_of_day(moment: float) -> str:
+    """A moment in the time zone of this machine, which it names: ``"14:03 CET"``; the day too if past."""
+    then = time.localtime(moment)
+    day = "" if time.localtime()[:3] == then[:3] else "%Y-%m-%d "
+    return time.strftime(f"{day}%H:%M %Z", then)
+
+
+def round_duration(seconds: float) -> str:
+    """A duration that somebody chose: ``round_duration(300)`` is ``"5 min"``, of 90 ``"1 min 30 s"``."""
+    for unit, name in ((3600, "h"), (60, "min")):
+        if seconds and seconds % unit == 0:
+            return f"{seconds / unit:,.0f} {name}"
+    return f"{seconds:g} s" if seconds < 60 else duration(seconds)
 
 
 def fine_duration(seconds: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypedDict
 from modelhub import units
 from modelhub.checkpoints import TOTAL_STEPS
 from modelhub.core.budget import Budget
-from modelhub.core.unloading import IDLE, ROOM_FOR
+from modelhub.core.unloading import IDLE_FOR, KEEP_ALIVE, ROOM_FOR
 from modelhub.demos import DEMOS
 from modelhub.payloads import Snapshot
 from modelhub.states import StallCause, State
@@ -36,8 +36,10 @@ REQUESTED_BY = {
     "cli": "from the command line",
     "preload": "by the preload list",
     "resume": "after a restart",
+    "openai": "by an OpenAI client",
+    "ollama": "by an Ollama client",
+    "serve": "by a transformers client",
 }
-_CAUSES = {**REQUESTED_BY, IDLE: "since nobody used it"}  # why a model has left memory
 SOURCE_NAMES = {
     "folder": "models folder",
     "cache": "Hugging Face cache",
@@ -68,6 +70,7 @@ class Description(TypedDict):
     percent: str
     step: str
     line: str  # below the headline
+    use: str  # of a ready model
     stalled: str
     amount: str
     rate: str
@@ -110,6 +113,7 @@ def describe(snapshot: Snapshot) -> Description:
         "percent": percent,
         "step": step,
         "line": " · ".join(filter(None, (counted, rate, left))) if is_loading else line(snapshot),
+        "use": use(snapshot),
         "stalled": _stalled(snapshot),
         "amount": amount or UNKNOWN,
         "rate": rate or UNKNOWN,
@@ -166,9 +170,27 @@ def activity(snapshot: Snapshot) -> str:
 
 def cause_of_unload(by: str | None) -> str:
     """Why a model has left memory: ``"from a page"``, ``"to make room for org/name"``; empty if not known."""
-    if by and by.startswith(ROOM_FOR):
+    by = by or ""
+    if by.startswith(ROOM_FOR):
         return f"to make {by}"
-    return _CAUSES.get(by or "", "")
+    if by.startswith(IDLE_FOR):
+        return f"since nobody used it for {by.removeprefix(IDLE_FOR)}"
+    if by.startswith(KEEP_ALIVE):
+        return f"since nobody used it for {by.removeprefix(KEEP_ALIVE)}, as a client had asked (keep_alive)"
+    return REQUESTED_BY.get(by, "")
+
+
+def use(snapshot: Snapshot) -> str:
+    """How a ready model is used: ``"2 running, 1 waiting · 34 tokens/s"``, or since when nobody does."""
+    now = snapshot.get("use")  # an older server has none
+    if now is None:
+        return ""
+    if now["idle_since"] is not None:
+        leaves = "" if now["leaves_at"] is None else f", leaves at {units.time_of_day(now['leaves_at'])}"
+        return f"Idle since {units.time_of_day(now['idle_since'])}{leaves}"
+    counts = ((now["running"], "running"), (now["waiting"], "waiting"))
+    who = ", ".join(f"{number} {name}" for number, name in counts if number)
+    return " · ".join(filter(None, (who, units.tokens_rate(now["tokens_per_second"]))))
 
 
 def line(snapshot: Snapshot) -> str:

@@ -14,6 +14,7 @@ from modelhub.states import State
 from modelhub.workers.kept_models import KeptModels
 
 _LET_GO_S = 0.5  # what is kept takes some milliseconds to end
+_WORTH_BYTES = 16 * 1024 * 1024  # with less, nobody is asked to let go of it
 _PID_S = 1.0  # that of the load's process comes another way than its messages
 _POLL_S = 0.01
 
@@ -47,20 +48,32 @@ class Admission:
     def _make_room(
         self, load: Load, need_bytes: int, free: Callable[[], int], leaving: Sequence[Load]
     ) -> None:
-        """Where a load does not fit: let go of the models that are only kept, wait for those that leave, have
-        idle ones leave."""
+        """Where a load does not fit: let go of the models that are only kept, have others let go of caches,
+        wait for those that leave, have idle ones leave."""
         if need_bytes <= free():
             return
         self._kept.let_go()
+        grown = [other for other in self._loads.all() if _can_shrink(other)]
+        for other in grown:
+            if other.worker is not None:
+                other.worker.trim()
         for other in leaving:
             other.process_exited.wait(PATIENCE_S)
-        self._wait(lambda: need_bytes <= free() or not self._kept.pids(), _LET_GO_S)
+
+        def has_let_go() -> bool:
+            return not self._kept.pids() and not any(map(_can_shrink, grown))
+
+        self._wait(lambda: need_bytes <= free() or has_let_go(), _LET_GO_S)
         self._eviction.make_room(load, lambda: need_bytes - free())
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition() and time.monotonic() < deadline:
             time.sleep(_POLL_S)
+
+
+def _can_shrink(load: Load) -> bool:
+    return load.state == State.READY and load.grown_bytes >= _WORTH_BYTES
 
 
 def _is_loading(load: Load) -> bool:

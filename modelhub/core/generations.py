@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 
 from modelhub.config import Settings
 from modelhub.core.lifecycle import Lifecycle
-from modelhub.core.load import Load, wrong_state
+from modelhub.core.load import Load, has_left_memory
 from modelhub.errors import ModelhubError
 from modelhub.generation import Frame, GenerationRequest
-from modelhub.states import State
 from modelhub.workers.pending import PendingGeneration
 
 _LOOK_S = 0.2  # how often to look whether the client has left
@@ -32,6 +31,7 @@ class Generation:
         load: Load,
         pending: PendingGeneration,
         has_left: Callable[[], bool],
+        keep_s: float | None,
         on_end: Callable[[Generation], None],
     ) -> None:
         self.id = generation_id
@@ -39,6 +39,7 @@ class Generation:
         self._load = load
         self._pending = pending
         self._has_left = has_left
+        self._keep_s = keep_s
         self._on_end = on_end
         self._has_ended = False
 
@@ -77,7 +78,7 @@ class Generation:
         worker = self._load.worker
         if worker is not None and not self._pending.ended.is_set():
             worker.stop(self._pending)
-        self._load.used_at = time.monotonic()
+        self._load.use.end(self._keep_s)
         self._on_end(self)
 
     def _error(self) -> ModelhubError:
@@ -87,7 +88,7 @@ class Generation:
         if self._has_ended:
             return self._pending.stopped()
         if self._load.unloaded_by is not None:
-            return wrong_state(self.model_id, State.ABSENT, "It was unloaded meanwhile.", "Load it again.")
+            return has_left_memory(self.model_id)
         assert self._load.worker is not None  # noqa: S101 - a load that was ready has one
         return self._load.worker.exit_error(self.model_id)
 
@@ -110,16 +111,23 @@ class Generations:
     ) -> Generation:
         """Have a model that is in memory write text.
 
-        ``keep_s`` seconds after its end the model may leave, see ``core.eviction``; None: as the settings
-        say. Raises ``wrong_state`` for a model that is not in memory, ``too_busy``.
+        ``keep_s`` seconds after its end the model leaves if nobody uses it, see ``core.use``.
+        Raises ``wrong_state`` for a model that is not in memory, ``too_busy`` where too many wait already.
         """
         load = self._lifecycle.loaded(model_id)
         worker = load.worker
         assert worker is not None  # noqa: S101 - a ready load has one
         if (waiting := worker.waiting) >= self._settings.max_waiting_predictions:
             raise ModelhubError("too_busy", id=load.model_id, waiting=waiting)
-        pending = worker.generate(load.model_id, request, self._settings.limits)
-        generation = Generation(generation_id or new_id(), load, pending, has_left, self._forget)
+        try:
+            pending = worker.generate(load.model_id, request, self._settings.limits)
+        except ModelhubError:
+            if load.unloaded_by is None:
+                raise
+            raise has_left_memory(load.model_id) from None
+        load.use.begin()
+        new = generation_id or new_id()
+        generation = Generation(new, load, pending, has_left, keep_s, self._forget)
         self._running[generation.id] = generation
         return generation
 

@@ -117,6 +117,24 @@ class Lifecycle:
         load.announced.wait(PATIENCE_S)
         return self._resource(load), is_new
 
+    def wanted(self, model_id: str, by: str, may_start: bool) -> Load:
+        """The load that a request for a model waits for: that under way, ready or unloading, or a new one.
+
+        Where none ``may_start`` only a ready one. Raises ``wrong_state``, as ``start``, and ``unknown_model``
+        for a model without files on this machine: what is fetched is fetched since somebody wants that.
+        """
+        model_id = self._catalogue.id_of(model_id)
+        load = self._loads.latest.get(model_id)
+        wanted = (*CHANGING, State.READY) if may_start else (State.READY,)
+        if load is not None and load.state in wanted:
+            return load
+        if not may_start:
+            return self.loaded(model_id)
+        if self._catalogue.find(model_id) is None:
+            raise ModelhubError.not_here(model_id)
+        self.start(model_id, by)
+        return self._loads.latest[model_id]
+
     def _begin(self, load: Load, journal: Journal) -> None:
         """Have a new load take its place in the queue, and start its thread; the caller holds the lock.
 
@@ -184,7 +202,7 @@ class Lifecycle:
         A click that was meant for the button that was there before hits Unload: the page asks first.
         """
         load = self.loaded(model_id, also=State.UNLOADING)
-        if load.worker is not None and load.worker.is_busy:
+        if load.is_in_use:
             raise ModelhubError("in_use", id=load.model_id, why="is running a prediction")
         if load.ready_at is not None and time.monotonic() - load.ready_at < JUST_READY_S:
             raise ModelhubError("in_use", id=load.model_id, why="has only just become ready")
@@ -244,7 +262,7 @@ class Lifecycle:
         return compute_budget(
             MemoryUse(
                 load.state,
-                self._adapter.snapshot(load.model_id).get("memory"),
+                load.held_bytes if load.state == State.READY else None,
                 load.reserved_bytes,
                 load.pending_bytes,
             )

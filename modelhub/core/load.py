@@ -11,6 +11,7 @@ from dataclasses import InitVar, dataclass, field
 from modelhub import memory
 from modelhub.checkpoints import LoadOptions, LoadSpec
 from modelhub.core.journal import Journal, new_row
+from modelhub.core.use import Use
 from modelhub.errors import ModelhubError
 from modelhub.payloads import LoadResource, LoadRow, Snapshot
 from modelhub.states import ACTIVE, State
@@ -51,7 +52,8 @@ class Load:
     is_second_attempt: bool = False  # memory ran out in the first one
     replaces: tuple[str, ...] = ()  # the models to unload when its turn comes
     ready_at: float | None = None  # on the monotonic clock
-    used_at: float | None = None  # when its last prediction ended, on the same clock
+    use: Use = field(default_factory=Use)
+    anonymous_at_ready: int | None = None  # the anonymous memory of its process when it became ready
 
     def __post_init__(self, by: str) -> None:
         """Give it an id and its row in the journal."""
@@ -73,6 +75,28 @@ class Load:
         pid = None if self.worker is None else self.worker.pid
         self.taken_from = memory.anonymous_bytes(pid) if is_loading and pid is not None else None
         self.reserved_bytes = size
+
+    def note_ready(self) -> None:
+        """Its model has become ready: what its process takes from now on is for its use."""
+        self.ready_at, self.use.idle_since = time.monotonic(), time.time()
+        pid = None if self.worker is None else self.worker.pid
+        self.anonymous_at_ready = None if pid is None else memory.anonymous_bytes(pid)
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether its process works for anybody, or somebody waits for the model."""
+        return self.use.is_awaited or (self.worker is not None and self.worker.is_busy)
+
+    @property
+    def held_bytes(self) -> int:
+        """What a ready model holds: what its load took, and what its process has taken since."""
+        return (self.row["memory"] or self.reserved_bytes) + self.grown_bytes
+
+    @property
+    def grown_bytes(self) -> int:
+        """What the process of a ready model has taken since that became ready, as caches of conversations."""
+        pid, before = None if self.worker is None else self.worker.pid, self.anonymous_at_ready
+        return 0 if pid is None or before is None else max(0, memory.anonymous_bytes(pid) - before)
 
     @property
     def pending_bytes(self) -> int:
@@ -173,6 +197,11 @@ class LoadQueue:
 def wrong_state(model_id: str, state: State, why: str, todo: str) -> ModelhubError:
     """The error for a request that the model's state does not allow."""
     return ModelhubError("wrong_state", id=model_id, state=state, why=why, todo=todo)
+
+
+def has_left_memory(model_id: str) -> ModelhubError:
+    """The error for a request whose model was unloaded while it ran."""
+    return wrong_state(model_id, State.ABSENT, "It was unloaded meanwhile.", "Load it again.")
 
 
 def has_ended(model_id: str, state: State) -> ModelhubError:

@@ -54,13 +54,15 @@ def log_end(load: Load, snapshot: Snapshot) -> None:
 
 
 def log_exit(load: Load, snapshot: Snapshot) -> None:
-    """``org/name was unloaded (by page): 543 MB freed``, or why its process exited by itself."""
+    """``org/name was unloaded (by page): 543 MB freed``, ``(idle for 5 min)``, or why its process exited."""
     error = snapshot["error"]
     if error is not None:
         log.warning("%s failed once loaded: %s: %s", load.model_id, error["code"], error["message"])
     else:
         freed = units.size(snapshot.get("freed"))
-        log.info("%s was unloaded (by %s): %s freed", load.model_id, load.unloaded_by, freed)
+        why = load.unloaded_by or ""
+        why = why if " " in why else f"by {why}"  # a request, or else the reason
+        log.info("%s was unloaded (%s): %s freed", load.model_id, why, freed)
 
 
 def _when(snapshot: Snapshot) -> str:

@@ -20,6 +20,7 @@ from modelhub.core.load_log import log_again, log_begin, log_end
 from modelhub.core.loads import Loads
 from modelhub.core.quarantine import Quarantine
 from modelhub.core.unloading import Unloading
+from modelhub.core.use_news import UseNews
 from modelhub.demos import sweep
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Facts, Snapshot, Timeline
@@ -60,6 +61,7 @@ class LoadThread:
         self._eviction = eviction
         self._quarantine = quarantine
         self._admission = Admission(loads, launcher.kept, eviction)
+        self._use_news = UseNews(loads, adapter, spawn, eviction.stays_s)
 
     def run(self, load: Load) -> None:
         """Carry one load to its end, and on until its process has exited."""
@@ -77,6 +79,7 @@ class LoadThread:
         if load.state == State.READY and load.worker is not None:
             self._loads.release(load)
             self._unloading.begin_use(load)
+            self._use_news.follow(load)
             self._spawn(self._eviction.watch, load)
             load.worker.serve()
             self._unloading.leave(load)
@@ -86,6 +89,7 @@ class LoadThread:
         load.reserve(0)
         self._loads.release(load)
         load.process_exited.set()
+        load.use.touch()  # nobody waits for it to be idle
 
     def _wait_for_slot(self, load: Load) -> bool:
         """Wait in the queue; False when the load was cancelled there."""
@@ -201,9 +205,10 @@ class LoadThread:
         elif facts is not None:
             if load.worker is not None:
                 load.reserve(load.worker.mapped_bytes)
-            load.ready_at = time.monotonic()
+            load.note_ready()
             self._quarantine.succeed(load.model_id)
-            self._adapter.completed(load.model_id, facts, keep_record)
+            use = self._use_news.begin(load, facts["memory"])
+            self._adapter.completed(load.model_id, facts, keep_record, use)
             if not load.is_second_attempt:
                 self._experience.learn([(load.row, kept)])
         load.announced.set()

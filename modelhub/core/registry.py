@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
@@ -19,7 +18,7 @@ from modelhub.core.housekeeping import Housekeeping
 from modelhub.core.journal import Journal
 from modelhub.core.lifecycle import Lifecycle
 from modelhub.core.listing import Listing
-from modelhub.core.load import load_resource, wrong_state
+from modelhub.core.load import has_left_memory, load_resource
 from modelhub.core.on_demand import OnDemand
 from modelhub.core.outlook import Outlook
 from modelhub.core.preview import Previewer
@@ -297,10 +296,12 @@ class Registry:
         parameters: dict[str, Any],
         has_left: Callable[[], bool] = lambda: False,
         op: Literal["predict", "embed"] = "predict",
+        keep_s: float | None = None,
     ) -> bytes:
         """Run one prediction in the model's process; return a ``payloads.Prediction`` as JSON text.
 
-        With ``embed``, embeddings: {"embeddings": [[...]], "prompt_tokens": n}.
+        With ``embed``, embeddings: {"embeddings": [[...]], "prompt_tokens": n}. ``keep_s`` seconds after its
+        end the model may leave, see ``core.use``; None: as before.
 
         It is stopped once its client ``has_left``. Raises ``wrong_state`` for a model that is not in memory,
         ``bad_inputs``, ``prediction_failed``, ``prediction_timeout``, ``too_busy``.
@@ -310,15 +311,15 @@ class Registry:
         assert load.worker is not None  # noqa: S101 - a ready load has one
         if (waiting := load.worker.waiting) >= self.settings.max_waiting_predictions:
             raise ModelhubError("too_busy", id=model_id, waiting=waiting)
+        load.use.begin()
         try:
             ok, body = load.worker.predict(model_id, inputs, parameters, self.settings.limits, has_left, op)
         except ModelhubError:
             if load.unloaded_by is None:
                 raise
-            why = "It was unloaded meanwhile."
-            raise wrong_state(model_id, State.ABSENT, why, "Load it again.") from None
+            raise has_left_memory(model_id) from None
         finally:
-            load.used_at = time.monotonic()
+            load.use.end(keep_s)
         if not ok:
             raise ModelhubError.from_json(body)
         return body

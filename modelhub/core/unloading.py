@@ -22,7 +22,8 @@ _POLL_S = 0.01
 PATIENCE_S = 10.0  # how long a request waits for a process to exit
 JUST_READY_S = 2.0
 # Why a model leaves without a request, in the place of who has requested it.
-IDLE = "idle"
+IDLE_FOR = "idle for "  # and how long
+KEEP_ALIVE = "keep_alive of "  # and how long, as a client has said
 ROOM_FOR = "room for "  # and the id of the model that is loaded
 
 
@@ -48,16 +49,22 @@ class Unloading:
         self._spawn = spawn
         self._quarantine = quarantine
 
-    def unload(self, load: Load, by: str, at_once: bool = False, only_idle: bool = False) -> Snapshot:
+    def unload(
+        self,
+        load: Load,
+        by: str,
+        at_once: bool = False,
+        only_if: Callable[[Load], bool] = lambda load: True,
+    ) -> Snapshot:
         """End the process of a ready model and wait for that; return the state with the receipt.
 
         With ``at_once`` the receipt has what was counted soon after the load: to count it again takes time.
-        With ``only_idle`` a model that is in use by now stays.
+        One that is not as ``only_if`` wants it by now stays.
         """
         before = self._memory.total(leaving=None if at_once else load.worker)
         own = self._memory.own_bytes(load.worker)
         with self._loads.lock:
-            if only_idle and not is_idle(load):
+            if not only_if(load):
                 return self._adapter.snapshot(load.model_id)
             if load.state == State.READY:
                 load.state, load.unloaded_by = State.UNLOADING, by
@@ -88,7 +95,8 @@ class Unloading:
                 self._quarantine.fail(load.model_id, error, was_ready=True)
 
         def keep_record(payload: Snapshot, _: Timeline | None) -> None:
-            record(self._journal(), load, {"state": State.UNLOADED, "error": payload["error"]})
+            ended = {"state": State.UNLOADED, "error": payload["error"], "ended_by": load.unloaded_by}
+            record(self._journal(), load, dict(ended))
             log_exit(load, payload)
 
         load.receipt = self._adapter.unloaded(load.model_id, load.load_id, receipt, error, keep_record)
@@ -114,7 +122,12 @@ class Unloading:
         self._keep_later.close()
 
 
+def is_unused(load: Load) -> bool:
+    """Whether a model is ready, and nobody uses it or waits for it."""
+    return load.state == State.READY and load.worker is not None and not load.is_in_use
+
+
 def is_idle(load: Load) -> bool:
-    """Whether a model is ready, and neither predicts nor has only just become ready."""
+    """Whether it is also not one that has only just become ready."""
     is_new = load.ready_at is None or time.monotonic() - load.ready_at < JUST_READY_S
-    return load.state == State.READY and load.worker is not None and not load.worker.is_busy and not is_new
+    return is_unused(load) and not is_new

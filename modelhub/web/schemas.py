@@ -302,7 +302,9 @@ class LoadSchema(Schema):
     architecture = String(allow_none=True)
     parameters = Integer(allow_none=True)
     memory = Integer(allow_none=True, metadata={"description": "Bytes that the load took in memory."})
-    ended_by = String(allow_none=True, metadata={"description": "Where it was cancelled from."})
+    ended_by = String(
+        allow_none=True, metadata={"description": "Where it was cancelled from, or why its model has left."}
+    )
     error = Nested(ErrorSchema, allow_none=True)
     steps = List(Float(allow_none=True), allow_none=True, metadata={"description": "Seconds of each step."})
     conditions = Nested(

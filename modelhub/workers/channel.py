@@ -17,7 +17,7 @@ _MAX_DESCRIPTORS = 16
 # A JSON object, whose other fields depend on "op" (a request) or "type" (what comes back):
 #   server to zygote: fork, ended, spare, keep
 #   zygote to server: warming, importing, warm, kept, child, forked, refused, spare
-#   server to worker: load, admission, predict, generate, embed, stop; or preview
+#   server to worker: load, admission, predict, generate, embed, stop, trim; or preview
 #   server to reader: read
 #   worker to server: checkpoint, need, loaded, error, begun, frames, result; or preview, error
 Message: TypeAlias = dict[str, Any]

@@ -62,12 +62,15 @@ class PendingGeneration(PendingPrediction):
     def __init__(self, number: int, model_id: str, seconds: float) -> None:
         super().__init__(number, model_id, seconds)
         self._frames: deque[Frame] = deque()
+        self._tokens = 0
         self._arrived = threading.Event()
 
-    def add(self, frame: Frame) -> None:
-        """A frame has come."""
+    def add(self, frame: Frame) -> int:
+        """A frame has come; returns how many tokens were written since the last one."""
+        before, self._tokens = self._tokens, max(self._tokens, frame.get("tokens", 0))
         self._frames.append(frame)
         self._arrived.set()
+        return self._tokens - before
 
     def lose(self) -> None:
         """No more comes."""

@@ -141,6 +141,8 @@ def _serve(
         elif message["op"] == "generate":
             engine.add(message)
             continue
+        elif message["op"] == "trim":
+            engine.conversations.let_go()
         else:
             _predict(channel, predictor, interruption, message)
         if engine.has_work:

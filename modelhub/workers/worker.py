@@ -36,6 +36,8 @@ class Worker:
 
     def __init__(self, start: Callable[[bool], Process], fresh: bool) -> None:
         self.mapped_bytes = 0  # of the model's memory, the bytes that are mapped from its files
+        self.tokens_written = 0  # in all generations
+        self.on_use: Callable[[], None] = lambda: None  # called when a request comes, begins or ends
         self._start = start
         self._lock = threading.Lock()
         self._killed = False
@@ -115,11 +117,12 @@ class Worker:
                 elif message["type"] == "begun":
                     if (prediction := self._pending.get(message["request"])) is not None:
                         prediction.begin()
+                        self.on_use()
                 elif message["type"] == "frames":
                     self._take_frames(message["frames"])
                 elif message["type"] == "result":
                     body = channel.receive_body(message["length"])
-                    if (prediction := self._pending.pop(message["request"], None)) is not None:
+                    if (prediction := self._take(message["request"])) is not None:
                         prediction.end((message["ok"], body))
         except (EOFError, OSError, ValueError):
             pass
@@ -132,10 +135,25 @@ class Worker:
         for number, frame in frames:
             generation = self._pending.get(number)
             if isinstance(generation, PendingGeneration):
-                generation.add(frame)
+                self.tokens_written += generation.add(frame)
                 if "finish" in frame:
-                    self._pending.pop(number, None)
+                    self._take(number)
                     generation.lose()
+
+    def _add(self, request: PendingPrediction) -> None:
+        self._pending[request.number] = request
+        self.on_use()
+
+    def _take(self, number: int) -> PendingPrediction | None:
+        request = self._pending.pop(number, None)
+        if request is not None:
+            self.on_use()
+        return request
+
+    def trim(self) -> None:
+        """Ask the process to let go of what it keeps only to be quicker, as caches of conversations."""
+        with contextlib.suppress(OSError):
+            self._process.channel.send({"op": "trim"})
 
     def generate(
         self, model_id: str, request: GenerationRequest, limits: PredictionLimits = _LIMITS
@@ -145,14 +163,14 @@ class Worker:
         Raises ModelhubError if the process has exited.
         """
         generation = PendingGeneration(next(self._requests), model_id, limits.prediction_seconds)
-        self._pending[generation.number] = generation
+        self._add(generation)
         message = {"op": "generate", "request": generation.number, "model": model_id}
         self._send({**message, "generation": request, "limits": asdict(limits)}, model_id)
         return generation
 
     def stop(self, generation: PendingGeneration) -> None:
         """Have the process end a generation, which is over at once for those who wait for it."""
-        if self._pending.pop(generation.number, None) is not None:
+        if self._take(generation.number) is not None:
             with contextlib.suppress(ModelhubError):
                 self._send({"op": "stop", "request": generation.number}, generation.model_id)
         generation.lose()
@@ -160,7 +178,7 @@ class Worker:
     def _stop(self, prediction: PendingPrediction) -> None:
         """Have the process end a prediction; one that waits leaves at once."""
         self._send({"op": "stop", "request": prediction.number}, prediction.model_id)
-        if not prediction.has_begun and self._pending.pop(prediction.number, None) is not None:
+        if not prediction.has_begun and self._take(prediction.number) is not None:
             raise prediction.stopped()
 
     def _end_overdue(self) -> None:
@@ -185,7 +203,7 @@ class Worker:
         text: the server passes it on without parsing it. Raises ModelhubError if the process exits first.
         """
         prediction = PendingPrediction(next(self._requests), model_id, limits.prediction_seconds)
-        self._pending[prediction.number] = prediction
+        self._add(prediction)
         request = {"op": op, "request": prediction.number, "model": model_id, "inputs": inputs}
         self._send({**request, "parameters": parameters, "limits": asdict(limits)}, model_id)
         while not prediction.ended.wait(_LOOK_S):
@@ -203,9 +221,16 @@ class Worker:
         return bool(self._pending)
 
     @property
+    def requests(self) -> tuple[int, int]:
+        """How many requests the process works on, and how many wait for that."""
+        running = sum(one.has_begun for one in list(self._pending.values()))
+        return running, len(self._pending) - running
+
+    @property
     def waiting(self) -> int:
-        """How many predictions wait for the one that runs."""
-        return max(0, len(self._pending) - 1)
+        """How many predictions wait for those that run; the first one does not, if none runs."""
+        running, waiting = self.requests
+        return max(0, waiting - (0 if running else 1))
 
     def kill(self) -> None:
         """Kill the process; a thread that reads from it gets an end of file at once. Safe to call again."""

@@ -13,7 +13,7 @@ from modelhub.checkpoints import TOTAL_STEPS, describe_step
 from modelhub.core.statistics import ModelStatistics, mean_rate
 from modelhub.payloads import Forecast, LoadResource, LoadRow, Series, Stall
 from modelhub.states import OUTCOME_OF_STATE, Outcome, State
-from modelhub.wording import REQUESTED_BY, SOURCE_NAMES, STATE_NAMES, UNKNOWN
+from modelhub.wording import REQUESTED_BY, SOURCE_NAMES, STATE_NAMES, UNKNOWN, cause_of_unload
 
 Value = TypeVar("Value")
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -40,6 +40,14 @@ def outcome(load: LoadRow) -> str:
     return OUTCOME_NAMES[OUTCOME_OF_STATE[load["state"]]]
 
 
+def why(load: LoadRow) -> str:
+    """Why it failed, or why its model has left memory since; empty where there is nothing to add."""
+    if load["error"] is not None:
+        return load["error"]["message"]
+    cause = cause_of_unload(load["ended_by"]) if load["state"] == State.UNLOADED else ""
+    return f"Unloaded {cause}" if cause else ""
+
+
 def ending(load: LoadRow, last_step: int | None) -> str:
     """How it ended, in a sentence or two; ``last_step`` is the last step that began."""
     after = "" if load["seconds"] is None else f" after {units.duration(load['seconds'])}"
@@ -48,7 +56,9 @@ def ending(load: LoadRow, last_step: int | None) -> str:
         case State.READY:
             return f"Ready in {units.duration(load['seconds'])}. The model is in memory."
         case State.UNLOADED:
-            return f"Ready in {units.duration(load['seconds'])}. The model has been unloaded since."
+            cause = cause_of_unload(load["ended_by"])
+            unloaded = f"was unloaded {cause}" if cause else "has been unloaded since"
+            return f"Ready in {units.duration(load['seconds'])}. The model {unloaded}."
         case State.CANCELLED:
             by = REQUESTED_BY.get(load["ended_by"] or "", "")
             while_waiting = "" if last_step or load["started_at"] else " while waiting in the queue"
@@ -117,6 +127,7 @@ def row(load: LoadRow) -> dict[str, str]:
     """A load in the list of loads, by column."""
     return {
         "outcome": outcome(load),
+        "why": why(load),
         "took": _or_unknown(load["seconds"], units.duration),
         "weights": _or_unknown(load["bytes"], units.size),
         "rate": _or_unknown(mean_rate(load["bytes"], load["seconds"]), units.rate),

@@ -61,6 +61,7 @@ def init_app(app: Flask) -> None:
         REQUESTED_BY=wording.REQUESTED_BY,
         cause_of_unload=wording.cause_of_unload,
         outcome=load_wording.outcome,
+        why=load_wording.why,
         DTYPES=DTYPES,
         devices=devices,
         degraded=registry_of(app).degraded,
