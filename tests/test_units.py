@@ -48,6 +48,14 @@ def test_duration(seconds: float | None, text: str) -> None:
     assert units.duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (0.4, "0.4 s"), (5, "5 s"), (90, "1 min 30 s"), (300, "5 min"), (7200, "2 h")],
+)
+def test_a_duration_that_somebody_chose(seconds: float, text: str) -> None:
+    assert units.round_duration(seconds) == text
+
+
 def test_rate() -> None:
     assert units.rate(9.5e8) == "950 MB/s"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 from typing import Any
 
 import pytest
@@ -215,6 +216,51 @@ def test_a_ready_snapshot_names_time_size_device_and_data_type() -> None:
     words = model_wording.page_words(ready)
     assert (words["headline"], words["line"]) == ("Ready to use", "in 3.2 s · 1.2 GB · cpu · bfloat16")
     assert words["steps"] == ["done"] * 9
+
+
+def _used(**changes: Any) -> dict[str, Any]:
+    use = {"running": 0, "waiting": 0, "tokens_per_second": None, "idle_since": None, "leaves_at": None}
+    return snapshot(state="ready", use={**use, "memory": 1, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"running": 2, "waiting": 1, "tokens_per_second": 34.2}, "2 running, 1 waiting · 34 tokens/s"),
+        ({"running": 1}, "1 running"),
+        ({"waiting": 3}, "3 waiting"),
+        ({"running": 1, "tokens_per_second": 3.42}, "1 running · 3.4 tokens/s"),
+    ],
+)
+def test_a_model_in_use_says_by_how_many_and_how_fast_it_writes(changes: dict[str, Any], said: str) -> None:
+    assert model_wording.page_words(_used(**changes))["use"] == said
+
+
+def test_an_idle_model_says_since_when_and_when_it_leaves() -> None:
+    now = time.time()
+    zone = time.strftime("%Z")
+    since, leaves = (time.strftime(f"%H:%M {zone}", time.localtime(now + more)) for more in (0, 1))
+    assert wording.use(_used(idle_since=now)) == f"Idle since {since}"
+    assert wording.use(_used(idle_since=now, leaves_at=now + 1)).endswith(f"leaves at {leaves}")
+    assert re.fullmatch(
+        r"Idle since \d{4}-\d\d-\d\d \d\d:\d\d \w+", wording.use(_used(idle_since=now - 90_000))
+    )
+    assert wording.use(snapshot(state="loading")) == ""
+
+
+@pytest.mark.parametrize(
+    ("by", "said"),
+    [
+        ("page", "from a page"),
+        ("ollama", "by an Ollama client"),
+        ("idle for 5 min", "since nobody used it for 5 min"),
+        ("keep_alive of 0 s", "since nobody used it for 0 s, as a client had asked (keep_alive)"),
+        ("room for org/b", "to make room for org/b"),
+        (None, ""),
+    ],
+)
+def test_why_a_model_has_left(by: str | None, said: str) -> None:
+    assert wording.cause_of_unload(by) == said
 
 
 def test_an_unloaded_snapshot_shows_the_receipt() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from modelhub.checkpoints import STEPS
 from modelhub.errors import ModelhubError
+from modelhub.payloads import Use
 from modelhub.progress.adapter import ProgressAdapter, room_of
 from modelhub.progress.schemas import check_event
 from modelhub.states import StallCause
@@ -197,3 +198,57 @@ def test_a_process_that_dies_by_itself_is_emitted_as_a_failure(recorder: Recorde
     recorder.adapter.unloaded("org/a", "load1", {}, ModelhubError("killed", id="org/a", signal="SIGKILL"))
     name, payload = recorder.events[-1]
     assert (name, payload["state"], payload["error"]["code"]) == ("model_unloaded", "failed", "killed")
+
+
+def _use(running: int) -> Use:
+    moments = {"idle_since": None if running else 7.0, "leaves_at": None}
+    return {"running": running, "waiting": 0, "tokens_per_second": None, "memory": 21, **moments}  # type: ignore[typeddict-item]
+
+
+def test_the_use_of_a_ready_model_is_an_event_only_where_it_has_changed(recorder: Recorder) -> None:
+    adapter = recorder.adapter
+    recorder.run_to("org/a")
+    adapter.in_use("org/a", "load1", _use(1))
+    assert recorder.events[-1][0] == "model_load_progress", "it is not ready"
+    ready = adapter.completed("org/a", FACTS, use=_use(0))
+    check_truth(recorder.events)
+    for running in (1, 1, 2, 0, 0):
+        adapter.in_use("org/a", "load1", _use(running))
+    adapter.in_use("org/a", "another load", _use(5))
+    used = recorder.events[-3:]
+    assert [(name, payload["use"]["running"]) for name, payload in used] == [
+        ("model_in_use", 1),
+        ("model_in_use", 2),
+        ("model_in_use", 0),
+    ]
+    for place, (_, payload) in enumerate(used):
+        check_event(payload)
+        assert payload == {**ready, "seq": ready["seq"] + 1 + place, "use": payload["use"]}
+    adapter.unloading("org/a")
+    adapter.in_use("org/a", "load1", _use(1))
+    assert adapter.snapshot("org/a")["use"] is None
+    left = adapter.unloaded(
+        "org/a", "load1", {"memory_before": 1, "memory_after": 1, "freed": 0, "by": "page"}
+    )
+    assert (left["seq"], left["use"]) == (ready["seq"] + 4, None)
+
+
+def test_events_of_use_are_not_kept_for_a_replay(recorder: Recorder) -> None:
+    recorder.run_to("org/a")
+    recorder.adapter.completed("org/a", FACTS, use=_use(0))
+    kept = recorder.adapter.log_of("org/a").after(0, 0)
+    for turn in range(600):
+        recorder.adapter.in_use("org/a", "load1", _use(turn % 2))
+    assert recorder.adapter.log_of("org/a").after(0, 0) == kept
+    recorder.run_to("org/a")
+    names = [event.name for event in recorder.adapter.log_of("org/a").after(kept[-1].seq, 0)]
+    assert names == ["model_load_started", *["model_load_progress"] * 9]
+
+
+def test_a_use_that_makes_no_sense_is_not_sent(recorder: Recorder, caplog: pytest.LogCaptureFixture) -> None:
+    recorder.run_to("org/a")
+    ready = recorder.adapter.completed("org/a", FACTS, use=_use(0))
+    recorder.adapter.in_use("org/a", "load1", _use(-1))
+    assert recorder.adapter.snapshot("org/a") == ready
+    assert recorder.adapter.rejected == 1
+    assert "the use of org/a was rejected" in caplog.text

@@ -118,9 +118,13 @@ def _of_events(server: Server, models: list[dict[str, Any]]) -> str:
         seqs = _seqs(server, snapshot["load_id"])
         if seqs and seqs != list(range(seqs[0], seqs[0] + len(seqs))):
             return f"the events of {model['id']} are numbered {seqs}"
-        # The stream of a load ends with the load; that the model left memory comes after it.
-        if seqs and snapshot["seq"] - seqs[-1] not in (0, 1):
+        # The stream of a load ends with the load; that its model is used, or has left memory, comes after.
+        if seqs and snapshot["seq"] < seqs[-1]:
             return f"the events of {model['id']} end with {seqs[-1]}, its snapshot is {snapshot['seq']}"
+        if (snapshot["use"] is None) != (snapshot["state"] != "ready"):
+            return f"{model['id']} is {snapshot['state']}, and its use is {snapshot['use']}"
+        if snapshot["use"] is not None and snapshot["use"]["idle_since"] is None:
+            return f"{model['id']} is in use: {snapshot['use']}"
     return ""
 
 

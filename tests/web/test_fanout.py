@@ -11,6 +11,8 @@ import pytest
 import requests
 from engineio.payload import Payload
 
+from modelhub.states import EventName
+from modelhub.web.fanout import Fanout
 from tests.support.ids import LLAMA
 from tests.support.rawsocket import RawWatcher
 from tests.support.server import Server, wait_until
@@ -266,6 +268,20 @@ def test_threading_mode_uses_python_socketio_s_own_emit(
         stop(server)
     assert events[-1][0] == "model_load_completed"
     check_truth(events)
+
+
+def test_what_is_newer_of_a_model_in_use_replaces_what_waits() -> None:
+    fanout = Fanout()
+
+    def replaces(name: EventName, load_id: str = "1") -> Any:
+        return fanout._supersedes(name, {"id": "org/a", "load_id": load_id, "step": 9})
+
+    assert replaces(EventName.PROGRESS) is None
+    assert replaces(EventName.IN_USE) is None, "the first is always sent"
+    assert replaces(EventName.IN_USE) == replaces(EventName.IN_USE) is not None
+    assert replaces(EventName.IN_USE, "2") is None
+    assert replaces(EventName.UNLOADED) is None
+    assert replaces(EventName.IN_USE, "2") is None
 
 
 def test_a_real_load_by_fan_out(empty_server: Server, open_raw: OpenRaw) -> None:

@@ -45,6 +45,11 @@ def test_every_outcome_has_a_name() -> None:
     [
         (load("ready", seconds=3.2), 9, "Ready in 3.2 s. The model is in memory."),
         (load("unloaded", seconds=3.2), 9, "Ready in 3.2 s. The model has been unloaded since."),
+        (
+            load("unloaded", seconds=3.2, ended_by="room for org/b"),
+            9,
+            "Ready in 3.2 s. The model was unloaded to make room for org/b.",
+        ),
         (load("failed", seconds=12.4), 4, "Failed after 12 s, in step 4 of 9."),
         (load("failed"), None, "Failed."),
         (
