@@ -186,8 +186,11 @@ def use(snapshot: Snapshot) -> str:
     if now is None:
         return ""
     if now["idle_since"] is not None:
-        leaves = "" if now["leaves_at"] is None else f", leaves at {units.time_of_day(now['leaves_at'])}"
-        return f"Idle since {units.time_of_day(now['idle_since'])}{leaves}"
+        since = units.time_of_day(now["idle_since"])
+        if now["leaves_at"] is None:
+            return f"Idle since {since}"
+        since = since.rpartition(" ")[0]  # its zone is that of the other
+        return f"Idle since {since}, leaves at {units.time_of_day(now['leaves_at'])}"
     counts = ((now["running"], "running"), (now["waiting"], "waiting"))
     who = ", ".join(f"{number} {name}" for number, name in counts if number)
     return " · ".join(filter(None, (who, units.tokens_rate(now["tokens_per_second"]))))

@@ -241,7 +241,8 @@ def test_an_idle_model_says_since_when_and_when_it_leaves() -> None:
     zone = time.strftime("%Z")
     since, leaves = (time.strftime(f"%H:%M {zone}", time.localtime(now + more)) for more in (0, 1))
     assert wording.use(_used(idle_since=now)) == f"Idle since {since}"
-    assert wording.use(_used(idle_since=now, leaves_at=now + 1)).endswith(f"leaves at {leaves}")
+    will_leave = f"Idle since {since.partition(' ')[0]}, leaves at {leaves}"
+    assert wording.use(_used(idle_since=now, leaves_at=now + 1)) == will_leave
     assert re.fullmatch(
         r"Idle since \d{4}-\d\d-\d\d \d\d:\d\d \w+", wording.use(_used(idle_since=now - 90_000))
     )

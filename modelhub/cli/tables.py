@@ -14,7 +14,7 @@ from modelhub.cli import wording
 from modelhub.cli.loads import Ending
 from modelhub.payloads import ModelResource, Snapshot
 from modelhub.states import State
-from modelhub.wording import SOURCE_NAMES, STATE_NAMES, headline
+from modelhub.wording import SOURCE_NAMES, STATE_NAMES, headline, use
 
 COLOURS = {
     State.READY: "green",
@@ -108,8 +108,10 @@ def _now(snapshot: Snapshot, with_hints: bool) -> str:
         share = "" if snapshot["progress"] is None else f"{int(snapshot['progress'] * 100)}% · "
         return f"{share}{wording.stalled(snapshot) or wording.now(snapshot)}"
     if snapshot["state"] == State.READY:
-        memory = snapshot.get("memory")
-        return "" if memory is None else f"{units.size(memory)} of memory"
+        used = snapshot.get("use")  # an older server has none
+        memory = snapshot.get("memory") if used is None else used["memory"]
+        held = "" if memory is None else f"{units.size(memory)} of memory"
+        return " · ".join(filter(None, (held, use(snapshot))))
     if snapshot["error"] and with_hints:
         return wording.failure(snapshot)
     return "" if snapshot["state"] == State.ABSENT else headline(snapshot)

@@ -12,9 +12,11 @@ from modelhub.web.pages.model_list import PAGE_SIZE
 from tests.browser.test_load import wait_live
 from tests.support import models
 from tests.support.hub_server import HubServer
+from tests.support.ids import LLAMA
 from tests.support.many import make_many
 from tests.support.server import Server
 from tests.support.types import OpenPage, StartServer
+from tests.web.test_predictions import LONG, Client
 
 
 def test_the_memory_follows_loads_and_unloads(server: Server, open_page: OpenPage) -> None:
@@ -26,6 +28,25 @@ def test_the_memory_follows_loads_and_unloads(server: Server, open_page: OpenPag
     expect(page.locator(".legend .models")).to_have_text(re.compile(r"[kM]B in 2 models$"))
     server.unload_all()
     expect(page.locator(".legend .models")).to_have_count(0)
+
+
+def test_row_and_page_say_who_uses_a_model_and_since_when_nobody_does(
+    server: Server, open_page: OpenPage
+) -> None:
+    server.load(LLAMA)
+    pages = [wait_live(open_page(path)) for path in ("/", f"/models/{LLAMA}")]
+    shown = [page.locator(f'[data-model="{LLAMA}"] .use') for page in pages]
+    for use in shown:
+        expect(use).to_have_text(re.compile(r"^Idle since \d\d:\d\d \S+$"))
+    client = Client(server, LONG)
+    for use in shown:
+        expect(use).to_have_text("1 running")
+    client.leave()
+    for use in shown:
+        expect(use).to_have_text(re.compile(r"^Idle since"))
+    server.unload_all()
+    for use in shown:
+        expect(use).to_be_empty()
 
 
 def test_rows_are_filtered_as_one_types(server: Server, open_page: OpenPage) -> None:

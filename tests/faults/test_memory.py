@@ -183,8 +183,8 @@ def test_a_model_that_nobody_uses_leaves_after_the_idle_seconds(
     watcher = watch(server)
     watcher.subscribe()
     left = watcher.wait_for("model_unloaded", timeout_s=20)
-    assert (left["id"], left["by"], left["state"]) == (LLAMA, "idle", "absent")
-    assert "Unloaded since nobody used it" in Visitor(server).open(f"/models/{LLAMA}").text
+    assert (left["id"], left["by"], left["state"]) == (LLAMA, "idle for 0.5 s", "absent")
+    assert "Unloaded since nobody used it for 0.5 s" in Visitor(server).open(f"/models/{LLAMA}").text
     check_invariants(server)
 
 

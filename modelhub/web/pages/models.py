@@ -143,7 +143,7 @@ def _to_replace(model: ModelResource) -> list[ModelResource]:
         return []
     ready = [one for one in registry.listing.touched() if one["state"] == State.READY]
     lack = need_bytes - registry.budget().free
-    held = [(one["snapshot"].get("memory") or 0, one) for one in ready]
+    held = [(use["memory"], one) for one in ready if (use := one["snapshot"]["use"]) is not None]
     return [one for size, one in sorted(held, key=lambda pair: pair[0]) if size >= lack][:_MOST_OFFERS]
 
 
