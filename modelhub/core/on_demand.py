@@ -28,7 +28,7 @@ class OnDemand:
     ) -> Iterator[Snapshot]:
         """Wait until a model is ready, and load it where it is not: its snapshot after each second or less.
 
-        From now on the model stays in memory until the request has begun, or some seconds have passed without
+        From now on the model stays in memory until the request has begun, or two seconds have passed without
         that. Ends early where the client ``has_left``; the load goes on. Raises the failure of the load,
         ``unknown_model`` for one that is not on this machine, ``quarantined``, ``queue_full``, and
         ``wrong_state`` where nothing may be loaded on demand or the load was cancelled.

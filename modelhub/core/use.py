@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_CLAIM_S = 5.0  # how long a model stays for a request that has waited for it and has yet to begin
+_CLAIM_S = 2.0  # how long a model stays for a request that has waited for it and has yet to begin
 
 
 class Use:

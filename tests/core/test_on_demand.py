@@ -173,7 +173,7 @@ def test_a_claim_ends_with_its_request_or_after_some_seconds(monkeypatch: pytest
         checks.append(use.is_awaited)
     assert checks == [True, True, True, False]
     use.claim()
-    now[0] += 4.9
+    now[0] += 1.9
     assert use.is_awaited
     now[0] += 0.2
     assert not use.is_awaited
