@@ -7,6 +7,7 @@ from typing import NamedTuple, TypedDict
 from modelhub import units
 from modelhub.checkpoints import TOTAL_STEPS
 from modelhub.core.budget import Budget
+from modelhub.core.eviction import WAITING_FOR
 from modelhub.core.unloading import IDLE_FOR, KEEP_ALIVE, ROOM_FOR
 from modelhub.demos import DEMOS
 from modelhub.payloads import Snapshot
@@ -156,6 +157,8 @@ def activity(snapshot: Snapshot) -> str:
     ``"Downloading 119 of 515 MB from the hub"``; empty where the message of the step says enough.
     """
     step, detail = snapshot["step"], snapshot["detail"] or ""
+    if detail.startswith(WAITING_FOR):
+        return f"{units.capitalized(detail)} to be idle"
     if snapshot["id"] in DEMOS:
         is_made = (step == 1 and "demo" in detail) or (step == _FETCH_STEP and snapshot["unit"] == "bytes")
         return "Making the demo model" if is_made else ""
@@ -221,6 +224,8 @@ def stall_cause(snapshot: Snapshot) -> str:
     """Why nothing moves: by what the processes of the load show, else what is probably slow at its step."""
     if snapshot["stall_cause"] is not None:
         return _STALL_CAUSES[snapshot["stall_cause"]]
+    if (snapshot["detail"] or "").startswith(WAITING_FOR):
+        return f"It is {snapshot['detail']} to be idle, whose memory it needs."
     step, is_demo = snapshot["step"], snapshot["id"] in DEMOS
     is_download = step == _FETCH_STEP and snapshot["unit"] == "bytes" and not is_demo
     if is_download or "hub" in (snapshot["detail"] or ""):

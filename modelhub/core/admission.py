@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from modelhub.core.budget import check_fits, free_for_load
 from modelhub.core.eviction import Eviction
@@ -20,10 +21,13 @@ _POLL_S = 0.01
 
 
 class Admission:
-    """For the threads of the loads."""
+    """For the threads of the loads; ``wait_for(load, what)`` waits a moment, and says what for."""
 
-    def __init__(self, loads: Loads, kept: KeptModels, eviction: Eviction) -> None:
+    def __init__(
+        self, loads: Loads, kept: KeptModels, eviction: Eviction, wait_for: Callable[[Load, str], None]
+    ) -> None:
         self._loads = loads
+        self._wait_for = wait_for
         self._kept = kept
         self._eviction = eviction
 
@@ -64,7 +68,7 @@ class Admission:
             return not self._kept.pids() and not any(map(_can_shrink, grown))
 
         self._wait(lambda: need_bytes <= free() or has_let_go(), _LET_GO_S)
-        self._eviction.make_room(load, lambda: need_bytes - free())
+        self._eviction.make_room(load, lambda: need_bytes - free(), partial(self._wait_for, load))
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s

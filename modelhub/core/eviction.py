@@ -20,6 +20,7 @@ from modelhub.core.unloading import (
 )
 from modelhub.states import State
 
+WAITING_FOR = "waiting for "  # and the ids of the models in use
 _AGAIN_S = 1.0  # how often a model that a request has claimed is looked at again
 
 
@@ -37,17 +38,23 @@ class Eviction:
         self._makes_room = makes_room
         self._idle_s = idle_seconds or math.inf
 
-    def make_room(self, load: Load, lack: Callable[[], int]) -> None:
+    def make_room(self, load: Load, lack: Callable[[], int], wait: Callable[[str], None]) -> None:
         """Have idle models leave until a load fits: ``lack`` is how many bytes it still lacks.
 
-        No more leave than are needed, and none where that would not be enough.
+        No more leave than are needed, and none where that would not be enough. A load that requests wait for
+        waits for models that are in use, where those would be enough: ``wait`` tells which, for a moment.
         """
         while self._makes_room and (lacking := lack()) > 0 and load.cancelled_by is None:
             idle = self._idle()
-            if sum(one.held_bytes for one in idle) < lacking:
+            if _held(idle) >= lacking:
+                for other in choose(idle, lacking):
+                    self._leave(other, load)
+                continue
+            used = [one for one in self._loads.all() if one.state == State.READY and one not in idle]
+            if not load.use.is_awaited or _held([*idle, *used]) < lacking:
                 return
-            for other in choose(idle, lacking):
-                self._leave(other, load)
+            load.has_waited = True
+            wait(WAITING_FOR + ", ".join(one.model_id for one in used))
 
     def make_room_after(self, load: Load) -> list[str]:
         """Memory ran out in a load: have idle models leave that hold as much as it needs, or all of them.

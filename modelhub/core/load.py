@@ -50,6 +50,7 @@ class Load:
     own_bytes: int | None = None  # what its process had for itself
     receipt: Snapshot | None = None
     is_second_attempt: bool = False  # memory ran out in the first one
+    has_waited: bool = False  # until models were no longer in use: its time says nothing of the next
     replaces: tuple[str, ...] = ()  # the models to unload when its turn comes
     ready_at: float | None = None  # on the monotonic clock
     use: Use = field(default_factory=Use)

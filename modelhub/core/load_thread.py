@@ -29,6 +29,7 @@ from modelhub.states import State
 from modelhub.workers.launcher import Launcher
 
 log = logging.getLogger(__name__)
+_LOOK_S = 0.1
 _AGAIN = "second attempt, since memory had run out"
 
 
@@ -60,7 +61,7 @@ class LoadThread:
         self._experience = experience
         self._eviction = eviction
         self._quarantine = quarantine
-        self._admission = Admission(loads, launcher.kept, eviction)
+        self._admission = Admission(loads, launcher.kept, eviction, self._wait_for)
         self._use_news = UseNews(loads, adapter, spawn, eviction.stays_s)
 
     def run(self, load: Load) -> None:
@@ -163,11 +164,18 @@ class LoadThread:
             load.worker = self._launcher.worker(load.spec)
         return True
 
-    def _reached(self, load: Load) -> Checkpoint:
-        """How far the first attempt came."""
+    def _reached(self, load: Load, detail: str = _AGAIN) -> Checkpoint:
+        """How far it has come, or the first attempt."""
         last = self._adapter.snapshot(load.model_id)
         step, message = last["step"] or 1, last["message"] or ""
-        return Checkpoint(step, message, last["done"], last["size"], last["unit"], _AGAIN)
+        return Checkpoint(step, message, last["done"], last["size"], last["unit"], detail)
+
+    def _wait_for(self, load: Load, what: str) -> None:
+        """A load waits for something, for a moment: say so."""
+        if self._adapter.snapshot(load.model_id)["detail"] != what:
+            self._adapter.emit_progress(load.model_id, *self._reached(load, what))
+        load.process_exited.wait(_LOOK_S)
+        self._adapter.tick(load.model_id)
 
     def _replace(self, load: Load) -> list[Load]:
         """Have the models that a load replaces leave memory; they leave while it begins."""
@@ -209,7 +217,7 @@ class LoadThread:
             self._quarantine.succeed(load.model_id)
             use = self._use_news.begin(load, facts["memory"])
             self._adapter.completed(load.model_id, facts, keep_record, use)
-            if not load.is_second_attempt:
+            if not load.is_second_attempt and not load.has_waited:
                 self._experience.learn([(load.row, kept)])
         load.announced.set()
         load.ended.set()

@@ -25,7 +25,7 @@ class LateWorker:
 def test_what_a_load_takes_counts_also_where_its_process_id_comes_after_its_request() -> None:
     loads: Any = Loads(1)
     unused: Any = None
-    admission = Admission(loads, unused, Eviction(loads, unused, False, 0.0))
+    admission = Admission(loads, unused, Eviction(loads, unused, False, 0.0), unused)
     load = Load(LoadSpec("org/name", models_dir="", demo_dir=""), "rest")
     worker: Any = LateWorker()
     load.worker = worker

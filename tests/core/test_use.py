@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from modelhub import memory
+from modelhub import memory, wording
 from modelhub.core.registry import Registry
 from modelhub.errors import ModelhubError
 from modelhub.states import EventName, State
@@ -172,24 +172,50 @@ def test_what_a_client_says_holds_until_another_says_otherwise(
 # Those who use it
 
 
-def test_a_model_in_use_never_leaves_for_a_load(
-    house: House, registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def full(house: House, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other model is not in memory, and there is no room for it until the first has left."""
     registry.lifecycle.unload(STORY, by="page")
-    monkeypatch.setattr("modelhub.core.unloading.JUST_READY_S", 0.0)
-    free = [1000]
-    monkeypatch.setattr("modelhub.core.budget.memory.free_bytes", lambda: free[0])
-    answer, _frames = house.begin(ENDLESS)
-    with pytest.raises(ModelhubError) as caught:
-        load(registry, STORY)
-    assert caught.value.code == "no_memory"
+    has_left = house.load_of(ENDLESS).process_exited.is_set
+    monkeypatch.setattr("modelhub.core.budget.memory.free_bytes", lambda: 10**10 if has_left() else 1000)
+
+
+@pytest.mark.usefixtures("full")
+def test_a_model_in_use_never_leaves_for_a_load(house: House, registry: Registry) -> None:
+    _answer, _frames = house.begin(ENDLESS)
+    registry.lifecycle.start(STORY, by="rest")
+    assert house.load_of(STORY).ended.wait(30)
+    assert house.load_of(STORY).row["error"]["code"] == "no_memory"  # type: ignore[index]
     assert registry.snapshot(ENDLESS)["state"] == State.READY
-    answer.cancel()
+
+
+@pytest.mark.usefixtures("full")
+def test_a_load_for_a_request_waits_for_a_model_in_use_and_says_so(house: House, registry: Registry) -> None:
+    answer, _frames = house.begin(ENDLESS)
     with ThreadPoolExecutor(1) as pool:
         loads = pool.submit(load, registry, STORY)
-        assert wait_left(house, ENDLESS)["by"] == f"room for {STORY}"
-        free[0] = 10**10
+        wait_until(lambda: registry.snapshot(STORY)["detail"] == f"waiting for {ENDLESS}")
+        said = wording.describe(registry.snapshot(STORY))
+        assert said["headline"] == f"Waiting for {ENDLESS} to be idle"
+        stalled = {**registry.snapshot(STORY), "stalled_for": 12.0}
+        assert f"It is waiting for {ENDLESS} to be idle" in wording.describe(stalled)["stalled"]  # type: ignore[arg-type]
+        assert registry.snapshot(ENDLESS)["state"] == State.READY
+        answer.cancel()
         loads.result(60)
+    assert registry.snapshot(ENDLESS)["by"] == f"room for {STORY}"
+    names = [name for name, event in house.events if event["id"] == STORY]
+    assert names.count(EventName.STARTED) == names.count(EventName.COMPLETED) == 1
+
+
+@pytest.mark.usefixtures("full")
+def test_a_load_that_waits_for_a_model_in_use_can_be_cancelled(house: House, registry: Registry) -> None:
+    _answer, _frames = house.begin(ENDLESS)
+    with ThreadPoolExecutor(1) as pool:
+        loads = pool.submit(load, registry, STORY)
+        wait_until(lambda: registry.snapshot(STORY)["detail"] == f"waiting for {ENDLESS}")
+        registry.lifecycle.cancel(house.load_of(STORY).load_id, by="page")
+        assert "was cancelled" in str(loads.exception(30))
+    assert registry.snapshot(ENDLESS)["state"] == State.READY
 
 
 def test_caches_are_let_go_before_a_load_is_refused(
