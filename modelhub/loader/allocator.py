@@ -1,4 +1,4 @@
-"""Has the C library return freed memory to the system at once, while weights are converted."""
+"""Has the C library return freed memory to the system: at once while weights are converted, or on request."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from contextlib import contextmanager
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
 _WHILE_CONVERTING = 2**20
 _AFTERWARDS = 32 * 2**20  # what glibc would raise the threshold to by itself
+
+
+def give_back() -> None:
+    """Return what was freed to the system; does nothing with another C library than glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 @contextmanager

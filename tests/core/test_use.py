@@ -233,6 +233,18 @@ def test_caches_are_let_go_before_a_load_is_refused(
     assert kept == [0]
 
 
+def test_the_process_of_a_model_lets_go_of_conversations_when_asked(house: House, registry: Registry) -> None:
+    def cached() -> int:
+        frames = [frame for frame in house.write(STORY, tokens=2, prompt="Hello! " * 60).frames() if frame]
+        return frames[-1]["finish"]["usage"]["cached_tokens"]
+
+    assert (cached(), cached() > 300) == (0, True)
+    worker = house.load_of(STORY).worker
+    assert worker is not None
+    worker.trim()
+    assert cached() == 0
+
+
 def test_an_unload_ends_what_is_written_with_the_reason(house: House, registry: Registry) -> None:
     _, first = house.begin(ENDLESS)
     frames = [first, house.write(ENDLESS).frames()]

@@ -65,9 +65,11 @@ class House:
         finally:
             self._held.pop(model_id).set()
 
-    def write(self, model_id: str, keep_s: float | None = None, tokens: int = 8000) -> Generation:
+    def write(
+        self, model_id: str, keep_s: float | None = None, tokens: int = 8000, prompt: str = "x"
+    ) -> Generation:
         """Have a model that is in memory write text."""
-        request: Any = {"prompt": "x", "sampling": {"max_new_tokens": tokens, "temperature": 0.0}}
+        request: Any = {"prompt": prompt, "sampling": {"max_new_tokens": tokens, "temperature": 0.0}}
         return self.registry.generations.start(model_id, request, keep_s=keep_s)
 
     def begin(self, model_id: str, keep_s: float | None = None) -> tuple[Generation, Iterator[Frame | None]]:
