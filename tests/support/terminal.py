@@ -48,12 +48,12 @@ def events(output: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 class Running:
-    """The command while it runs; what it prints is read all the time."""
+    """A command while it runs, ``flask`` or another ``program``; what it prints is read all the time."""
 
-    def __init__(self, environ: Mapping[str, str], *arguments: str) -> None:
+    def __init__(self, environ: Mapping[str, str], *arguments: str, program: str = FLASK) -> None:
         self._news = threading.Condition()
         self._output = ""
-        self.process = self._start(dict(environ), [FLASK, *arguments])
+        self.process = self._start(dict(environ), [program, *arguments])
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -77,6 +77,13 @@ class Running:
         with self._news:
             assert self._news.wait_for(lambda: text in self.output, timeout_s), (
                 f"no {text!r} in:\n{self.output[-1500:]}"
+            )
+
+    def wait_for_times(self, text: str, times: int, timeout_s: float = 60) -> None:
+        """Wait until ``text`` was printed so often."""
+        with self._news:
+            assert self._news.wait_for(lambda: self.output.count(text) >= times, timeout_s), (
+                f"not {times} times {text!r} in:\n{self.output[-1500:]}"
             )
 
     def wait(self, timeout_s: float = 60) -> int:

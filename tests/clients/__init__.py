@@ -1,0 +1,1 @@
+"""Clients that people have, as they are, against a real server."""

@@ -1,0 +1,226 @@
+"""The official Python client of OpenAI, as it is, against a real server."""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import time
+import wave
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+import requests
+
+from tests.support.chat_models import STORY, WORDS
+from tests.support.clients import ASK, ENCODER, ENDLESS, SPEECH, STORYTELLER, wait_idle
+from tests.support.server import Server, wait_until
+
+HELLO: Any = [{"role": "user", "content": ASK}]
+ENDLESSLY: Any = {"model": ENDLESS, "messages": HELLO, "temperature": 0, "max_tokens": 8000}
+
+
+@pytest.fixture
+def client(chat_server: Server) -> Iterator[openai.OpenAI]:
+    """The client, as a program has it that has a key for elsewhere."""
+    with openai.OpenAI(base_url=f"{chat_server.url}/v1", api_key="sk-of-elsewhere") as client:
+        yield client
+
+
+def test_a_conversation(client: openai.OpenAI) -> None:
+    first = client.chat.completions.create(model=STORYTELLER, messages=HELLO, temperature=0)
+    answer = first.choices[0]
+    assert (answer.message.content, answer.finish_reason) == (STORY, "stop")
+    assert first.usage is not None
+    assert first.usage.completion_tokens == len(WORDS) + 1
+    more: Any = [*HELLO, answer.message, {"role": "user", "content": "Another one, please."}]
+    second = client.chat.completions.create(
+        model=STORYTELLER, messages=more, temperature=0, max_completion_tokens=4
+    )
+    answer = second.choices[0]
+    assert (answer.message.content, answer.finish_reason) == ("".join(WORDS[:4]), "length")
+    assert second.usage is not None
+    assert second.usage.prompt_tokens > first.usage.prompt_tokens + first.usage.completion_tokens
+
+
+def test_a_stream(client: openai.OpenAI) -> None:
+    request: Any = {"model": STORYTELLER, "messages": HELLO, "temperature": 0, "stream": True}
+    chunks = list(client.chat.completions.create(**request))
+    assert [chunk.choices[0].delta.content or "" for chunk in chunks[1:-1]] == list(WORDS)
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert {chunk.choices[0].finish_reason for chunk in chunks[:-1]} == {None}
+    assert chunks[-1].choices[0].finish_reason == "stop"
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.completion_tokens == len(WORDS) + 1
+    more = list(client.chat.completions.create(**request, stream_options={"include_usage": True}))
+    assert len(more) == len(chunks) + 1
+    assert (more[-1].choices, more[-1].usage) == ([], chunks[-1].usage)
+    with client.chat.completions.stream(model=STORYTELLER, messages=HELLO, temperature=0) as events:
+        assert events.get_final_completion().choices[0].message.content == STORY
+
+
+def test_a_client_that_closes_its_stream_ends_the_work(client: openai.OpenAI, chat_server: Server) -> None:
+    with client.chat.completions.create(**ENDLESSLY, stream=True) as stream:
+        for _, chunk in zip(range(5), stream, strict=False):
+            assert chunk.choices
+    wait_idle(chat_server, ENDLESS)
+
+
+def test_a_client_that_gives_up_waiting_ends_the_work(client: openai.OpenAI, chat_server: Server) -> None:
+    list(client.chat.completions.create(**{**ENDLESSLY, "max_tokens": 1}, stream=True))  # it is in memory
+    with pytest.raises(openai.APITimeoutError):
+        client.with_options(timeout=0.5, max_retries=0).chat.completions.create(**ENDLESSLY)
+    wait_idle(chat_server, ENDLESS)
+
+
+def test_an_answer_is_ended_by_its_id(client: openai.OpenAI, chat_server: Server) -> None:
+    with client.chat.completions.create(**ENDLESSLY, stream=True) as stream:
+        first = next(stream)
+        assert chat_server.delete(f"/api/predictions/{first.id}").json()["model"] == ENDLESS
+        with pytest.raises(openai.APIError, match="stopped"):
+            list(stream)
+    assert chat_server.delete(f"/api/predictions/{first.id}").status_code == 404
+    wait_idle(chat_server, ENDLESS)
+
+
+def test_errors_name_what_is_wrong_and_are_not_tried_again(client: openai.OpenAI) -> None:
+    began = time.monotonic()
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(model=STORYTELLER, messages=HELLO, n=2)
+    assert (refused.value.param, refused.value.code) == ("n", "invalid_request")
+    with pytest.raises(openai.NotFoundError) as missing:
+        client.models.retrieve("nobody/nothing")
+    assert (missing.value.param, missing.value.code) == ("model", "unknown_model")
+    with pytest.raises(openai.InternalServerError) as offline:
+        client.chat.completions.create(model="nobody/nothing", messages=HELLO)
+    assert (offline.value.status_code, offline.value.code) == (503, "hub_unreachable")
+    assert offline.value.response.headers["Retry-After"]
+    assert time.monotonic() - began < 3, "the client waits before it tries again"
+
+
+def test_models(client: openai.OpenAI) -> None:
+    listed = {model.id: model for model in client.models.list()}
+    assert {STORYTELLER, ENDLESS, SPEECH} <= set(listed)
+    one = client.models.retrieve(STORYTELLER)
+    assert (one.id, one.object, one.created) == (STORYTELLER, "model", listed[STORYTELLER].created)
+
+
+def test_a_completion(client: openai.OpenAI) -> None:
+    request: Any = {"model": STORYTELLER, "prompt": "One", "temperature": 0, "max_tokens": 3}
+    whole = client.completions.create(**request, echo=True)
+    assert whole.choices[0].text == "One" + "".join(WORDS[1:4])
+    assert whole.choices[0].finish_reason == "length"
+    chunks = list(client.completions.create(**request, stream=True))
+    assert "".join(chunk.choices[0].text for chunk in chunks) == "".join(WORDS[1:4])
+    assert chunks[-1].usage == whole.usage
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.completions.create(**request, suffix="The end.")
+    assert refused.value.param == "suffix"
+
+
+def test_embeddings(client: openai.OpenAI) -> None:
+    texts = ["a small boat", "a ship"]
+    packed = client.embeddings.create(model=ENCODER, input=texts)  # the client asks for base64
+    plain = client.embeddings.create(model=ENCODER, input=texts, encoding_format="float")
+    assert [one.index for one in packed.data] == [0, 1]
+    for one, other in zip(packed.data, plain.data, strict=True):
+        assert one.embedding == pytest.approx(other.embedding, abs=1e-6)
+        assert math.hypot(*one.embedding) > 0
+    assert packed.usage.prompt_tokens == plain.usage.prompt_tokens > len(texts)
+    for ids in ([1, 2], [[1, 2], [3]]):
+        with pytest.raises(openai.BadRequestError, match="check_embedding_ctx_length=False"):
+            client.embeddings.create(model=ENCODER, input=ids)
+
+
+def test_a_response(client: openai.OpenAI) -> None:
+    whole = client.responses.create(model=STORYTELLER, input=ASK, instructions="Be brief.", temperature=0)
+    assert (whole.output_text, whole.status) == (STORY, "completed")
+    assert whole.usage is not None
+    assert whole.usage.output_tokens == len(WORDS) + 1
+    request: Any = {"model": STORYTELLER, "input": HELLO, "temperature": 0, "max_output_tokens": 3}
+    events = list(client.responses.create(**request, stream=True))
+    kinds = [event.type.removeprefix("response.") for event in events]
+    assert kinds == [
+        *("created", "in_progress", "output_item.added", "content_part.added"),
+        *(["output_text.delta"] * 3),
+        *("output_text.done", "content_part.done", "output_item.done", "incomplete"),
+    ]
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    with client.responses.stream(model=STORYTELLER, input=ASK, temperature=0) as stream:
+        assert stream.get_final_response().output_text == STORY
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(model=STORYTELLER, input=ASK, previous_response_id="resp_1")
+    assert refused.value.param == "previous_response_id"
+
+
+def _sound(seconds: float) -> tuple[str, bytes]:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        tone = (int(9000 * math.sin(number / 5)) for number in range(int(seconds * 16_000)))
+        file.writeframes(b"".join(struct.pack("<h", sample) for sample in tone))
+    return "tone.wav", buffer.getvalue()
+
+
+def test_a_transcription(client: openai.OpenAI) -> None:
+    request: Any = {"model": SPEECH, "file": _sound(0.5)}
+    text = client.audio.transcriptions.create(**request).text
+    assert text
+    assert client.audio.transcriptions.create(**request, response_format="text") == f"{text}\n"
+    detailed = client.audio.transcriptions.create(
+        **request, response_format="verbose_json", timestamp_granularities=["word"], language="en"
+    )
+    assert (detailed.text, detailed.duration, detailed.language) == (text, 0.5, "en")
+    assert detailed.words
+    assert 0 <= detailed.words[0].start < detailed.words[-1].end <= 0.51
+    events = list(client.audio.transcriptions.create(**request, stream=True))
+    assert [event.type for event in events] == ["transcript.text.delta", "transcript.text.done"]
+    assert events[-1].text == text
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.audio.transcriptions.create(**request, response_format="srt")
+    assert refused.value.param == "response_format"
+    with pytest.raises(openai.BadRequestError):
+        client.audio.transcriptions.create(model=SPEECH, file=("tone.wav", b"no sound"))
+
+
+def test_a_model_is_loaded_for_a_request_which_is_told_how_that_goes(
+    client: openai.OpenAI, chat_server: Server
+) -> None:
+    chat_server.unload_all()
+    body = {"model": STORYTELLER, "messages": HELLO, "temperature": 0, "stream": True}
+    with requests.post(
+        f"{chat_server.url}/v1/chat/completions", json=body, stream=True, timeout=30
+    ) as response:
+        lines = [line for line in response.iter_lines(decode_unicode=True) if line]
+    comments = [line for line in lines if not line.startswith("data: ")]
+    assert comments
+    assert all(line.startswith(": ") for line in comments)
+    assert any(line.startswith(": loading ") and line.endswith((" left", " yet")) for line in comments)
+    assert lines[-1] == "data: [DONE]"
+    chat_server.unload_all()
+    chunks = list(
+        client.chat.completions.create(model=STORYTELLER, messages=HELLO, temperature=0, stream=True)
+    )
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == STORY
+
+
+def test_a_request_without_a_model_has_the_only_one_in_memory(chat_server: Server) -> None:
+    chat_server.unload_all()
+    body = {"messages": HELLO, "generation_config": '{"max_new_tokens": 2, "do_sample": false}'}
+    refused = chat_server.post("/v1/chat/completions", body)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "model")
+    chat_server.load(STORYTELLER)
+    answer = chat_server.post("/v1/chat/completions", body).json()
+    assert (answer["model"], answer["usage"]["completion_tokens"]) == (STORYTELLER, 2)
+    assert answer["choices"][0]["message"]["content"] == "".join(WORDS[:2])
+
+
+def test_a_model_leaves_as_a_request_says(client: openai.OpenAI, chat_server: Server) -> None:
+    client.chat.completions.create(
+        model=STORYTELLER, messages=HELLO, max_tokens=1, extra_body={"keep_alive": 0}
+    )
+    wait_until(lambda: chat_server.snapshot(STORYTELLER)["state"] == "absent", 10)
