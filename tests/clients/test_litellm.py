@@ -11,11 +11,11 @@ from tests.support.chat_models import STORY, WORDS
 from tests.support.clients import ASK, ENDLESS, STORYTELLER, wait_idle
 from tests.support.server import Server
 
-os.environ.setdefault(
-    "LITELLM_LOCAL_MODEL_COST_MAP", "True"
-)  # else it is fetched when the library is imported
+# Else it fetches the map when it is imported.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 import litellm
 
+pytestmark = pytest.mark.filterwarnings("ignore")  # of pydantic, about the types of the library
 HELLO: list[Any] = [{"role": "user", "content": ASK}]
 
 

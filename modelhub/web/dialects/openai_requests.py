@@ -118,12 +118,11 @@ def _call(message: Fields, given: Any) -> dict[str, Any]:
     arguments = function.get("arguments")
     if not isinstance(arguments, str):
         arguments = json.dumps(arguments if isinstance(arguments, dict) else {})
-    call_id = given.get("id")
-    return {
-        "id": call_id if isinstance(call_id, str) else "",
+    call: dict[str, Any] = {
         "type": "function",
         "function": {"name": function["name"], "arguments": arguments},
     }
+    return {"id": given["id"], **call} if isinstance(given.get("id"), str) else call
 
 
 def tools(fields: Fields) -> list[dict[str, Any]]:
