@@ -24,24 +24,32 @@ KEEP: dict[str, JsonSchema] = {
 }
 EVENTS = "text/event-stream"
 JSON = "application/json"
-_ERRORS: dict[str, JsonSchema] = {
-    "openai": {
+_SCHEMAS = "#/components/schemas/"
+_ERRORS = {"openai": "OpenAIError", "serve": "ServeError"}
+ERRORS: dict[str, JsonSchema] = {
+    "OpenAIError": {
         "type": "object",
+        "description": "The body of every error below /v1.",
         "properties": {
             "error": {
                 "type": "object",
                 "properties": {
                     "message": TEXT,
                     "type": TEXT,
-                    "code": TEXT,
-                    "param": {"type": ["string", "null"]},
+                    "code": {**TEXT, "description": "That of modelhub's own errors."},
+                    "param": {"type": ["string", "null"], "description": "The field that is wrong."},
                 },
                 "required": ["message", "type", "code", "param"],
             }
         },
         "required": ["error"],
     },
-    "serve": {"type": "object", "properties": {"detail": {}}, "required": ["detail"]},
+    "ServeError": {
+        "type": "object",
+        "description": "The body of every error of the API of transformers serve.",
+        "properties": {"detail": TEXT},
+        "required": ["detail"],
+    },
 }
 
 
@@ -65,9 +73,9 @@ def thing(required: tuple[str, ...], **properties: JsonSchema) -> JsonSchema:
     return {"type": "object", "properties": properties, "required": list(required)}
 
 
-def body(schema: JsonSchema, kind: str = JSON) -> JsonSchema:
-    """The body of a request."""
-    return {"required": True, "content": {kind: {"schema": schema}}}
+def body(name: str, kind: str = JSON) -> JsonSchema:
+    """The body of a request, whose schema has that name."""
+    return {"required": True, "content": {kind: {"schema": {"$ref": _SCHEMAS + name}}}}
 
 
 def operation(
@@ -83,7 +91,8 @@ def operation(
     content: JsonSchema = {kind: {"schema": {"type": "object"} if kind == JSON else TEXT} for kind in kinds}
     if streams:
         content[EVENTS] = {}
-    failure = {"description": "The error.", "content": {JSON: {"schema": _ERRORS[dialect]}}}
+    schema = {"$ref": _SCHEMAS + _ERRORS[dialect]}
+    failure = {"description": "The error.", "content": {JSON: {"schema": schema}}}
     described: JsonSchema = {
         "tags": [dialect],
         "summary": summary,
@@ -96,9 +105,13 @@ def operation(
     return described
 
 
-def describe(app: Flask, operations: dict[str, tuple[str, JsonSchema]]) -> None:
-    """Add operations to the document: by endpoint, each with its method."""
+def describe(
+    app: Flask, operations: dict[str, tuple[str, JsonSchema]], schemas: dict[str, JsonSchema]
+) -> None:
+    """Add operations to the document, by endpoint, each with its method; and the schemas that they name."""
     spec = app.extensions["modelhub_api"].spec
+    for name, schema in schemas.items():
+        spec.components.schema(name, schema)
     for endpoint, (method, described) in operations.items():
         (rule,) = app.url_map.iter_rules(endpoint)
         spec.path(rule=rule, operations={method: described})

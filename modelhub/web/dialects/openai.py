@@ -19,7 +19,7 @@ from modelhub.web.dialects.keeping import keep_s
 from modelhub.web.dialects.models import model_of, usable_models
 from modelhub.web.dialects.openai_chat import ChatChunks, chat_completion
 from modelhub.web.dialects.openai_completions import CompletionChunks, completion
-from modelhub.web.dialects.openai_documents import OPERATIONS
+from modelhub.web.dialects.openai_documents import OPERATIONS, SCHEMAS
 from modelhub.web.dialects.openai_errors import error_body, error_response
 from modelhub.web.dialects.openai_requests import chat_request, completion_request
 from modelhub.web.error_handlers import shape_errors
@@ -36,7 +36,7 @@ def init_app(app: Flask) -> None:
     csrf.exempt(blueprint)  # no cookie is needed; what it takes beside JSON says where it comes from
     app.register_blueprint(blueprint)
     shape_errors(app, (PREFIX,), error_response)
-    documents.describe(app, OPERATIONS)
+    documents.describe(app, OPERATIONS, SCHEMAS)
 
 
 @blueprint.get("/v1/models")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modelhub.web.dialects.documents import (
+    ERRORS,
     FLAG,
     KEEP,
     MODEL,
@@ -53,7 +54,7 @@ _STREAM: dict[str, JsonSchema] = {
     "stream": FLAG,
     "stream_options": thing((), include_usage=FLAG),
 }
-CHAT = thing(
+_CHAT = thing(
     ("model", "messages"),
     model=MODEL,
     messages=listed(_MESSAGE, 1),
@@ -67,7 +68,7 @@ CHAT = thing(
     **_STREAM,
     **KEEP,
 )
-COMPLETION = thing(
+_COMPLETION = thing(
     ("model", "prompt"),
     model=MODEL,
     prompt={"anyOf": [TEXT, listed(TEXT, 1, 1), listed(whole(0, _MOST), 1)]},
@@ -77,6 +78,38 @@ COMPLETION = thing(
     **_STREAM,
     **KEEP,
 )
+_RESPONSE = thing(
+    ("model", "input"),
+    model=MODEL,
+    input={**TEXT, "description": "A text, or the items of a conversation."},
+    instructions=TEXT,
+    stream=FLAG,
+    max_output_tokens=whole(1, _MOST),
+    temperature=number(0, 100),
+    top_p=number(0, 1),
+    **KEEP,
+)
+_EMBEDDINGS = thing(
+    ("model", "input"),
+    model=MODEL,
+    input={"anyOf": [TEXT, listed(TEXT, 1, 2048)]},
+    encoding_format={"enum": ["float", "base64"]},
+)
+_TRANSCRIPTION = thing(
+    ("file", "model"),
+    file={"type": "string", "format": "binary", "description": "WAV, FLAC, MP3 or OGG."},
+    model=MODEL,
+    response_format={"enum": ["json", "text", "verbose_json"]},
+    language=TEXT,
+)
+SCHEMAS: dict[str, JsonSchema] = {
+    **ERRORS,
+    "OpenAIChat": _CHAT,
+    "OpenAICompletion": _COMPLETION,
+    "OpenAIResponse": _RESPONSE,
+    "OpenAIEmbeddings": _EMBEDDINGS,
+    "OpenAITranscription": _TRANSCRIPTION,
+}
 _ID = {"in": "path", "name": "model_id", "required": True, "schema": MODEL}
 OPERATIONS: dict[str, tuple[str, JsonSchema]] = {
     "openai.list_models": ("get", operation("The models that can be used.", "openai")),
@@ -86,7 +119,7 @@ OPERATIONS: dict[str, tuple[str, JsonSchema]] = {
         operation(
             "Go on with a chat; loads the model where it is not in memory.",
             "openai",
-            request=body(CHAT),
+            request=body("OpenAIChat"),
             streams=True,
         ),
     ),
@@ -95,21 +128,10 @@ OPERATIONS: dict[str, tuple[str, JsonSchema]] = {
         operation(
             "Go on with a text; loads the model where it is not in memory.",
             "openai",
-            request=body(COMPLETION),
+            request=body("OpenAICompletion"),
             streams=True,
         ),
     ),
-}
-_SPOKEN = {
-    "multipart/form-data": {
-        "schema": thing(
-            ("file", "model"),
-            file={"type": "string", "format": "binary", "description": "WAV, FLAC, MP3 or OGG."},
-            model=MODEL,
-            response_format={"enum": ["json", "text", "verbose_json"]},
-            language=TEXT,
-        )
-    }
 }
 MORE_OPERATIONS: dict[str, tuple[str, JsonSchema]] = {
     "openai_more.create_response": (
@@ -117,19 +139,7 @@ MORE_OPERATIONS: dict[str, tuple[str, JsonSchema]] = {
         operation(
             "Go on with a conversation; loads the model where it is not in memory.",
             "openai",
-            request=body(
-                thing(
-                    ("model", "input"),
-                    model=MODEL,
-                    input={**TEXT, "description": "A text, or the items of a conversation."},
-                    instructions=TEXT,
-                    stream=FLAG,
-                    max_output_tokens=whole(1, _MOST),
-                    temperature=number(0, 100),
-                    top_p=number(0, 1),
-                    **KEEP,
-                )
-            ),
+            request=body("OpenAIResponse"),
             streams=True,
         ),
     ),
@@ -138,14 +148,7 @@ MORE_OPERATIONS: dict[str, tuple[str, JsonSchema]] = {
         operation(
             "Turn texts into numbers; loads the model where it is not in memory.",
             "openai",
-            request=body(
-                thing(
-                    ("model", "input"),
-                    model=MODEL,
-                    input={"anyOf": [TEXT, listed(TEXT, 1, 2048)]},
-                    encoding_format={"enum": ["float", "base64"]},
-                )
-            ),
+            request=body("OpenAIEmbeddings"),
         ),
     ),
     "openai_more.create_transcription": (
@@ -153,7 +156,7 @@ MORE_OPERATIONS: dict[str, tuple[str, JsonSchema]] = {
         operation(
             "Write down what is said; loads the model where it is not in memory.",
             "openai",
-            request={"required": True, "content": _SPOKEN},
+            request=body("OpenAITranscription", "multipart/form-data"),
             kinds=("application/json", "text/plain"),
             streams=True,
         ),

@@ -32,7 +32,7 @@ def init_app(app: Flask) -> None:
     """Serve the routes, after those of ``openai``, and describe them in the OpenAPI document."""
     csrf.exempt(blueprint)  # JSON; the form of a transcription asks the browser whose page it is
     app.register_blueprint(blueprint)
-    documents.describe(app, MORE_OPERATIONS)
+    documents.describe(app, MORE_OPERATIONS, {})
 
 
 @blueprint.post("/v1/responses")

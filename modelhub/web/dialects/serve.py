@@ -30,7 +30,7 @@ def init_app(app: Flask) -> None:
     load = operation(
         "Load a model and follow that: stages processor, config, download (bytes), weights (tensors).",
         "serve",
-        request=body(thing(("model",), model={**TEXT, "minLength": 1})),
+        request=body("LoadModel"),
         kinds=(),
         streams=True,
     )
@@ -41,6 +41,7 @@ def init_app(app: Flask) -> None:
             "serve.reset": ("post", operation("Unload all models.", "serve")),
             "serve.health": ("get", operation("The server responds.", "serve")),
         },
+        {"LoadModel": thing(("model",), model={**TEXT, "minLength": 1})},
     )
 
 
