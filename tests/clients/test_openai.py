@@ -19,6 +19,7 @@ from tests.support.clients import ASK, ENCODER, ENDLESS, SPEECH, STORYTELLER, wa
 from tests.support.server import Server, wait_until
 
 HELLO: Any = [{"role": "user", "content": ASK}]
+STORY_ASKED: Any = {"model": STORYTELLER, "messages": HELLO, "temperature": 0}
 ENDLESSLY: Any = {"model": ENDLESS, "messages": HELLO, "temperature": 0, "max_tokens": 8000}
 
 
@@ -30,7 +31,7 @@ def client(chat_server: Server) -> Iterator[openai.OpenAI]:
 
 
 def test_a_conversation(client: openai.OpenAI) -> None:
-    first = client.chat.completions.create(model=STORYTELLER, messages=HELLO, temperature=0)
+    first = client.chat.completions.create(**STORY_ASKED)
     answer = first.choices[0]
     assert (answer.message.content, answer.finish_reason) == (STORY, "stop")
     assert first.usage is not None
@@ -46,7 +47,7 @@ def test_a_conversation(client: openai.OpenAI) -> None:
 
 
 def test_a_stream(client: openai.OpenAI) -> None:
-    request: Any = {"model": STORYTELLER, "messages": HELLO, "temperature": 0, "stream": True}
+    request: Any = {**STORY_ASKED, "stream": True}
     chunks = list(client.chat.completions.create(**request))
     assert [chunk.choices[0].delta.content or "" for chunk in chunks[1:-1]] == list(WORDS)
     assert chunks[0].choices[0].delta.role == "assistant"
@@ -191,20 +192,19 @@ def test_a_model_is_loaded_for_a_request_which_is_told_how_that_goes(
     client: openai.OpenAI, chat_server: Server
 ) -> None:
     chat_server.unload_all()
-    body = {"model": STORYTELLER, "messages": HELLO, "temperature": 0, "stream": True}
-    with requests.post(
-        f"{chat_server.url}/v1/chat/completions", json=body, stream=True, timeout=30
-    ) as response:
-        lines = [line for line in response.iter_lines(decode_unicode=True) if line]
-    comments = [line for line in lines if not line.startswith("data: ")]
-    assert comments
-    assert all(line.startswith(": ") for line in comments)
-    assert any(line.startswith(": loading ") and line.endswith((" left", " yet")) for line in comments)
-    assert lines[-1] == "data: [DONE]"
+    frozen = chat_server.freeze_load(STORYTELLER)
+    url, request = f"{chat_server.url}/v1/chat/completions", {**STORY_ASKED, "stream": True}
+    with requests.post(url, json=request, stream=True, timeout=30) as response:
+        lines = response.iter_lines(decode_unicode=True)
+        first = next(lines)
+        frozen.resume()
+        rest = [line for line in lines if line]
+    assert first.startswith(": loading ")
+    assert first.endswith((" left", " yet"))
+    assert rest[-1] == "data: [DONE]"
+    assert all(line.startswith((": ", "data: ")) for line in rest)
     chat_server.unload_all()
-    chunks = list(
-        client.chat.completions.create(model=STORYTELLER, messages=HELLO, temperature=0, stream=True)
-    )
+    chunks = list(client.chat.completions.create(**request))
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == STORY
 
 

@@ -53,7 +53,6 @@ def test_a_cancel_ends_the_work(chat: Terminal, chat_server: Server) -> None:
     chat.wait_for(EIGHT + WORDS[8])
     chat.type(CTRL_C)
     wait_idle(chat_server, ENDLESS)
-    chat.wait(30)
 
 
 def test_an_error_is_shown(chat_server: Server) -> None:

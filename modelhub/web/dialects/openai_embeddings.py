@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from modelhub.core.registry import Registry
-from modelhub.web.dialects.fields import Fields
+from modelhub.web.dialects.fields import MANY, Fields
 from modelhub.web.dialects.held import ready
 from modelhub.web.dialects.openai_requests import is_token_id
 
@@ -28,11 +28,12 @@ class Wanted(NamedTuple):
 
     texts: list[str]
     is_base64: bool
+    parameters: dict[str, int]
 
 
 def embeddings_request(fields: Fields) -> Wanted:
     """What a request for embeddings asks for; raises BadField."""
-    fields.only("dimensions")
+    dimensions = fields.whole("dimensions", 1, MANY)
     fields.only("encoding_format", "float", "base64")
     given = fields.any("input")
     texts = [given] if isinstance(given, str) else given
@@ -42,7 +43,8 @@ def embeddings_request(fields: Fields) -> Wanted:
         raise fields.refuse("input", _NO_IDS)
     if not all(isinstance(one, str) for one in texts):
         raise fields.refuse("input", "It must be a text, or a list of texts.")
-    return Wanted(texts, fields.any("encoding_format") == "base64")
+    parameters = {} if dimensions is None else {"dimensions": dimensions}
+    return Wanted(texts, fields.any("encoding_format") == "base64", parameters)
 
 
 def embeddings(
@@ -54,7 +56,7 @@ def embeddings(
     tokens = 0
     for begin in range(0, len(wanted.texts), _AT_ONCE):
         texts = wanted.texts[begin : begin + _AT_ONCE]
-        found = json.loads(registry.predict(model_id, texts, {}, has_left, "embed"))
+        found = json.loads(registry.predict(model_id, texts, wanted.parameters, has_left, "embed"))
         tokens += found["prompt_tokens"]
         for place, vector in enumerate(found["embeddings"], begin):
             value = _base64(vector) if wanted.is_base64 else vector

@@ -233,7 +233,7 @@ def test_what_a_response_cannot_have_is_refused_by_name(param: str, fields: dict
 
 
 def test_embeddings_are_of_texts() -> None:
-    assert embeddings_request(Fields({"input": "a"})) == (["a"], False)
+    assert embeddings_request(Fields({"input": "a"})) == (["a"], False, {})
     assert embeddings_request(Fields({"input": ["a", "b"], "encoding_format": "base64"})) == (
         ["a", "b"],
         True,
@@ -242,7 +242,7 @@ def test_embeddings_are_of_texts() -> None:
         ("input", {}),
         ("input", {"input": []}),
         ("input", {"input": ["a", None]}),
-        ("dimensions", {"input": "a", "dimensions": 3}),
+        ("dimensions", {"input": "a", "dimensions": 0}),
         ("encoding_format", {"input": "a", "encoding_format": "hex"}),
     ]:
         with pytest.raises(BadField) as refused:
