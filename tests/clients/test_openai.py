@@ -130,6 +130,8 @@ def test_embeddings(client: openai.OpenAI) -> None:
         assert one.embedding == pytest.approx(other.embedding, abs=1e-6)
         assert math.hypot(*one.embedding) > 0
     assert packed.usage.prompt_tokens == plain.usage.prompt_tokens > len(texts)
+    short = client.embeddings.create(model=ENCODER, input=texts[0], dimensions=8)
+    assert len(short.data[0].embedding) == 8
     for ids in ([1, 2], [[1, 2], [3]]):
         with pytest.raises(openai.BadRequestError, match="check_embedding_ctx_length=False"):
             client.embeddings.create(model=ENCODER, input=ids)
