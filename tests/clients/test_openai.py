@@ -8,6 +8,7 @@ import struct
 import time
 import wave
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import openai
@@ -60,6 +61,43 @@ def test_a_stream(client: openai.OpenAI) -> None:
     assert (more[-1].choices, more[-1].usage) == ([], chunks[-1].usage)
     with client.chat.completions.stream(model=STORYTELLER, messages=HELLO, temperature=0) as events:
         assert events.get_final_completion().choices[0].message.content == STORY
+
+
+def test_probabilities_and_texts_that_end_an_answer(client: openai.OpenAI) -> None:
+    request: Any = {**STORY_ASKED, "logprobs": True, "top_logprobs": 2, "stop": WORDS[3].strip()}
+    whole = client.chat.completions.create(**request).choices[0]
+    assert (whole.message.content, whole.finish_reason) == ("".join(WORDS[:3]) + " ", "stop")
+    assert whole.logprobs is not None
+    tokens = whole.logprobs.content or []
+    assert [one.token for one in tokens[:3]] == list(WORDS[:3])
+    for one in tokens:
+        assert len(one.top_logprobs) == 2
+        assert one.top_logprobs[0].token == one.token
+        assert one.top_logprobs[0].logprob == one.logprob <= 0
+        assert bytes(one.bytes or ()).decode() == one.token
+    chunks = list(client.chat.completions.create(**request, stream=True))
+    streamed = [
+        token.token
+        for chunk in chunks
+        if chunk.choices[0].logprobs is not None
+        for token in chunk.choices[0].logprobs.content or ()
+    ]
+    assert streamed == [one.token for one in tokens]
+    old = client.completions.create(model=STORYTELLER, prompt="x", max_tokens=2, logprobs=1, temperature=0)
+    logprobs = old.choices[0].logprobs
+    assert logprobs is not None
+    assert logprobs.tokens == list(WORDS[:2])
+    assert logprobs.text_offset == [0, len(WORDS[0])]
+
+
+def test_several_at_once_have_their_own_answers(client: openai.OpenAI) -> None:
+    def ask(most: int) -> str | None:
+        answer = client.chat.completions.create(**STORY_ASKED, max_completion_tokens=most)
+        return answer.choices[0].message.content
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(ask, range(1, 7)))
+    assert answers == ["".join(WORDS[:most]) for most in range(1, 7)]
 
 
 def test_a_client_that_closes_its_stream_ends_the_work(client: openai.OpenAI, chat_server: Server) -> None:
