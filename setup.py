@@ -1,4 +1,4 @@
-"""What setup.cfg cannot say: where the wheel's pages come from, and that they need the Socket.IO client."""
+"""What setup.cfg cannot say: where the wheel's pages come from, and that they need libraries of npm."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from setuptools.command.build_py import build_py
 from setuptools.errors import SetupError
 
 CLIENT = "node_modules/socket.io-client"
+MARKED = "node_modules/marked"
 FILES = {
     "templates": ["*.html"],
-    "static": ["*.css", "*.js", "*.svg", f"{CLIENT}/dist/socket.io.esm.min.js", f"{CLIENT}/LICENSE"],
+    "static": [
+        *("*.css", "*.js", "*.svg"),
+        *(f"{CLIENT}/dist/socket.io.esm.min.js", f"{CLIENT}/LICENSE"),
+        *(f"{MARKED}/lib/marked.esm.js", f"{MARKED}/LICENSE"),
+    ],
 }
 
 
-class BuildWithClient(build_py):
+class BuildWithLibraries(build_py):
     """Stops where a file of the pages is missing: setuptools would leave it out without a word."""
 
     def run(self) -> None:
@@ -32,5 +37,5 @@ setup(
     # In the checkout the two folders are beside the package, in the wheel inside it.
     package_dir={f"modelhub.{name}": name for name in FILES},
     package_data={f"modelhub.{name}": patterns for name, patterns in FILES.items()},
-    cmdclass={"build_py": BuildWithClient},
+    cmdclass={"build_py": BuildWithLibraries},
 )

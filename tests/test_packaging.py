@@ -18,7 +18,13 @@ from tests.support.ids import BERT
 from tests.support.server import ROOT, wait_until
 from tests.support.terminal import flask
 
-CLIENT = "modelhub/static/node_modules/socket.io-client/dist/socket.io.esm.min.js"
+NPM = "modelhub/static/node_modules"
+LIBRARIES = {
+    f"{NPM}/socket.io-client/dist/socket.io.esm.min.js",
+    f"{NPM}/socket.io-client/LICENSE",
+    f"{NPM}/marked/lib/marked.esm.js",
+    f"{NPM}/marked/LICENSE",
+}
 
 
 def modelhub(
@@ -45,7 +51,7 @@ def installed_server(installed: Path, models_dir: Path, tmp_path: Path) -> Itera
     server.stop()
 
 
-def test_the_wheel_holds_the_packages_the_pages_and_the_socketio_client(built_wheel: Path) -> None:
+def test_the_wheel_holds_the_packages_the_pages_and_their_libraries(built_wheel: Path) -> None:
     with zipfile.ZipFile(built_wheel) as archive:
         held = {name for name in archive.namelist() if name.startswith("modelhub/")}
     modules = {str(path.relative_to(ROOT)) for path in ROOT.glob("modelhub/**/*.py")}
@@ -55,13 +61,13 @@ def test_the_wheel_holds_the_packages_the_pages_and_the_socketio_client(built_wh
         for path in (ROOT / "static").rglob("*")
         if path.is_file() and "node_modules" not in path.parts and path.suffix != ".json"
     }
-    licence = str(Path(CLIENT).parents[1] / "LICENSE")
-    assert held == modules | pages | own | {CLIENT, licence}
+    assert held == modules | pages | own | LIBRARIES
 
 
-def test_no_wheel_is_built_without_the_socketio_client(tmp_path: Path) -> None:
+@pytest.mark.parametrize("library", ["socket.io-client", "marked"])
+def test_no_wheel_is_built_without_a_library_of_the_pages(tmp_path: Path, library: str) -> None:
     sources = wheel.copy_sources(tmp_path / "sources")
-    shutil.rmtree(sources / "static" / "node_modules")
+    shutil.rmtree(sources / "static" / "node_modules" / library)
     built = wheel.build(sources, tmp_path)
     assert built.returncode != 0
     assert "npm ci --prefix static" in built.stdout + built.stderr
