@@ -30,6 +30,7 @@ class Facts(TypedDict):
     bytes: int  # of the weight files
     architecture: str
     task: str | None  # of transformers' pipelines
+    chats: bool  # whether it has a chat template, and a task that writes text
     files: int  # weight files
     revision: str | None
     source: str  # folder, cache, hub or demo
@@ -110,6 +111,7 @@ class Snapshot(ProgressState):
     bytes: NotRequired[int]
     architecture: NotRequired[str]
     task: NotRequired[str | None]
+    chats: NotRequired[bool]
     files: NotRequired[int]
     revision: NotRequired[str | None]
     source: NotRequired[str]

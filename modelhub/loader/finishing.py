@@ -13,6 +13,7 @@ from modelhub.loader.device import tensors
 from modelhub.loader.files.opening import Files, WeightFile
 from modelhub.loader.files.origins import Origin
 from modelhub.loader.files.pooling import Pooling
+from modelhub.loader.processors import has_chat_template
 from modelhub.loader.strategy import Plan
 from modelhub.loader.weights import Assembled
 from modelhub.payloads import Facts
@@ -20,6 +21,7 @@ from modelhub.payloads import Facts
 # Only training uses these, and published models often come without them.
 _TRAINING_ONLY = ("masked_spec_embed",)
 _MAX_NAMES = 3
+_CHATTING = ("text-generation", "image-text-to-text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ def describe(
         "bytes": sum(weight.size for weight in weights),
         "architecture": type(model).__name__,
         "task": plan.task,
+        "chats": plan.task in _CHATTING and has_chat_template(processor),
         "files": len(weights),
         "revision": origin.revision,
         "source": origin.kind,

@@ -158,3 +158,9 @@ def processor_part(processor: Any, name: str) -> Any | None:
     if bases & _BASES[name]:
         return processor
     return getattr(processor, name, None) if bases & _BASES["processor"] else None
+
+
+def has_chat_template(processor: Any) -> bool:
+    """Whether what ``load_processor`` returned turns the messages of a chat into one text."""
+    holders = (processor, processor_part(processor, "tokenizer"))
+    return any(getattr(holder, "chat_template", None) for holder in holders)

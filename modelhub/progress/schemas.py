@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from marshmallow import Schema, ValidationError, validate, validates_schema
-from marshmallow.fields import Float, Integer, List, Nested, String
+from marshmallow.fields import Boolean, Float, Integer, List, Nested, String
 
 from modelhub.checkpoints import TOTAL_STEPS, Checkpoint, ModelLoadPhase
 from modelhub.payloads import Snapshot
@@ -224,6 +224,7 @@ class EventSchema(Schema):
         allow_none=True, metadata=_is("The class of the model, such as `LlamaForCausalLM`.")
     )
     task = String(allow_none=True, metadata=_is("The model's task, by transformers' name for the pipeline."))
+    chats = Boolean(metadata=_is("Whether it writes text and has a chat template."))
     source = String(metadata=_is("Where the files came from: `folder`, `cache`, `hub`, `demo`."))
     revision = String(allow_none=True, metadata=_is("The commit of the repository."))
     files = Integer(metadata=_is("The number of weight files."))

@@ -121,6 +121,7 @@ def test_facts(made: Path) -> None:
         "bytes": _weights_size(made / "tiny/llama"),
         "architecture": "LlamaForCausalLM",
         "task": "text-generation",
+        "chats": False,
         "files": 1,
         "revision": None,
         "source": "folder",

@@ -19,7 +19,7 @@ _FACTS: Facts = {
     **{"device": "cpu", "dtype": "bfloat16", "parameters": 8_030_261_248, "bytes": 16_060_522_496},
     **{"architecture": "LlamaForCausalLM", "task": "text-generation", "files": 4, "source": "cache"},
     **{"revision": "c1899de289a04d12100db370d81485cdf75e47ca", "attention": "sdpa"},
-    **{"memory": 16_100_000_000, "unused_tensors": 0},
+    **{"memory": 16_100_000_000, "unused_tensors": 0, "chats": True},
 }
 
 
