@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +23,24 @@ TEMPLATE = (
 _ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
 
 
-def chat_tokenizer() -> Any:
-    """The byte tokenizer, with a token for each of ``WORDS`` and a chat template."""
+def chat_tokenizer(words: Sequence[str] = WORDS) -> Any:
+    """The byte tokenizer, with a token for each of ``words`` and a chat template."""
     tokenizer = byte_tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": list(_ROLES)})
-    tokenizer.add_tokens(list(WORDS))
+    tokenizer.add_tokens(list(words))
     tokenizer.chat_template = TEMPLATE
     return tokenizer
 
 
-def make_story(folder: Path, is_endless: bool = False, layers: int = 2) -> Path:
-    """A chat model in float32 whose likeliest answer is ``STORY``, again and again where it ``is_endless``.
+def make_story(folder: Path, is_endless: bool = False, layers: int = 2, words: Sequence[str] = WORDS) -> Path:
+    """A chat model in float32 whose likeliest answer is ``words``, again and again where it ``is_endless``.
 
-    Its layers add nothing: the next word follows from the last one alone.
+    Each of them must be another one. Its layers add nothing: the next word follows from the last one alone.
     """
-    tokenizer = chat_tokenizer()
+    tokenizer = chat_tokenizer(words)
     model = LlamaForCausalLM(_config(tokenizer, layers))
     save(folder, model, tokenizer)
-    ids = tokenizer.convert_tokens_to_ids(list(WORDS))
+    ids = tokenizer.convert_tokens_to_ids(list(words))
     following = [*ids[1:], ids[0] if is_endless else tokenizer.eos_token_id]
     with torch.no_grad():
         # One direction is for all that is no word: after that comes the first word.
