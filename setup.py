@@ -13,7 +13,7 @@ MARKED = "node_modules/marked"
 FILES = {
     "templates": ["*.html"],
     "static": [
-        *("*.css", "*.js", "*.svg"),
+        *("*.css", "*.js", "*.svg", "chat/*.js"),
         *(f"{CLIENT}/dist/socket.io.esm.min.js", f"{CLIENT}/LICENSE"),
         *(f"{MARKED}/lib/marked.esm.js", f"{MARKED}/LICENSE"),
     ],

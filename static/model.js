@@ -1,6 +1,6 @@
 // The page of one model.
 
-import { NO_RESPONSE, add, data, fetchPage, follow, show, write } from "./live.js";
+import { NO_RESPONSE, add, data, fetchPage, follow, read, show, write } from "./live.js";
 import { localTimes } from "./times.js";
 
 const [first] = data.snapshots;
@@ -86,13 +86,23 @@ function refresh() {
       if (part.dataset.refresh === "grows" && part.children.length < shown?.children.length) continue;
       shown?.replaceWith(document.adoptNode(part));
     }
-    if (page) afterRefresh();
+    if (page) afterRefresh(read(page).snapshots[0]);
   }, 150);
 }
 
-function afterRefresh() {
+function afterRefresh(snapshot) {
   localTimes();
   restorePrompt();
+  offerChat(snapshot);
+}
+
+// The chat comes with its own modules, once it is known that the model has one: it is ready, or had one in this tab.
+async function offerChat({ id, chats, task }) {
+  if (!document.getElementById("chat") || !(chats || sessionStorage.getItem(`chat of ${id}`))) return;
+  const plain = document.querySelector("#try .plain");
+  if (plain) plain.open = false;
+  const { open } = await import("./chat.js");
+  open(task);
 }
 
 // Whether the next load is prepared.
@@ -106,6 +116,7 @@ function showPrepared({ prepared }) {
 root.addEventListener("submit", predict);
 root.addEventListener("input", keepPrompt);
 restorePrompt();
+offerChat(first);
 add(root, first);
 follow({
   request: { id: first.id, words: true },

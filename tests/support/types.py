@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from playwright.sync_api import Page
 
+    from tests.support.chat_page import Chat
     from tests.support.server import Server
     from tests.support.terminal import Running, Terminal
     from tests.support.watcher import Watcher
@@ -19,3 +20,4 @@ Watch = Callable[..., "Watcher"]
 Run = Callable[..., "Running"]
 StartTerminal = Callable[..., "Terminal"]
 OpenPage = Callable[..., "Page"]
+OpenChat = Callable[[str], "Chat"]

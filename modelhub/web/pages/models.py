@@ -128,6 +128,8 @@ def model_page(model: ModelResource, **form: Any) -> str:
         to_replace=_to_replace(model),
         keep_seconds=registry.settings.keep_prepared_seconds,
         form=prediction_form.form_of(snapshot.get("task")) if is_ready else None,
+        chats=is_ready and snapshot.get("chats", False),
+        most_tokens=registry.settings.max_new_tokens,
         task_title=prediction_form.title_of(snapshot.get("task")),
         **form,
     )
