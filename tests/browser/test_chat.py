@@ -84,9 +84,8 @@ def test_an_answer_that_was_cut_off_goes_on(open_chat: OpenChat) -> None:
     request = chat.asked(lambda: chat.button("Continue").click())
     assert request["messages"][-1] == {"role": "assistant", "content": so_far}
     assert request["continue_final_message"] is True
-    expect(chat.answers).not_to_have_text(so_far)
+    expect(chat.answers).to_have_text(f"{so_far} model that wrote these words,")
     expect(chat.told).to_contain_text("Cut off at 5 tokens · ")
-    assert chat.answers.inner_text().startswith(so_far)
     chat.set("Temperature", "3")
     chat.box.get_by_text("Settings", exact=True).click()
     chat.say("No such temperature")

@@ -110,6 +110,7 @@ def test_images_go_with_a_message_made_small(open_chat: OpenChat) -> None:
     chat.box.get_by_role("button", name="Remove image 2").click()
     chat.page.evaluate(AXE.read_text())
     assert violations(chat.page) == []
+    chat.set("Max tokens", "5")
     request = chat.asked(lambda: chat.say("What is this?"))
     (message,) = request["messages"]
     image, text = message["content"]
@@ -118,3 +119,5 @@ def test_images_go_with_a_message_made_small(open_chat: OpenChat) -> None:
     sent = chat.newest.get_by_role("img", name="Image 1")
     assert sent.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [1024, 512]
     expect(chat.box.get_by_role("button", name="Remove image 1")).to_have_count(0)
+    expect(chat.told).to_contain_text("5 tokens")
+    expect(chat.alert).to_have_count(0)
