@@ -20,6 +20,11 @@ def test_what_a_model_writes_is_shown_and_inert(open_chat: OpenChat) -> None:
     chat.page.on("request", lambda request: addresses.append(request.url))
     chat.say("Show me")
     answer = chat.answers
+    reasoning = chat.newest.locator(".reasoning .markdown")
+    expect(reasoning).to_have_text("Let me see.")
+    expect(reasoning).to_be_hidden()
+    chat.newest.get_by_text("Reasoning", exact=True).click()
+    expect(reasoning).to_be_visible()
     expect(answer).to_contain_text("The end.")
     expect(answer.locator("h4")).to_have_text(["Of files", "said"])
     expect(answer.locator("p code")).to_have_text("a <b>")

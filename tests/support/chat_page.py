@@ -12,9 +12,10 @@ from playwright.sync_api import Locator, Page
 from tests.support import chat_models
 from tests.support.task_models import make_qwen2_vl
 
+REASONING_WORDS = ("<think>", "Let me *see*.", "</think>")
 TALE, ENDLESS, RICH, SEEING = "chat/story", "chat/endless", "chat/rich", "chat/seeing"
 API = "**/v1/chat/completions"
-# Markdown of all kinds, and what would harm a page that took it for HTML.
+# Markdown of all kinds, and what would harm a page that took it for HTML; there is reasoning before it.
 RICH_WORDS = (
     "## Of **files**\n\nRead `a <b>` *large*, see [the manual](https://example.org/pread) ",
     "or [this](javascript:window.pwned=1) or [that](data:text/html,<script>window.pwned=2</script>).\n\n",
@@ -31,7 +32,7 @@ def make_models(folder: Path) -> None:
     """Models that chat: of a short, an endless and a rich answer, and one that takes images."""
     chat_models.make_story(folder / TALE)
     chat_models.make_story(folder / ENDLESS, is_endless=True)
-    chat_models.make_story(folder / RICH, words=RICH_WORDS)
+    chat_models.make_story(folder / RICH, words=REASONING_WORDS + RICH_WORDS)
     make_qwen2_vl(folder / SEEING)
 
 
