@@ -145,7 +145,7 @@ function finish(view) {
 function draw() {
   send.textContent = running ? "Stop" : "Send";
   send.classList.toggle("main", !running);
-  root.querySelector("[data-chat=new]").hidden = !views.length;
+  root.querySelector("[data-chat=new]").hidden = !views.length || Boolean(running);
   root.querySelector(".first-words").hidden = Boolean(views.length);
 }
 
@@ -203,7 +203,7 @@ function press(event) {
 function click({ target }) {
   const button = target.closest("[data-chat]");
   const view = views.find(({ root: shown }) => shown.contains(button));
-  if (!button || (running && ["again", "continue", "new"].includes(button.dataset.chat))) return;
+  if (!button || (running && ["again", "continue"].includes(button.dataset.chat))) return;
   ACTIONS[button.dataset.chat](view, button);
   if (!button.isConnected) text.focus({ preventScroll: true });
 }
@@ -215,8 +215,8 @@ async function addImages(files) {
 
 // Show the chat with a model of this task, where it is known.
 export function open(task) {
-  if (root.hidden) {
-    root.hidden = false;
+  if (send.disabled) {
+    root.hidden = send.disabled = false;
     following.resume();
   }
   if (task === "image-text-to-text") root.querySelector("[data-chat=add-images]").hidden = false;

@@ -99,10 +99,11 @@ function afterRefresh(snapshot) {
 // The chat comes with its own modules, once it is known that the model has one: it is ready, or had one in this tab.
 async function offerChat({ id, chats, task }) {
   if (!document.getElementById("chat") || !(chats || sessionStorage.getItem(`chat of ${id}`))) return;
-  const plain = document.querySelector("#try .plain");
-  if (plain) plain.open = false;
-  const { open } = await import("./chat.js");
-  open(task);
+  try {
+    (await import("./chat.js")).open(task);
+  } catch {
+    document.getElementById("chat").hidden = true; // its modules are not there; the form for a single prompt is
+  }
 }
 
 // Whether the next load is prepared.

@@ -89,7 +89,7 @@ def open_chat(chat_server: LockedServer, logged_in: StorageState, open_page: Ope
         if chat_server.snapshot(model_id)["state"] != "ready":
             assert chat_server.load(model_id)["state"] == "ready"
         chat = Chat(open_page(f"/models/{model_id}", to=chat_server, storage_state=logged_in))
-        expect(chat.text).to_be_visible()
+        expect(chat.send).to_be_enabled()
         return chat
 
     return open_one

@@ -18,7 +18,7 @@ LONG = "8000"  # tokens
 
 def test_a_conversation_streams_is_kept_over_a_reload_and_begins_anew(open_chat: OpenChat) -> None:
     chat = open_chat(TALE)
-    expect(chat.page.locator("#try .plain")).not_to_have_attribute("open", "")
+    expect(chat.page.locator("#try-text")).to_be_hidden()
     chat.set("System prompt", "Tell stories.")
     chat.set("Seed", "7")
     first = chat.asked(lambda: chat.say("Tell me one."))
