@@ -73,6 +73,11 @@ def read_json(path: Path, limit: int, pause: Pauses) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def read_text(path: Path, limit: int, pause: Pauses) -> str:
+    """The text in a file; empty where there is none that can be read."""
+    return _read(path, limit, pause).decode("utf-8", "replace")
+
+
 def _read(path: Path, limit: int, pause: Pauses) -> bytes:
     """At most ``limit`` bytes of a regular file; nothing where it cannot be read."""
     pause()
