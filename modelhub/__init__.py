@@ -36,6 +36,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         fanout,
         gate,
         limits,
+        probe,
         security,
         sse,
         token_file,
@@ -78,8 +79,9 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     registry = Registry(settings, socketio.start_background_task, emit)
     current.init_app(app, registry)
-    modules = (bodies, security, token_file, error_handlers, api, sse, models, forms, loads, login, reference)
-    for module in (*modules, openai, openai_more, serve):
+    pages = (models, forms, loads, login, reference)
+    dialects = (openai, openai_more, serve)
+    for module in (bodies, security, probe, token_file, error_handlers, api, sse, *pages, *dialects):
         module.init_app(app)
     sockets.init_app(app)
     gate.init_app(app)  # in front of all of them
