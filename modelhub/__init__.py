@@ -41,7 +41,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         sse,
         token_file,
     )
-    from modelhub.web.dialects import openai, openai_more, serve
+    from modelhub.web.dialects import ollama, openai, openai_more, serve
     from modelhub.web.pages import forms, live, loads, login, models, parts, reference
     from modelhub.web.sockets import Sockets
 
@@ -80,7 +80,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     registry = Registry(settings, socketio.start_background_task, emit)
     current.init_app(app, registry)
     pages = (models, forms, loads, login, reference)
-    dialects = (openai, openai_more, serve)
+    dialects = (openai, openai_more, serve, ollama)
     for module in (bodies, security, probe, token_file, error_handlers, api, sse, *pages, *dialects):
         module.init_app(app)
     sockets.init_app(app)

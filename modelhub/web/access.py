@@ -26,7 +26,7 @@ from modelhub.web.sse import streams_of
 
 PUBLIC = frozenset(("static", "api.livez", "login.login"))
 TOUCHING = frozenset(("api.get_preview", "forms.ask_to_delete"))  # GETs that start work, or lead to it
-_ALSO_TO_WATCH = frozenset(("login.logout",))
+_ALSO_TO_WATCH = frozenset(("login.logout", "ollama.show"))
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _EXTENSION = "modelhub_access"
 _MOST_ENDED = 10_000

@@ -24,6 +24,7 @@ _LARGE = (
     *("api.predict", "forms.try_model"),
     *("openai.create_chat_completion", "openai.create_completion", "openai_more.create_response"),
     *("openai_more.create_embeddings", "openai_more.create_transcription"),
+    *("ollama.chat", "ollama.generate", "ollama.embed"),
 )
 _LOGIN, _LOGIN_BYTES = "login.login", 4096
 _FORM = "application/x-www-form-urlencoded"

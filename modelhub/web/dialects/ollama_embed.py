@@ -1,0 +1,74 @@
+"""Texts as numbers, in pieces: other requests go on between two of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from modelhub.core.registry import Registry
+from modelhub.web.dialects.ollama_answers import nanoseconds
+
+_AT_ONCE = 32  # texts
+
+
+class Embedded(NamedTuple):
+    """The numbers of each text; times are seconds."""
+
+    model_id: str
+    vectors: list[list[float]]
+    prompt_tokens: int
+    load_s: float
+    total_s: float
+
+    def pieces(self) -> Iterator[str]:
+        """The body of the response."""
+        told = {
+            "model": self.model_id,
+            "total_duration": nanoseconds(self.total_s),
+            "load_duration": nanoseconds(self.load_s),
+            "prompt_eval_count": self.prompt_tokens,
+        }
+        yield f'{json.dumps(told)[:-1]}, "embeddings": ['
+        for begin in range(0, len(self.vectors), _AT_ONCE):
+            yield ", " if begin else ""
+            yield json.dumps(self.vectors[begin : begin + _AT_ONCE])[1:-1]
+            time.sleep(0)
+        yield "]}"
+
+
+def embed(
+    registry: Registry,
+    model_id: str,
+    texts: list[str],
+    by: str,
+    has_left: Callable[[], bool],
+    keep_s: float | None,
+    dimensions: int | None = None,
+) -> Embedded:
+    """Embed texts with a model that is loaded where it must; with the first ``dimensions`` numbers only.
+
+    Raises ModelhubError.
+    """
+    began_at = time.monotonic()
+    for _ in registry.on_demand.ready(model_id, by, has_left):
+        pass
+    loaded_at, tokens = time.monotonic(), 0
+    vectors: list[list[float]] = []
+    for begin in range(0, len(texts), _AT_ONCE):
+        part = texts[begin : begin + _AT_ONCE]
+        found = json.loads(registry.predict(model_id, part, {}, has_left, "embed", keep_s))
+        tokens += found["prompt_tokens"]
+        vectors += [_shortened(vector, dimensions) for vector in found["embeddings"]]
+        time.sleep(0)
+    return Embedded(model_id, vectors, tokens, loaded_at - began_at, time.monotonic() - began_at)
+
+
+def _shortened(vector: list[float], dimensions: int | None) -> list[float]:
+    """The first numbers of an embedding, of length one again; all of it without ``dimensions``."""
+    if dimensions is None or dimensions >= len(vector):
+        return vector
+    length = math.hypot(*vector[:dimensions]) or 1.0
+    return [one / length for one in vector[:dimensions]]
