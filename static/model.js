@@ -114,6 +114,17 @@ function showPrepared({ prepared }) {
   if (mark.hidden && hadFocus) root.querySelector("[data-action]:not([hidden])")?.focus({ preventScroll: true });
 }
 
+// The snippets can be copied where the browser lets a page do that.
+async function copy({ target }) {
+  const button = target.closest("[data-copy]");
+  if (!button) return;
+  await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+  write(button.firstChild, "Copied");
+  setTimeout(write, 2000, button.firstChild, "Copy");
+}
+
+root.toggleAttribute("data-copies", Boolean(navigator.clipboard));
+root.addEventListener("click", copy);
 root.addEventListener("submit", predict);
 root.addEventListener("input", keepPrompt);
 restorePrompt();

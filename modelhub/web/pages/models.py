@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Flask, redirect, render_template, request, url_for
+from flask import Blueprint, Flask, current_app, redirect, render_template, request, url_for
 from flask_wtf.csrf import CSRFError
 from werkzeug.wrappers import Response
 
 from modelhub import units, wording
 from modelhub.checkpoints import STEPS, TOTAL_STEPS
+from modelhub.core.model_card import read_card, read_template
 from modelhub.core.outlook import Outlook, outlook_of
 from modelhub.devices import DTYPES, devices
 from modelhub.errors import ModelhubError
@@ -17,6 +18,7 @@ from modelhub.outlook_wording import expected
 from modelhub.payloads import LoadResource, ModelResource
 from modelhub.states import CHANGING, STATES_OF_OUTCOME, Outcome, State
 from modelhub.web import error_handlers
+from modelhub.web.access import access_of
 from modelhub.web.current import registry, registry_of
 from modelhub.web.pages import (
     live,
@@ -25,6 +27,7 @@ from modelhub.web.pages import (
     model_wording,
     prediction_form,
     progress_chart,
+    use_it,
 )
 from modelhub.web.pages.model_rows import Rows
 
@@ -131,8 +134,22 @@ def model_page(model: ModelResource, **form: Any) -> str:
         chats=is_ready and snapshot.get("chats", False),
         most_tokens=registry.settings.max_new_tokens,
         task_title=prediction_form.title_of(snapshot.get("task")),
+        **_use(model),
         **form,
     )
+
+
+def _use(model: ModelResource) -> dict[str, Any]:
+    """How to use the model at the address by which this request names the server."""
+    entry = registry.catalogue.find(model["id"])
+    folder = entry.folder if entry is not None else None
+    task = model["snapshot"].get("task") if model["state"] == State.READY else read_card(folder).task
+    chats, asks = bool(read_template(folder)), access_of(current_app).is_asked
+    return {
+        "snippets": use_it.snippets(model["id"], task, chats, request.host_url, asks),
+        "loads_by_itself": registry.settings.autoload and use_it.loads_by_itself(task),
+        "token_variable": use_it.TOKEN_VARIABLE,
+    }
 
 
 def _to_replace(model: ModelResource) -> list[ModelResource]:
