@@ -13,6 +13,7 @@ from transformers.masking_utils import sdpa_mask
 from modelhub.inference.engine.packed_cache import PackedStates
 
 NAME = "modelhub_packed"
+_BLOCK_TOKENS = 128
 
 
 def register() -> None:
@@ -70,6 +71,14 @@ def _one_row(
         together = query.reshape(1, shared, groups, size)
         output = scaled_dot_product_attention(together, keys, values, scale=scaling)
         return output.reshape(1, 1, heads, -1)
+    if (
+        window is None
+        and tokens >= _BLOCK_TOKENS // 2
+        and query.dtype == torch.bfloat16
+        and not query.is_cuda
+    ):
+        scale = size**-0.5 if scaling is None else scaling
+        return _in_blocks(query[0] * scale, keys[0], values[0])
     is_whole = length == tokens and window is None
     output = scaled_dot_product_attention(
         query.reshape(shared, groups, tokens, size),
@@ -80,3 +89,28 @@ def _one_row(
         scale=scaling,
     )
     return output.permute(2, 0, 1, 3).reshape(1, tokens, heads, -1)
+
+
+def _in_blocks(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Attention of a long prompt in bfloat16, by products of oneDNN: in half the time of torch's kernel.
+
+    The query ``[heads, tokens, size]``, already scaled, is taken in blocks, and each sees the keys
+    ``[shared heads, length, size]`` up to its own end. Scores are rounded to bfloat16, as in the eager
+    attention of transformers.
+    """
+    heads, tokens, size = query.shape
+    shared, length, _ = keys.shape
+    groups = heads // shared
+    query = query.reshape(shared, groups, tokens, size)
+    keys = keys.transpose(1, 2)
+    output = query.new_empty((tokens, heads, values.shape[2]))
+    for begin in range(0, tokens, _BLOCK_TOKENS):
+        end = min(begin + _BLOCK_TOKENS, tokens)
+        count, seen = end - begin, length - tokens + end
+        block = query[:, :, begin:end].reshape(shared, groups * count, size)
+        scores = torch.matmul(block, keys[:, :, :seen])
+        later = torch.full((count, count), -torch.inf, dtype=scores.dtype).triu_(1)
+        scores.view(shared, groups, count, seen)[..., seen - count :] += later
+        result = torch.matmul(scores.softmax(-1), values[:, :seen])
+        output[begin:end] = result.view(heads, count, -1).transpose(0, 1)
+    return output[None]
