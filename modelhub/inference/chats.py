@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from modelhub.inference.chat.messages import tool_fields
 from modelhub.inference.data_uris import BadInputs
 from modelhub.inference.images import decode_image
 from modelhub.inference.quota import Quota
 
 _ROLES = ("system", "user", "assistant", "developer", "tool")
+_TOOL_FIELDS = {"tool_calls", "tool_call_id", "name", "reasoning_content"}
 _IMAGE_KEYS = ("image", "url", "base64")
 
 
@@ -42,7 +44,7 @@ def text_chat(messages: list[Any], quota: Quota) -> list[dict[str, Any]]:
             content = [_text_part(part, quota) for part in quota.count(content)]
         else:
             content = quota.text(content, "the content of a message")
-        chat.append({"role": role, "content": content})
+        chat.append({"role": role, "content": content, **tool_fields(message, quota)})
     return chat
 
 
@@ -73,15 +75,17 @@ def _content_of(fields: dict[str, Any], quota: Quota) -> list[dict[str, Any]]:
 def _message(message: Any, quota: Quota) -> dict[str, Any]:
     role, content = _role_and_content(message, quota)
     parts = quota.count(content) if isinstance(content, list) else [{"type": "text", "text": content}]
-    return {"role": role, "content": [_part(part, quota) for part in parts]}
+    content = [_part(part, quota) for part in parts]
+    return {"role": role, "content": content, **tool_fields(message, quota)}
 
 
 def _role_and_content(message: Any, quota: Quota) -> tuple[str, Any]:
-    if not isinstance(message, dict) or message.keys() != {"role", "content"}:
-        raise BadInputs("a message needs role and content, and has nothing else.")
+    if not isinstance(message, dict) or message.keys() - _TOOL_FIELDS != {"role", "content"}:
+        raise BadInputs("a message needs role and content, and has nothing else but what is said of tools.")
     if message["role"] not in _ROLES:
         raise BadInputs(f"the role of a message must be {', '.join(_ROLES[:-1])} or {_ROLES[-1]}.")
-    return quota.text(message["role"]), message["content"]
+    content = message["content"]
+    return quota.text(message["role"]), "" if content is None and "tool_calls" in message else content
 
 
 def _part(part: Any, quota: Quota) -> dict[str, Any]:

@@ -48,6 +48,11 @@ def read_chat(messages: Any, quota: Quota, has_images: bool, has_audio: bool) ->
     return _Reader(quota, has_images, has_audio).read(messages)
 
 
+def tool_fields(message: dict[str, Any], quota: Quota) -> dict[str, Any]:
+    """The tool calls of a message, or what it answers; raises BadInputs."""
+    return _Reader(quota, has_images=False, has_audio=False).tool_fields(message)
+
+
 class _Reader:
     def __init__(self, quota: Quota, has_images: bool, has_audio: bool) -> None:
         self._quota = quota
@@ -73,13 +78,17 @@ class _Reader:
         role = message.get("role")
         if role not in ROLES:
             raise BadInputs(f"the role of a message must be one of {', '.join(ROLES)}.")
-        made: dict[str, Any] = {"role": role, "content": self._content(message.get("content"))}
-        if role == "assistant":
+        return {"role": role, "content": self._content(message.get("content")), **self.tool_fields(message)}
+
+    def tool_fields(self, message: dict[str, Any]) -> dict[str, Any]:
+        """What a message has beside its role and content."""
+        made: dict[str, Any] = {}
+        if message["role"] == "assistant":
             if calls := message.get("tool_calls"):
                 made["tool_calls"] = self._calls(calls)
             if reasoning := message.get("reasoning_content"):
                 made["reasoning_content"] = self._quota.text(reasoning, "the reasoning of a message")
-        elif role == "tool":
+        elif message["role"] == "tool":
             for key in ("tool_call_id", "name"):
                 if (value := message.get(key)) is not None:
                     made[key] = _name(value, f"the {key} of a message", self._quota)

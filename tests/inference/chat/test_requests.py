@@ -21,10 +21,14 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
+from modelhub.errors import ModelhubError
 from modelhub.generation import GenerationRequest
+from modelhub.inference import chat_templates
 from modelhub.inference.chat_templates import bound_templates
 from modelhub.inference.data_uris import BadInputs
 from modelhub.inference.images import decode_image
+from modelhub.inference.interruption import Interruption
+from modelhub.inference.pipelines import Predictor
 from modelhub.inference.quota import Quota
 from modelhub.inference.requests import PreparedRequest, context_of, prepare
 from modelhub.limits import PredictionLimits
@@ -57,7 +61,9 @@ def loaded(tokenizer: Any, **settings: Any) -> LoadedModel:
         hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1,
         **{**BYTE_TOKENS, "vocab_size": len(tokenizer), "max_position_embeddings": CONTEXT, **settings},
     )  # fmt: skip
-    return LoadedModel(LlamaForCausalLM(config), tokenizer, "text-generation", cast(Any, {}))
+    return LoadedModel(
+        LlamaForCausalLM(config), tokenizer, "text-generation", cast(Any, {"architecture": "Llama"})
+    )
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -188,6 +194,21 @@ def test_special_tokens_are_marks_only_where_there_are_tools() -> None:
         assert "".join(frame.get("text", "") for frame in frames) == text
         assert reply.reason("stop") == reason
         assert reply.reason("length") == "length"
+
+
+def test_predictions_take_a_round_of_tools_too() -> None:
+    predictor = Predictor(MODELS["qwen"])
+    chat = [{name: one for name, one in message.items() if name != "refusal"} for message in ROUND]
+    outputs = predictor.predict(chat, {"max_new_tokens": 1, "tools": [WEATHER]})
+    answered = outputs[0]["generated_text"]
+    assert answered[1]["tool_calls"][0]["function"] == {"name": "get_weather", "arguments": {"a": 1}}
+    assert answered[2]["tool_call_id"] == "call_0123456789"
+    assert answered[-1]["role"] == "assistant"
+    calls = [{"function": {"name": "a", "arguments": "{"}}]
+    with pytest.raises(ModelhubError, match="arguments of a tool call"):
+        predictor.predict([{"role": "assistant", "content": None, "tool_calls": calls}], {})
+    with pytest.raises(ModelhubError, match="nothing else"):
+        predictor.predict([{**USER, "image": "/etc/passwd"}], {})
 
 
 # What is refused
@@ -366,6 +387,20 @@ def test_a_template_by_name() -> None:
     for tools, text in (([], "d"), ([WEATHER], "1 t")):
         found = prepare(model, {"messages": [USER], "tools": tools}, PredictionLimits())
         assert tokenizer.decode(found.input_ids) == text
+
+
+def test_a_template_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_templates, "_SECONDS", 0.2)
+    interruption = Interruption()
+    bound_templates(interruption)
+    tokenizer = family_tokenizer("qwen")
+    tokenizer.chat_template = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    model = loaded(tokenizer)
+    try:
+        with pytest.raises(BadInputs, match=r"runs for more than 0\.2 s"):
+            interruption.run(1, 0, lambda: prepare(model, {"messages": [SYSTEM]}, PredictionLimits()))
+    finally:
+        bound_templates(None)
 
 
 @pytest.fixture(scope="module")
