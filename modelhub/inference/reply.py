@@ -15,8 +15,9 @@ from modelhub.inference.chat.vocabulary import Vocabulary
 class Reply:
     """The answer to one request: ``add`` takes each token and returns what can be said now.
 
-    ``stops`` are texts that end it and are no part of it. ``marks`` are special tokens that are text all the
-    same. ``before`` are tokens that the answer goes on with, as a text goes on with its next word.
+    ``stops`` are texts that end it and are no part of it, ``ends`` such tokens. ``marks`` are special tokens
+    that are text all the same. ``before`` are the tokens that it goes on from, as a text does with its next
+    word.
     """
 
     def __init__(
@@ -26,11 +27,12 @@ class Reply:
         stops: Sequence[str] = (),
         marks: Collection[str] = (),
         before: Sequence[int] = (),
+        ends: Collection[int] = (),
     ) -> None:
         self.tokens = 0
         self.reasoning_tokens = 0
         self._vocabulary = vocabulary
-        self._silent = vocabulary.without(marks)
+        self._silent = vocabulary.silent(ends, marks)
         self._stream = TextStream(vocabulary.decode, [token for token in before if token not in self._silent])
         self._stops = Stops(stops)
         self._answer = answer or Answer(None)

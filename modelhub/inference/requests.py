@@ -96,7 +96,7 @@ class _Preparation:
             ids = self._checked_ids(prompt)
         else:
             ids = self._encoder.text(self._quota.text(prompt, "the prompt"))
-        return Encoded(ids, {}), Reply(self._vocabulary, stops=stops, before=ids)
+        return Encoded(ids, {}), Reply(self._vocabulary, stops=stops, before=ids, ends=self._ends())
 
     def _of_chat(self, stops: Sequence[str]) -> tuple[Encoded, Reply]:
         request = self._request
@@ -116,7 +116,7 @@ class _Preparation:
         encoded = encoder.chat(prompt, chat)
         before = encoded.input_ids if begun is not None else ()
         answer, marks = self._answer(template, prompt, tools, begun)
-        return encoded, Reply(self._vocabulary, answer, stops, marks, before)
+        return encoded, Reply(self._vocabulary, answer, stops, marks, before, self._ends())
 
     def _begun(self, chat: Chat) -> str | None:
         """What the answer goes on with; None for a new answer."""
@@ -150,6 +150,13 @@ class _Preparation:
         if not ids or not all(type(token) is int and 0 <= token < size for token in ids):
             raise BadInputs("the prompt is no list of tokens.", f"Send whole numbers from 0 to {size - 1}.")
         return list(ids)
+
+    def _ends(self) -> list[int]:
+        """The tokens with which the model ends an answer; its tokenizer may take them for text."""
+        if (self._request.get("sampling") or {}).get("ignore_eos"):
+            return []
+        ends = getattr(self._model.generation_config, "eos_token_id", None)
+        return [ends] if isinstance(ends, int) else list(ends or ())
 
     def _size(self) -> int:
         """How many tokens the model knows."""

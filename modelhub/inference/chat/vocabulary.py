@@ -34,9 +34,9 @@ class Vocabulary:
         """Whether ``text`` is one of the added tokens."""
         return text in self.added.values()
 
-    def without(self, texts: Collection[str]) -> frozenset[int]:
-        """The special tokens, but for those with one of these texts."""
-        return frozenset(number for number in self.special if self.added.get(number) not in texts)
+    def silent(self, ends: Collection[int], marks: Collection[str]) -> frozenset[int]:
+        """The tokens that are no part of an answer: special ones and ``ends``, but for those of ``marks``."""
+        return frozenset(number for number in self.special.union(ends) if self.added.get(number) not in marks)
 
     def decode(self, tokens: list[int]) -> str:
         """The text of tokens, special ones too."""

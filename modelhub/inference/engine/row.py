@@ -77,7 +77,7 @@ class Row:
                 "prompt_tokens": len(self.prepared.input_ids),
                 "cached_tokens": self.cached_tokens,
                 "completion_tokens": len(self.answer),
-                "reasoning_tokens": 0,
+                "reasoning_tokens": reply.reasoning_tokens,
             },
             "timings": {
                 "queued_s": round(self.began - self.arrived, 6),

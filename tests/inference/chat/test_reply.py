@@ -46,6 +46,13 @@ def test_special_tokens_are_no_text() -> None:
     assert text_of(frames_of(Reply(VOCABULARY), tokens)) == "One day"
 
 
+def test_the_token_that_ends_the_answer_is_no_text() -> None:
+    end = TOKENIZER.convert_tokens_to_ids(" stopped.")
+    assert text_of(frames_of(Reply(VOCABULARY, ends=[end]), tokens_of(STORY))) == STORY.removesuffix(
+        " stopped."
+    )
+
+
 def test_a_character_is_said_whole() -> None:
     frames = frames_of(Reply(VOCABULARY), tokens_of("\u20ac\U0001f600"))
     assert [frame.get("text") for frame in frames] == [
