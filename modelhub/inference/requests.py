@@ -103,8 +103,9 @@ class _Preparation:
         tools = read_tools(request.get("tools") or [], self._quota)
         variables = read_variables(request.get("template") or {})
         encoder = self._encoder
-        chat = read_chat(request["messages"], self._quota, encoder.takes_images, encoder.takes_audio)
         template = template_of(self._processor, self._tokenizer, bool(tools))
+        as_parts = bool(encoder.media) and (template is None or template.takes_parts)
+        chat = read_chat(request["messages"], self._quota, encoder.media, as_parts)
         if tools and (template is None or not template.knows_tools):
             todo = "Leave the tools out, or choose a model that was made for them."
             raise BadInputs("the chat template of the model knows no tools.", todo)

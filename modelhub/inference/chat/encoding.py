@@ -28,7 +28,8 @@ class Encoded:
 class Encoder:
     """The tokenizer of a model, or its processor where it takes more than text.
 
-    ``rate`` is that of the sounds it takes, in Hz.
+    ``media`` is what it takes beside text, with the text that stands for it. ``rate`` is that of sounds, in
+    Hz.
     """
 
     def __init__(self, loaded: LoadedModel, tokenizer: Any) -> None:
@@ -36,8 +37,12 @@ class Encoder:
         self._tokenizer = tokenizer
         self._processor = processor_part(loaded.processor, "processor")
         sounds = self._part("feature_extractor", "audio_processor")
-        self.takes_images = self._part("image_processor") is not None
-        self.takes_audio = sounds is not None
+        images = self._part("image_processor")
+        self.media = {
+            kind: str(getattr(self._processor, f"{kind}_token", None) or "")
+            for kind, part in (("audio", sounds), ("image", images))
+            if part is not None
+        }
         self.rate = int(getattr(sounds, "sampling_rate", _DEFAULT_RATE))
 
     def text(self, text: str) -> list[int]:
@@ -77,8 +82,8 @@ class Encoder:
         parts = [part for message in chat.messages for part in message["content"] if part["type"] == "text"]
         text = "\n".join(part["text"] for part in parts)
         for kind, media in (("audio", chat.sounds), ("image", chat.images)):
-            token = getattr(self._processor, f"{kind}_token", None)
-            if token and isinstance(token, str) and token not in text:
+            token = self.media.get(kind, "")
+            if token not in text:
                 text = token * len(media) + text
         return text
 

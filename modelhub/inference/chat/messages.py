@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,27 +39,27 @@ class Chat:
     sounds: list[Any] = field(default_factory=list)
 
 
-def read_chat(messages: Any, quota: Quota, has_images: bool, has_audio: bool) -> Chat:
+def read_chat(messages: Any, quota: Quota, media: Mapping[str, str], as_parts: bool) -> Chat:
     """The chat in ``messages``; raises BadInputs for what is no chat, and for what the model does not take.
 
-    The content of each message is a text, or where the model takes images or audio a list of parts.
+    ``media`` has what it takes beside text, image and audio, and what stands for one of these in a text. The
+    content of each message is a list of parts or a text, as the chat template wants it.
     """
     if not isinstance(messages, list) or not messages:
         raise BadInputs("there are no messages.", 'Send [{"role": "user", "content": ...}].')
-    return _Reader(quota, has_images, has_audio).read(messages)
+    return _Reader(quota, media, as_parts).read(messages)
 
 
 def tool_fields(message: dict[str, Any], quota: Quota) -> dict[str, Any]:
     """The tool calls of a message, or what it answers; raises BadInputs."""
-    return _Reader(quota, has_images=False, has_audio=False).tool_fields(message)
+    return _Reader(quota, {}, as_parts=False).tool_fields(message)
 
 
 class _Reader:
-    def __init__(self, quota: Quota, has_images: bool, has_audio: bool) -> None:
+    def __init__(self, quota: Quota, media: Mapping[str, str], as_parts: bool) -> None:
         self._quota = quota
-        self._has_images = has_images
-        self._has_audio = has_audio
-        self._as_parts = has_images or has_audio
+        self._media = media
+        self._as_parts = as_parts
         self._left = _MOST_PARTS
         self._chat = Chat()
 
@@ -103,7 +104,11 @@ class _Reader:
         if not isinstance(content, list):
             raise BadInputs("the content of a message is neither a text nor a list of parts.", _PART_TODO)
         parts = [self._part(part) for part in self._count(content)]
-        return parts if self._as_parts else "\n".join(part["text"] for part in parts)
+        if self._as_parts:
+            return parts
+        return "\n".join(
+            part["text"] if part["type"] == "text" else self._media[part["type"]] for part in parts
+        )
 
     def _part(self, part: Any) -> dict[str, Any]:
         kind = part.get("type") if isinstance(part, dict) else None
@@ -120,7 +125,7 @@ class _Reader:
         raise BadInputs("a part of a message is neither text nor image nor audio.", _PART_TODO)
 
     def _take_image(self, part: dict[str, Any]) -> None:
-        if not self._has_images:
+        if "image" not in self._media:
             raise BadInputs("the model takes no images.", "Send text only, or choose a model that does.")
         self._quota.count([part])
         address = part.get("image_url") or next((part[key] for key in _IMAGE_KEYS if key in part), None)
@@ -129,7 +134,7 @@ class _Reader:
         self._chat.images.append(decode_image(address, self._quota))
 
     def _take_sound(self, part: dict[str, Any]) -> None:
-        if not self._has_audio:
+        if "audio" not in self._media:
             raise BadInputs("the model takes no audio.", "Send text only, or choose a model that does.")
         self._quota.count([part])
         sound = part.get("input_audio", part.get("audio"))

@@ -34,6 +34,7 @@ _FIXED = frozenset((
     *PreTrainedTokenizerBase.SPECIAL_TOKENS_ATTRIBUTES,
     "messages", "raise_exception", "strftime_now", "compiled_template",
 ))  # fmt: skip
+_PARTS = re.compile(r"for\s+\w+\s+in\s+[\w.\[\]'\"]*content")
 _SHORT_ID = re.compile(r"length\s*!=\s*9")
 _SHORT_ID_LENGTH = 9
 
@@ -49,6 +50,11 @@ class Template:
     def knows_tools(self) -> bool:
         """Whether it looks at the tools of a request."""
         return "tools" in self.source
+
+    @property
+    def takes_parts(self) -> bool:
+        """Whether it goes through the parts of a message, as those of models that take images do."""
+        return _PARTS.search(self.source) is not None
 
     def render(
         self, chat: Chat, tools: list[dict[str, Any]], variables: Mapping[str, Any], continues: bool

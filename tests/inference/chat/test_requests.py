@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -456,6 +458,18 @@ def test_a_model_of_images_that_knows_no_chats(pictures: dict[str, LoadedModel])
     found = prepare(pictures["llava"], {"messages": [PICTURE]}, PredictionLimits())
     assert "pixel_values" in found.extra
     assert found.input_ids.count(pictures["llava"].model.config.image_token_index) > 1
+
+
+def test_a_template_that_takes_no_parts_gets_a_text(pictures: dict[str, LoadedModel]) -> None:
+    model = pictures["llava"]
+    processor = copy(model.processor)
+    processor.chat_template = "{% for message in messages %}a {{ message.content + ' b' }}{% endfor %}"
+    found = prepare(replace(model, processor=processor), {"messages": [PICTURE]}, PredictionLimits())
+    plain = prepare(model, {"messages": [PICTURE]}, PredictionLimits())
+    image = model.model.config.image_token_index
+    assert found.input_ids.count(image) == plain.input_ids.count(image)
+    words = [token for token in found.input_ids if token != image]
+    assert processor.tokenizer.decode(words, skip_special_tokens=True) == "a what? b"
 
 
 @pytest.mark.parametrize(
