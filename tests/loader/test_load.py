@@ -17,9 +17,12 @@ from safetensors.torch import load_file, save_file
 
 from modelhub.checkpoints import STEPS, Checkpoint
 from modelhub.errors import ModelhubError
+from modelhub.inference.embeddings import embed
 from modelhub.inference.pipelines import Predictor
+from modelhub.limits import PredictionLimits
 from modelhub.loader import nine_steps
 from modelhub.loader.explain import explain
+from modelhub.loader.files.pooling import Pooling
 from modelhub.loader.forward import build_inputs
 from modelhub.loader.reading.populate import Window
 from modelhub.loader.reading.reader import THREADS
@@ -195,14 +198,18 @@ def test_the_published_minilm_finds_similar_sentences(minilm_dir: Path) -> None:
     assert model.facts["architecture"] == "BertModel"
     predictor = Predictor(model)
 
-    def embed(sentence: str) -> torch.Tensor:
+    def mean_of(sentence: str) -> torch.Tensor:
         tokens = torch.tensor(predictor.predict(sentence, {}))[0]
         return torch.nn.functional.normalize(tokens.mean(dim=0), dim=0)
 
-    cat, kitten, tax = map(
-        embed, ("A cat sleeps on the sofa.", "A kitten naps on the couch.", "Taxes are due.")
-    )
+    sentences = ["A cat sleeps on the sofa.", "A kitten naps on the couch.", "Taxes are due."]
+    cat, kitten, tax = map(mean_of, sentences)
     assert float(cat @ kitten) > float(cat @ tax) + 0.3
+    assert model.pooling == Pooling(("mean",), True, 256), "as its files say"
+    found = embed(model, sentences, {}, PredictionLimits())["embeddings"]
+    torch.testing.assert_close(torch.tensor(found), torch.stack([cat, kitten, tax]), atol=1e-5, rtol=1e-4)
+    # Its tokenizer.json cuts at 128 tokens, and fills up to as many.
+    assert embed(model, "cat " * 200, {}, PredictionLimits())["prompt_tokens"] == 202
 
 
 @pytest.fixture
