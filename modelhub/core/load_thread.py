@@ -77,7 +77,7 @@ class LoadThread:
             log.exception("Following the load of %s failed", load.model_id)
             failure = ModelhubError("internal")
         self._end(load, facts, failure)
-        if load.state == State.READY and load.worker is not None:
+        if load.ready_at is not None and load.worker is not None:  # by now it may be unloading
             self._loads.release(load)
             self._unloading.begin_use(load)
             self._use_news.follow(load)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -256,6 +257,25 @@ def test_an_unload_ends_what_is_written_with_the_reason(house: House, registry: 
         assert (caught.value.code, caught.value.status) == ("wrong_state", 409)
         assert caught.value.message == f"{ENDLESS} is absent: It was unloaded meanwhile."
     assert registry.generations._running == {}
+
+
+def test_a_model_that_is_unloaded_the_moment_it_is_ready_leaves(
+    house: House, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.clear()
+    unload = threading.Thread(target=registry.lifecycle.unload, args=(STORY, "page"))
+
+    def begin_to_unload() -> None:
+        unload.start()
+        wait_until(lambda: house.load_of(STORY).state == State.UNLOADING)
+
+    monkeypatch.setattr(
+        registry.launcher, "prepare_spare", begin_to_unload
+    )  # the last that a load's end does
+    registry.lifecycle.start(STORY, by="rest")
+    wait_until(lambda: unload.ident is not None)
+    unload.join(30)
+    assert wait_left(house, STORY)["by"] == "page"
 
 
 def test_beyond_those_that_may_wait_a_request_is_refused(house: House, registry: Registry) -> None:
