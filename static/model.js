@@ -139,9 +139,9 @@ follow({
   shown(snapshot, isNewState, before) {
     const { charts, words } = snapshot;
     document.title = `${words.title ? `${words.title} · ` : ""}${snapshot.id} · modelhub`;
-    if (charts.segments) drawSegments(charts.segments);
-    drawSparkline(charts);
-    showPrepared(snapshot);
+    if (charts?.segments) drawSegments(charts.segments);
+    if (charts) drawSparkline(charts);
+    if (charts) showPrepared(snapshot);
     appendToLog(snapshot, before.load_id !== snapshot.load_id);
     if (snapshot.state === "failed") document.getElementById("log-section").open = true;
     if (isNewState) refresh();

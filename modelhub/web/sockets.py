@@ -57,14 +57,11 @@ class Sockets:
         self._socketio.emit(name.value, payload, to=rooms)
         page = self._with_words(payload)
         for room in rooms:
-            if self._is_empty(_PAGES + room):
-                continue  # its charts would be drawn for nobody, for a model in use each second
-            shown = page if room == DASHBOARD_ROOM else self._with_charts(page)
+            # How a model is used changes none of its charts, and is sent each second.
+            is_plain = room == DASHBOARD_ROOM or name == EventName.IN_USE
+            shown = page if is_plain else self._with_charts(page)
             self._socketio.emit(name.value, shown, to=_PAGES + room)
         self._dashboards.take(payload)
-
-    def _is_empty(self, room: str) -> bool:
-        return next(iter(self._socketio.server.manager.get_participants("/", room)), None) is None
 
     def announce_change(self, epoch: str) -> None:
         """Send to every client that the list of models has changed, and should be read again."""

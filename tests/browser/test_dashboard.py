@@ -35,7 +35,7 @@ def test_row_and_page_say_who_uses_a_model_and_since_when_nobody_does(
 ) -> None:
     server.load(LLAMA)
     pages = [wait_live(open_page(path)) for path in ("/", f"/models/{LLAMA}")]
-    shown = [page.locator(f'[data-model="{LLAMA}"] .use') for page in pages]
+    shown = [page.locator(f'[data-model="{LLAMA}"] .in-use') for page in pages]
     for use in shown:
         expect(use).to_have_text(re.compile(r"^Idle since \d\d:\d\d \S+$"))
     client = Client(server, LONG)
