@@ -94,6 +94,8 @@ _EMBEDDINGS = thing(
     model=MODEL,
     input={"anyOf": [TEXT, listed(TEXT, 1, 2048)]},
     encoding_format={"enum": ["float", "base64"]},
+    dimensions=whole(1, _MOST),
+    **KEEP,
 )
 _TRANSCRIPTION = thing(
     ("file", "model"),

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from modelhub.core.registry import Registry
 from modelhub.web.dialects.fields import MANY, Fields
 from modelhub.web.dialects.held import ready
+from modelhub.web.dialects.keeping import keep_s
 from modelhub.web.dialects.openai_requests import is_token_id
 
 _AT_ONCE = 32  # texts: what is read and written between two turns of other requests
@@ -29,6 +30,7 @@ class Wanted(NamedTuple):
     texts: list[str]
     is_base64: bool
     parameters: dict[str, int]
+    keep_s: float | None
 
 
 def embeddings_request(fields: Fields) -> Wanted:
@@ -44,7 +46,7 @@ def embeddings_request(fields: Fields) -> Wanted:
     if not all(isinstance(one, str) for one in texts):
         raise fields.refuse("input", "It must be a text, or a list of texts.")
     parameters = {} if dimensions is None else {"dimensions": dimensions}
-    return Wanted(texts, fields.any("encoding_format") == "base64", parameters)
+    return Wanted(texts, fields.any("encoding_format") == "base64", parameters, keep_s(fields))
 
 
 def embeddings(
@@ -56,7 +58,9 @@ def embeddings(
     tokens = 0
     for begin in range(0, len(wanted.texts), _AT_ONCE):
         texts = wanted.texts[begin : begin + _AT_ONCE]
-        found = json.loads(registry.predict(model_id, texts, wanted.parameters, has_left, "embed"))
+        found = json.loads(
+            registry.predict(model_id, texts, wanted.parameters, has_left, "embed", wanted.keep_s)
+        )
         tokens += found["prompt_tokens"]
         for place, vector in enumerate(found["embeddings"], begin):
             value = _base64(vector) if wanted.is_base64 else vector

@@ -13,6 +13,7 @@ from flask import request
 
 from modelhub.core.registry import Registry
 from modelhub.web.dialects.fields import BadField, Fields
+from modelhub.web.dialects.keeping import keep_s
 
 _FORMATS = ("json", "text", "verbose_json")
 _TRUE = ("true", "1", "on", "yes")
@@ -30,6 +31,7 @@ class Wanted(NamedTuple):
     temperature: float
     words: bool
     stream: bool
+    keep_s: float | None
 
 
 def transcription_request() -> Wanted:
@@ -55,6 +57,7 @@ def transcription_request() -> Wanted:
         _temperature(fields),
         "word" in granularities,
         form.get("stream", "").lower() in _TRUE,
+        keep_s(Fields({"keep_alive": form.get("keep_alive")})),
     )
 
 
@@ -71,7 +74,7 @@ def transcribe(registry: Registry, model_id: str, wanted: Wanted, has_left: Call
     """Have a model that is in memory write down what is said; returns a Prediction as JSON."""
     uri = "data:application/octet-stream;base64," + base64.b64encode(wanted.data).decode("ascii")
     parameters = _parameters(registry.snapshot(model_id).get("architecture") or "", wanted)
-    return registry.predict(model_id, uri, parameters, has_left)
+    return registry.predict(model_id, uri, parameters, has_left, keep_s=wanted.keep_s)
 
 
 def _parameters(architecture: str, wanted: Wanted) -> dict[str, Any]:

@@ -233,9 +233,9 @@ def test_what_a_response_cannot_have_is_refused_by_name(param: str, fields: dict
 
 
 def test_embeddings_are_of_texts() -> None:
-    assert embeddings_request(Fields({"input": "a"})) == (["a"], False, {})
+    assert embeddings_request(Fields({"input": "a"})) == (["a"], False, {}, None)
     both = {"input": ["a", "b"], "encoding_format": "base64", "dimensions": 3}
-    assert embeddings_request(Fields(both)) == (["a", "b"], True, {"dimensions": 3})
+    assert embeddings_request(Fields(both)) == (["a", "b"], True, {"dimensions": 3}, None)
     for param, fields in [
         ("input", {}),
         ("input", {"input": []}),
