@@ -141,6 +141,7 @@ def test_errors_name_what_is_wrong_and_are_not_tried_again(client: openai.OpenAI
 def test_models(client: openai.OpenAI) -> None:
     listed = {model.id: model for model in client.models.list()}
     assert {STORYTELLER, ENDLESS, SPEECH} <= set(listed)
+    assert "nobody/nothing" not in listed, "it was only asked for, in other tests"
     one = client.models.retrieve(STORYTELLER)
     assert (one.id, one.object, one.created) == (STORYTELLER, "model", listed[STORYTELLER].created)
 

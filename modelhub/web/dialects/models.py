@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from modelhub.core.catalogue import find_in
 from modelhub.core.listing import Listed
 from modelhub.core.registry import Registry
-from modelhub.states import State
+from modelhub.states import CHANGING, State
 from modelhub.web.dialects.fields import BadField
 
+_COMING = (*CHANGING, State.READY)
 _DEFAULT_REVISION = "@main"  # of transformers serve, whose answers name it
 
 
@@ -23,8 +25,17 @@ def model_of(registry: Registry, name: str | None) -> str:
 
 
 def usable_models(registry: Registry) -> list[Listed]:
-    """The models on this machine that can be loaded, and those in memory, by id."""
-    return [one for one in registry.listing.all() if not one.cannot_load]
+    """The models on this machine that can be loaded, and those in memory or on the way there, by id."""
+    return [
+        one
+        for one in registry.listing.all()
+        if not one.cannot_load and is_here(registry, one.model_id, one.state)
+    ]
+
+
+def is_here(registry: Registry, model_id: str, state: State) -> bool:
+    """Whether a model is more than a request that has failed: on this machine, or about to be."""
+    return state in _COMING or find_in(registry.catalogue.entries(), model_id) is not None
 
 
 def ready_models(registry: Registry) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, jsonify, request
 
+from modelhub.errors import ModelhubError
 from modelhub.generation import Frame, GenerationRequest
 from modelhub.web.clients import has_left
 from modelhub.web.current import registry_of
@@ -16,7 +17,7 @@ from modelhub.web.dialects.answers import Answer, begin, whole
 from modelhub.web.dialects.event_stream import answer_lines, response
 from modelhub.web.dialects.fields import Fields, read_body
 from modelhub.web.dialects.keeping import keep_s
-from modelhub.web.dialects.models import model_of, usable_models
+from modelhub.web.dialects.models import is_here, model_of, usable_models
 from modelhub.web.dialects.openai_chat import ChatChunks, chat_completion
 from modelhub.web.dialects.openai_completions import CompletionChunks, completion
 from modelhub.web.dialects.openai_documents import OPERATIONS, SCHEMAS
@@ -51,6 +52,8 @@ def get_model(model_id: str) -> Response:
     """One model."""
     registry = registry_of(current_app)
     found = registry.model(model_of(registry, model_id))
+    if not is_here(registry, found["id"], found["state"]):
+        raise ModelhubError.not_here(found["id"])
     return jsonify(_model(found["id"], found["state"]))
 
 
