@@ -140,6 +140,10 @@ def test_embeddings(client: ollama.Client) -> None:
     assert len(short.embeddings[0]) == 4
     assert sum(number**2 for number in short.embeddings[0]) == pytest.approx(1)
     assert one.prompt_eval_count
+    too_long = "a model " * 200  # for 128 tokens
+    assert len(client.embed(ENCODER, too_long).embeddings) == 1
+    with pytest.raises(ollama.ResponseError, match="128"):
+        client.embed(ENCODER, too_long, truncate=False)
 
 
 def test_models_are_listed_shown_and_seen_in_memory(client: ollama.Client) -> None:

@@ -17,7 +17,7 @@ from modelhub.web.current import registry, registry_of
 from modelhub.web.dialects import ollama_embed, ollama_models, ollama_pull
 from modelhub.web.dialects import ollama_requests as requests
 from modelhub.web.dialects.answers import Answer, Loading, Part, begin, whole
-from modelhub.web.dialects.fields import MANY, Fields
+from modelhub.web.dialects.fields import Fields
 from modelhub.web.dialects.keeping import keep_s
 from modelhub.web.dialects.ollama_answers import Shape, failure_text, line
 from modelhub.web.error_handlers import RETRY_AFTER_S, shape_errors
@@ -85,8 +85,7 @@ def generate() -> Response:
 def embed() -> Response:
     """Turn texts into numbers."""
     fields = requests.read_fields()
-    texts, dimensions = requests.texts_to_embed(fields), fields.whole("dimensions", 1, MANY)
-    found = _embedded(fields, texts, dimensions)
+    found = _embedded(fields, requests.texts_to_embed(fields))
     return Response(found.pieces(), mimetype="application/json")
 
 
@@ -135,9 +134,9 @@ def _model_id(fields: Fields) -> str:
     return registry.catalogue.id_of(requests.model_name(fields))
 
 
-def _embedded(fields: Fields, texts: list[str], dimensions: int | None = None) -> ollama_embed.Embedded:
-    model_id, keep = _model_id(fields), keep_s(fields)
-    return ollama_embed.embed(_core(), model_id, texts, _BY, _leaves(), keep, dimensions)
+def _embedded(fields: Fields, texts: list[str]) -> ollama_embed.Embedded:
+    parameters = requests.embedding_parameters(fields)
+    return ollama_embed.embed(_core(), _model_id(fields), texts, _BY, _leaves(), keep_s(fields), parameters)
 
 
 def _respond(fields: Fields, asked: GenerationRequest | None, shape: Shape) -> Response:

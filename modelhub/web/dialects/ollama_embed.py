@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from modelhub.core.registry import Registry
 from modelhub.web.dialects.ollama_answers import nanoseconds
@@ -46,11 +45,11 @@ def embed(
     by: str,
     has_left: Callable[[], bool],
     keep_s: float | None,
-    dimensions: int | None = None,
+    parameters: dict[str, Any],
 ) -> Embedded:
-    """Embed texts with a model that is loaded where it must; with the first ``dimensions`` numbers only.
+    """Embed texts with a model that is loaded where it must; raises ModelhubError.
 
-    Raises ModelhubError.
+    ``parameters`` are those of ``inference.embeddings``.
     """
     began_at = time.monotonic()
     for _ in registry.on_demand.ready(model_id, by, has_left):
@@ -59,16 +58,8 @@ def embed(
     vectors: list[list[float]] = []
     for begin in range(0, len(texts), _AT_ONCE):
         part = texts[begin : begin + _AT_ONCE]
-        found = json.loads(registry.predict(model_id, part, {}, has_left, "embed", keep_s))
+        found = json.loads(registry.predict(model_id, part, parameters, has_left, "embed", keep_s))
         tokens += found["prompt_tokens"]
-        vectors += [_shortened(vector, dimensions) for vector in found["embeddings"]]
+        vectors += found["embeddings"]
         time.sleep(0)
     return Embedded(model_id, vectors, tokens, loaded_at - began_at, time.monotonic() - began_at)
-
-
-def _shortened(vector: list[float], dimensions: int | None) -> list[float]:
-    """The first numbers of an embedding, of length one again; all of it without ``dimensions``."""
-    if dimensions is None or dimensions >= len(vector):
-        return vector
-    length = math.hypot(*vector[:dimensions]) or 1.0
-    return [one / length for one in vector[:dimensions]]

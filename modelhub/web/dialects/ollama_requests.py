@@ -114,6 +114,12 @@ def texts_to_embed(fields: Fields) -> list[str]:
     return [] if texts == [""] else texts
 
 
+def embedding_parameters(fields: Fields) -> dict[str, Any]:
+    """Whether texts that are too long are cut, as Ollama does unless told otherwise; how many numbers."""
+    truncate, dimensions = fields.flag("truncate"), fields.whole("dimensions", 1, MANY)
+    return {"truncate": truncate is not False, **({"dimensions": dimensions} if dimensions else {})}
+
+
 def _common(fields: Fields) -> GenerationRequest:
     if fields.any("format"):
         raise BadField("format", _NO_FORMAT)

@@ -158,6 +158,19 @@ def test_texts_to_embed_are_one_or_several() -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "parameters"),
+    [
+        ({}, {"truncate": True}),
+        ({"truncate": False, "dimensions": 8}, {"truncate": False, "dimensions": 8}),
+    ],
+)
+def test_texts_to_embed_are_cut_unless_the_client_says_otherwise(
+    body: dict[str, Any], parameters: dict[str, Any]
+) -> None:
+    assert requests.embedding_parameters(Fields(body)) == parameters
+
+
+@pytest.mark.parametrize(
     ("body", "param"),
     [
         ({"format": "json"}, "format"),
