@@ -14,11 +14,16 @@ import requests
 
 from tests.support import models, task_models
 from tests.support.chat_models import STORY, WORDS, make_story
+from tests.support.chat_templates import QWEN
 from tests.support.hub_server import HubServer
 from tests.support.server import Server, wait_until
 
 CHAT, ENDLESS, PLAIN, ENCODER = "tiny/story", "tiny/endless", "tiny/llama", "tiny/encoder"
-ON_HUB = "org/pulled"
+CALLER, ON_HUB = "tiny/caller", "org/pulled"
+CALL = (
+    *("<think>", "I have to", " add.", "</think>", "<tool_call>", '{"name": "add",'),
+    *(' "arguments": {"a": 1, "b": 2}}', "</tool_call>"),
+)
 HELLO: list[Any] = [{"role": "user", "content": "Tell me a story."}]
 LIKELIEST = {"temperature": 0}
 
@@ -29,6 +34,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("models")
     make_story(folder / CHAT)
     make_story(folder / ENDLESS, is_endless=True)
+    make_story(folder / CALLER, words=CALL)
+    (folder / CALLER / "chat_template.jinja").write_text(QWEN)
     models.make_llama(folder / PLAIN)
     task_models.TASK_MODELS["feature-extraction"]["bert-base"](folder / ENCODER)
     with HubServer(tmp_path_factory.mktemp("hub")) as hub:
@@ -75,6 +82,42 @@ def test_a_prompt(client: ollama.Client) -> None:
     assert "".join(part.response or "" for part in parts) == " day there was a"
     # A model without a chat template continues the text.
     assert client.generate(PLAIN, "One", options={"num_predict": 2}).eval_count == 2
+
+
+def test_a_tool_is_called_after_thinking_and_its_result_is_taken(client: ollama.Client) -> None:
+    def add(a: int, b: int) -> int:
+        """Add two numbers.
+
+        Args:
+            a: The first number.
+            b: The second number.
+        """
+        return a + b
+
+    asked = [{"role": "user", "content": "What is 1 and 2?"}]
+    called = client.chat(CALLER, asked, tools=[add], options=LIKELIEST)
+    assert called.message.tool_calls is not None
+    (call,) = called.message.tool_calls
+    assert (call.function.name, call.function.arguments) == ("add", {"a": 1, "b": 2})
+    assert (called.message.thinking, called.message.content) == ("I have to add.", "")
+    result = {"role": "tool", "tool_name": "add", "content": str(add(**call.function.arguments))}
+    parts = client.chat(
+        CALLER, [*asked, called.message, result], tools=[add], options=LIKELIEST, think=True, stream=True
+    )
+    told = list(parts)
+    assert "".join(part.message.thinking or "" for part in told) == "I have to add."
+    assert [call.function.name for part in told for call in part.message.tool_calls or ()] == ["add"]
+    assert told[-1].done_reason == "stop"
+
+
+def test_log_probabilities(client: ollama.Client) -> None:
+    answer = client.chat(CHAT, HELLO, logprobs=True, top_logprobs=2, options={**LIKELIEST, "num_predict": 2})
+    assert answer.logprobs is not None
+    assert [one.token for one in answer.logprobs] == list(WORDS[:2])
+    for one in answer.logprobs:
+        assert one.top_logprobs is not None
+        assert len(one.top_logprobs) == 2
+        assert one.logprob == one.top_logprobs[0].logprob <= 0
 
 
 def test_who_leaves_a_stream_ends_the_work(client: ollama.Client, server: Server) -> None:
