@@ -3,7 +3,7 @@
 const SENTENCE = /[^]*?(?:[.!?…]["'”’)*_]*(?=\s)|\n)/y;
 const FENCE = /^\s*(?:```|~~~)/;
 const PAUSE_MS = 1000; // between two announcements
-const MOST_KEPT = 20;
+const STAYS_MS = 20_000; // so that it is not read once more by those who read all of the page
 
 export class Speech {
   #region;
@@ -51,6 +51,6 @@ export class Speech {
     const line = document.createElement("p");
     line.textContent = this.#waiting.splice(0).join(" ");
     this.#region.append(line);
-    while (this.#region.childElementCount > MOST_KEPT) this.#region.firstElementChild.remove();
+    setTimeout(() => line.remove(), STAYS_MS);
   }
 }
