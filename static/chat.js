@@ -1,6 +1,5 @@
 // The chat on the page of a model: a conversation over POST /v1/chat/completions, as any client has one.
 
-import { copy } from "./chat/copy.js";
 import { Clock } from "./chat/figures.js";
 import { Following } from "./chat/following.js";
 import { Images } from "./chat/images.js";
@@ -8,6 +7,7 @@ import { Speech } from "./chat/speech.js";
 import { keep, kept } from "./chat/store.js";
 import { answerOf } from "./chat/stream.js";
 import { TurnView, newTurn } from "./chat/turn.js";
+import { copy } from "./copy.js";
 
 const DOUBLE_MS = 400; // a second click so soon is not meant for the button that has become Stop
 const KEEP_MS = 1000;

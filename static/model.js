@@ -1,5 +1,6 @@
 // The page of one model.
 
+import { copy } from "./copy.js";
 import { NO_RESPONSE, add, data, fetchPage, follow, read, show, write } from "./live.js";
 import { localTimes } from "./times.js";
 
@@ -114,17 +115,13 @@ function showPrepared({ prepared }) {
   if (mark.hidden && hadFocus) root.querySelector("[data-action]:not([hidden])")?.focus({ preventScroll: true });
 }
 
-// The snippets can be copied where the browser lets a page do that.
-async function copy({ target }) {
+function copySnippet({ target }) {
   const button = target.closest("[data-copy]");
-  if (!button) return;
-  await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
-  write(button.firstChild, "Copied");
-  setTimeout(write, 2000, button.firstChild, "Copy");
+  if (button) copy(document.getElementById(button.dataset.copy).textContent, button);
 }
 
-root.toggleAttribute("data-copies", Boolean(navigator.clipboard));
-root.addEventListener("click", copy);
+root.toggleAttribute("data-copies", true); // its buttons need this script
+root.addEventListener("click", copySnippet);
 root.addEventListener("submit", predict);
 root.addEventListener("input", keepPrompt);
 restorePrompt();
