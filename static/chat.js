@@ -1,7 +1,7 @@
 // The chat on the page of a model: a conversation over POST /v1/chat/completions, as any client has one.
 
 import { Clock } from "./chat/figures.js";
-import { Following } from "./chat/following.js";
+import { Following, stay } from "./chat/following.js";
 import { Images } from "./chat/images.js";
 import { Speech } from "./chat/speech.js";
 import { keep, kept } from "./chat/store.js";
@@ -224,6 +224,7 @@ export function open(task) {
 
 restore();
 draw();
+stay(root, document.getElementById("load"));
 form.addEventListener("submit", ask);
 form.addEventListener("change", keepSoon);
 form.addEventListener("invalid", () => (form.querySelector("details").open = true), true); // so that it is seen

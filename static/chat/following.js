@@ -1,4 +1,4 @@
-// Keeps the newest part of a box in sight, unless one has scrolled up to read.
+// Keeps the newest part of a box in sight, unless one has scrolled up to read; and the box itself where it is.
 
 const NEAR_PX = 48; // as near to its end, the box follows what comes
 
@@ -29,4 +29,15 @@ export class Following {
     this.#isOn = isOn;
     this.#button.hidden = isOn;
   }
+}
+
+// What is above `box` grows and shrinks as the model leaves and comes: for who uses the box, it stays in its place.
+export function stay(box, above) {
+  let top = 0;
+  const find = () => box.getBoundingClientRect().top;
+  addEventListener("scroll", () => (top = find()), { passive: true });
+  new ResizeObserver(() => {
+    if (box.contains(document.activeElement)) scrollBy(0, find() - top);
+    top = find();
+  }).observe(above);
 }

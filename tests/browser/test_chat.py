@@ -10,9 +10,11 @@ from tests.browser.test_login import log_in
 from tests.support.chat_models import STORY
 from tests.support.chat_page import API, ENDLESS, RICH, TALE, Chat
 from tests.support.locked import VIEW, LockedServer
+from tests.support.server import wait_until
 from tests.support.types import OpenChat, OpenPage
 
 FIGURES = re.compile(r"^\d+ tokens · [\d.]+ tokens/s · first token after [\d.]+ m?s$")
+TOP = "element => element.getBoundingClientRect().top"
 LONG = "8000"  # tokens
 
 
@@ -100,8 +102,11 @@ def test_a_model_that_has_left_is_loaded_by_the_next_message(
     chat.say("Tell me one.")
     expect(chat.answers).to_have_text([STORY])
     expect(chat.button("Regenerate")).to_be_visible()
+    top = chat.text.evaluate(TOP)
     chat_server.delete(f"/api/models/{TALE}")
     expect(chat.page.locator("#model")).to_have_attribute("data-state", "absent")
+    expect(chat.page.locator("#load")).to_have_attribute("open", "")
+    wait_until(lambda: abs(chat.text.evaluate(TOP) - top) < 2)  # whatever unfolds above
     chat.page.reload()
     expect(chat.answers).to_have_text([STORY])
     frozen = chat_server.freeze_load(TALE)
