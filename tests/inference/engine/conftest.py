@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from itertools import count
@@ -79,6 +80,7 @@ class Answer:
         self.frames: list[Frame] = []
         self.error: ModelhubError | None = None
         self.has_begun = False
+        self.failed_at = 0.0  # by the clock time.monotonic
 
     @property
     def tokens(self) -> list[int]:
@@ -127,6 +129,7 @@ class Client:
 
     def _fail(self, number: int, error: ModelhubError) -> None:
         self.answers[number].error = error
+        self.answers[number].failed_at = time.monotonic()
 
     def _begin(self, number: int) -> None:
         self.answers[number].has_begun = True
