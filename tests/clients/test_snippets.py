@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import wave
@@ -32,6 +33,20 @@ def folder(tmp_path: Path) -> Path:
         file.setframerate(16_000)
         file.writeframes(bytes(2 * 16_000))
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A chat model, to be copied to where a server finds it."""
+    return make_story(tmp_path_factory.mktemp("made") / "story")
+
+
+def put(story: Path, models_dir: Path) -> None:
+    """Have a server find the chat model, at once with all of its files: it may look at any moment."""
+    aside = models_dir / ".story"
+    shutil.copytree(story, aside)
+    (models_dir / CHAT).parent.mkdir()
+    aside.rename(models_dir / CHAT)
 
 
 def snippet(server: Server, model_id: str, name: str, **headers: str) -> str:
@@ -68,8 +83,8 @@ def answer(server: Server, model_id: str, folder: Path) -> Any:
     return json.loads(ran(server, model_id, "curl", folder))
 
 
-def test_a_chat(empty_server: Server, models_dir: Path, folder: Path) -> None:
-    make_story(models_dir / CHAT)
+def test_a_chat(empty_server: Server, models_dir: Path, story: Path, folder: Path) -> None:
+    put(story, models_dir)
     (choice,) = answer(empty_server, CHAT, folder)["choices"]
     assert choice["message"]["content"] == STORY
     assert ran(empty_server, CHAT, "python", folder) == STORY
@@ -103,8 +118,10 @@ def test_any_other_task(empty_server: Server, folder: Path) -> None:
         assert first["token_str"] in ran(empty_server, BERT, name, folder)
 
 
-def test_with_a_token_in_its_variable(locked_server: LockedServer, folder: Path) -> None:
-    make_story(locked_server.data_dir / "models" / CHAT)
+def test_with_a_token_in_its_variable(locked_server: LockedServer, story: Path, folder: Path) -> None:
+    models_dir = locked_server.data_dir / "models"
+    models_dir.mkdir(exist_ok=True)
+    put(story, models_dir)
     for name in ("curl", "python", "ollama"):
         code = snippet(locked_server, CHAT, name, **bearer(TOKEN))
         assert TOKEN not in code
