@@ -17,6 +17,7 @@ def test_everything_by_keyboard(open_chat: OpenChat, chat_server: LockedServer) 
     chat = open_chat(ENDLESS)
     chat.set("Max tokens", LONG)
     chat.page.reload()
+    expect(chat.send).to_be_enabled()
     keyboard = chat.page.keyboard
     for _ in range(chat.page.evaluate(STOPS)):
         keyboard.press("Tab")
