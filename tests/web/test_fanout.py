@@ -236,7 +236,7 @@ def test_unexpected_internals_are_noticed_and_python_socketio_s_own_emit_is_used
     tmp_path: Path, open_raw: OpenRaw, what: str
 ) -> None:
     patched = (
-        "import eventlet; eventlet.monkey_patch()\nfrom engineio.async_drivers import eventlet as driver\n"
+        "import modelhub.server\nfrom engineio.async_drivers import eventlet as driver\n"
     )
     run = "import runpy; runpy.run_module('tests.support.telling_server', run_name='__main__')"
     server = start_sender(tmp_path, command=("-c", patched + STRANGE[what] + run))
