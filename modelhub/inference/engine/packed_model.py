@@ -18,7 +18,7 @@ _NEEDED = {"input_ids", "position_ids", "attention_mask", "past_key_values", "us
 # Up to here, linear layers of bfloat16 are faster without oneDNN: measured, see docs/benchmarks.md.
 _FEW_TOKENS = 2
 # A pass that reads so many bytes of weights, once for each token, is too short to be shared by threads.
-_SMALL_BYTES = 256 * 2**20
+_SMALL_BYTES = 128 * 2**20
 
 
 def can_pack(model: Any, implementation: str) -> bool:
