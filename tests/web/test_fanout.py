@@ -235,9 +235,7 @@ Socket_poll, engineio.socket.Socket.poll = engineio.socket.Socket.poll, poll
 def test_unexpected_internals_are_noticed_and_python_socketio_s_own_emit_is_used(
     tmp_path: Path, open_raw: OpenRaw, what: str
 ) -> None:
-    patched = (
-        "import modelhub.server\nfrom engineio.async_drivers import eventlet as driver\n"
-    )
+    patched = "import modelhub.server\nfrom engineio.async_drivers import eventlet as driver\n"
     run = "import runpy; runpy.run_module('tests.support.telling_server', run_name='__main__')"
     server = start_sender(tmp_path, command=("-c", patched + STRANGE[what] + run))
     try:
