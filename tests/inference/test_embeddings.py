@@ -148,7 +148,7 @@ def test_the_last_token_of_a_decoder(load: Any) -> None:
         ),
         ({"mean_tokens": True, "cls_token": True}, lambda rows: torch.cat([rows[0], rows.mean(0)])),
     ],
-    ids=str,
+    ids=["first", "max", "last", "root", "weighted", "mean and first"],
 )
 def test_what_the_folder_says(model_with: Any, modes: dict[str, bool], reference: Any) -> None:
     model = model_with(sentence(**modes))
