@@ -24,6 +24,16 @@ ALLOWED = {
     ("progress/schemas.py", "done"): 1,
     # The kind of a part of the memory, which is a CSS class too.
     ("wording.py", "loading"): 1,
+    # Words for a person: how many requests run and wait.
+    ("wording.py", "running"): 1,
+    ("wording.py", "waiting"): 1,
+    # What other programs' APIs call the state of an answer or a load, and a comment for their clients.
+    ("web/dialects/event_stream.py", "waiting"): 1,
+    ("web/dialects/openai_response_events.py", "failed"): 1,
+    ("web/dialects/openai_response_events.py", "queued"): 1,
+    ("web/dialects/openai_responses.py", "completed"): 4,
+    ("web/dialects/serve_load.py", "loading"): 1,
+    ("web/dialects/serve_load.py", "ready"): 2,
     # Words for a person, of which the receipt makes "unloaded: 1.2 GB freed".
     ("cli/wording.py", "unloaded"): 1,
 }

@@ -10,6 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from modelhub.errors import ModelhubError
+from modelhub.payloads import Use
 from modelhub.web.current import registry_of
 from tests.progress.test_adapter import FACTS
 from tests.support import models
@@ -113,7 +114,15 @@ def test_a_page_offers_to_load_instead_of_what_makes_room_enough(
     adapter = registry_of(app).adapter
     for model_id, held in (("org/large", 900_000), ("org/middle", 500_000), ("org/small", 1_000)):
         adapter.started(model_id, model_id, *expecting(held))
-        adapter.completed(model_id, {**FACTS, "memory": held})
+        idle: Use = {
+            "running": 0,
+            "waiting": 0,
+            "tokens_per_second": None,
+            "idle_since": 1.0,
+            "leaves_at": None,
+            "memory": held,
+        }
+        adapter.completed(model_id, {**FACTS, "memory": held}, use=idle)
     assert offers("/models/org/new") == [], "it fits"
     monkeypatch.setattr("modelhub.memory.free_bytes", lambda: 100_000)
     assert offers("/models/org/new") == ["org/middle", "org/large"]
