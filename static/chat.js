@@ -14,7 +14,7 @@ const KEEP_MS = 1000;
 const WAITING = "Waiting for the first token…";
 
 const root = document.getElementById("chat");
-const id = root.dataset.model;
+const id = root.dataset.with;
 const log = root.querySelector(".conversation");
 const form = root.querySelector("form");
 const [text, send] = [form.elements.text, form.elements.send];

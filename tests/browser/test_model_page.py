@@ -146,7 +146,7 @@ def test_a_prediction_is_run_on_the_page(server: Server, open_page: OpenPage) ->
 def test_a_file_is_sent_by_the_page(server: Server, open_page: OpenPage) -> None:
     server.load("tiny/vit")
     page = wait_live(open_page("/models/tiny/vit"))
-    page.get_by_label("Image").set_input_files(
+    page.get_by_label("Image", exact=True).set_input_files(
         {"name": "a.png", "mimeType": "image/png", "buffer": picture()}
     )
     page.get_by_role("button", name="Run").click()

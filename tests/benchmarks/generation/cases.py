@@ -11,7 +11,7 @@ from tests.benchmarks.generation.peers import Modelhub, TransformersServe, secon
 
 TOKENS = 48
 CLIENTS = (4, 8)
-PROMPTS = (20, 250, 1000)  # words, of one token or two
+PROMPTS = (10, 80, 300)  # words, of about four tokens each
 
 Peer = Modelhub | TransformersServe
 
@@ -19,7 +19,7 @@ Peer = Modelhub | TransformersServe
 def measure(peer: Peer) -> Iterator[tuple[str, float]]:
     """Each case of a round with its number: seconds, or tokens per second."""
     peer.unload()
-    yield "cold", peer.chat.ask([user(20)], 1).first_s
+    yield "cold", peer.chat.ask([user(PROMPTS[0])], 1).first_s
     yield from _conversation(peer)
     for clients in CLIENTS:
         yield f"{clients} clients", peer.chat.at_once(clients, TOKENS)
@@ -32,17 +32,17 @@ def measure(peer: Peer) -> Iterator[tuple[str, float]]:
 def _conversation(peer: Peer) -> Iterator[tuple[str, float]]:
     for words in PROMPTS[1:]:
         yield f"first token, {words} words", peer.chat.ask([user(words)], 1).first_s
-    messages = [user(250)]
+    messages = [user(PROMPTS[1])]
     first = peer.chat.ask(messages, TOKENS)
     yield "1 client", first.tokens_per_second
-    messages += [{"role": "assistant", "content": first.text}, user(20)]
+    messages += [{"role": "assistant", "content": first.text}, user(PROMPTS[0])]
     yield "turn two", peer.chat.ask(messages, 1).first_s
 
 
 def _short_beside_long(peer: Peer) -> Iterator[tuple[str, float]]:
     """The first token of a short request, alone and while a long one is written."""
     yield f"first token, {PROMPTS[0]} words", peer.chat.ask([user(PROMPTS[0])], 1).first_s
-    long = threading.Thread(target=peer.chat.ask, args=([user(250)], 3 * TOKENS))
+    long = threading.Thread(target=peer.chat.ask, args=([user(PROMPTS[1])], 3 * TOKENS))
     long.start()
     time.sleep(1.0)
     yield "short beside long", peer.chat.ask([user(PROMPTS[0])], 1).first_s
@@ -51,7 +51,7 @@ def _short_beside_long(peer: Peer) -> Iterator[tuple[str, float]]:
 
 def _stop(peer: Peer) -> float:
     """From the moment a client leaves, in the middle of an answer, until nothing is computed any more."""
-    stream = peer.chat.stream([user(20)], 2000)
+    stream = peer.chat.stream([user(PROMPTS[0])], 2000)
     for _, _ in zip(range(3), stream, strict=False):
         pass
     stream.close()
@@ -62,7 +62,7 @@ def _gap_while_another_loads(peer: Modelhub) -> float:
     """The longest wait for a token while another model loads."""
     load = threading.Timer(1.0, peer.load_other)
     load.start()
-    answered = peer.chat.ask([user(20)], 3 * TOKENS)
+    answered = peer.chat.ask([user(PROMPTS[0])], 3 * TOKENS)
     load.join()
     peer.unload_other()
     return answered.longest_gap_s

@@ -83,7 +83,7 @@ class Chat:
         """Tokens per second of so many clients together."""
         began = time.monotonic()
         with ThreadPoolExecutor(clients) as pool:
-            list(pool.map(lambda _: self.ask([user(20)], tokens), range(clients)))
+            list(pool.map(lambda _: self.ask([user(10)], tokens), range(clients)))
         return clients * tokens / (time.monotonic() - began)
 
 
