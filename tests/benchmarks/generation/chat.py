@@ -68,7 +68,8 @@ class Chat:
             text += content
         ended = time.monotonic()
         gaps = [later - earlier for earlier, later in pairwise(times)]
-        return Answered(times[0] - began, ended - began, tokens, text, max(gaps, default=0.0))
+        first = times[0] if times else ended  # of an answer whose tokens are no text
+        return Answered(first - began, ended - began, tokens, text, max(gaps, default=0.0))
 
     def stream(self, messages: list[dict[str, str]], tokens: int) -> Generator[str, None, None]:
         """The texts of an answer of exactly so many tokens as they come; close it to leave."""
