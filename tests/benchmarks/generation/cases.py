@@ -11,7 +11,7 @@ from tests.benchmarks.generation.peers import Modelhub, TransformersServe, secon
 
 TOKENS = 48
 CLIENTS = (4, 8)
-PROMPTS = (10, 80, 300)  # words, of about four tokens each
+PROMPTS = (20, 250, 1000)  # words, each one token
 
 Peer = Modelhub | TransformersServe
 

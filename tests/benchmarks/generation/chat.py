@@ -13,27 +13,9 @@ from typing import Any
 
 from huggingface_hub import InferenceClient
 
-_WORDS = (
-    *(
-        "the",
-        "of",
-        "and",
-        "to",
-        "in",
-        "is",
-        "you",
-        "that",
-        "it",
-        "he",
-        "was",
-        "for",
-        "on",
-        "are",
-        "as",
-        "with",
-    ),
-    *("with", "his", "they", "at", "be", "this", "have", "from"),
-)
+from tests.benchmarks.generation.words import words
+
+_WORDS = words()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +66,10 @@ class Chat:
         """Tokens per second of so many clients together."""
         began = time.monotonic()
         with ThreadPoolExecutor(clients) as pool:
-            list(pool.map(lambda _: self.ask([user(10)], tokens), range(clients)))
+            list(pool.map(lambda _: self.ask([user(20)], tokens), range(clients)))
         return clients * tokens / (time.monotonic() - began)
 
 
-def user(words: int) -> dict[str, str]:
-    """A message of about so many words, another one each time."""
-    return {"role": "user", "content": " ".join(random.choices(_WORDS, k=words))}
+def user(count: int) -> dict[str, str]:
+    """A message of so many words, each a token, another one each time."""
+    return {"role": "user", "content": "".join(f" {word}" for word in random.choices(_WORDS, k=count))}

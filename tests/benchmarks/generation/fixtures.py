@@ -1,29 +1,25 @@
-"""The chat models that are asked: random weights in bfloat16, a tokenizer of 128,000 tokens, a template."""
+"""The chat models that are asked: random weights in bfloat16, and a tokenizer of 128,000 words."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.generation import words
 from tests.benchmarks.load.fixtures import Fixture, write_tokens
-
-_TEMPLATE = (
-    "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
-    "{% if add_generation_prompt %}assistant: {% endif %}"
-)
 
 
 def _chat(**fields: Any) -> Any:
     def write(folder: Path) -> None:
         write_tokens(folder, **fields)
-        (folder / "chat_template.jinja").write_text(_TEMPLATE)
+        words.write(folder)
 
     return write
 
 
 # The shapes of Qwen2.5 0.5B and of SmolLM2 135M, but for their vocabularies.
 LARGE = Fixture(
-    "bench/chat-1gb",
+    "bench/words-1gb",
     "1 GB",
     _chat(
         hidden_size=896,
@@ -34,7 +30,7 @@ LARGE = Fixture(
     ),
 )
 SMALL = Fixture(
-    "bench/chat-0.4gb",
+    "bench/words-0.4gb",
     "0.4 GB",
     _chat(
         hidden_size=576,
