@@ -27,10 +27,10 @@ def _no_real_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _no_threads_left() -> Iterator[None]:
     """However a load ends, none of its threads is left."""
-    before = set(threading.enumerate())  # of a launcher that other tests share
     yield
-    new = set(threading.enumerate()) - before
-    assert [thread.name for thread in new if thread.name.startswith("modelhub-")] == []
+    names = [thread.name for thread in threading.enumerate()]
+    # A launcher that other tests share has threads named by processes, and starts some at any time.
+    assert [name for name in names if name.startswith("modelhub-") and not name[9:].isdecimal()] == []
 
 
 @pytest.fixture(scope="session")
