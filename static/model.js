@@ -85,6 +85,7 @@ function refresh() {
       const shown = document.getElementById(part.id);
       // What came while the page was fetched is not in it.
       if (part.dataset.refresh === "grows" && part.children.length < shown?.children.length) continue;
+      if (part.id === "expected" && shown?.closest("[data-state=loading]")) continue; // it keeps its room
       shown?.replaceWith(document.adoptNode(part));
     }
     if (page) afterRefresh(read(page).snapshots[0]);
