@@ -262,7 +262,8 @@ def test_a_request_without_a_model_has_the_only_one_in_memory(chat_server: Serve
 def test_a_model_leaves_as_a_request_says(client: openai.OpenAI, chat_server: Server) -> None:
     at_once: Any = {"extra_body": {"keep_alive": 0}}
     client.chat.completions.create(model=STORYTELLER, messages=HELLO, max_tokens=1, **at_once)
-    client.embeddings.create(model=ENCODER, input="a ship", **at_once)
+    ships = ["a ship"] * 33  # more than go to the model at once: it stays for all of them
+    assert len(client.embeddings.create(model=ENCODER, input=ships, **at_once).data) == len(ships)
     client.audio.transcriptions.create(model=SPEECH, file=_sound(0.1), **at_once)
     for model_id in (STORYTELLER, ENCODER, SPEECH):
         wait_until(lambda model_id=model_id: chat_server.snapshot(model_id)["state"] == "absent", 10)

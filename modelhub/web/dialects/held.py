@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from modelhub.core.registry import Registry
 from modelhub.errors import ModelhubError
 from modelhub.web.dialects.answers import Loading
 
 _SILENCE_S = 1.0
+_TEXTS_AT_ONCE = 32  # to embed: what is read and written between two turns of other requests
 
 
 @dataclass(slots=True)
@@ -29,10 +33,31 @@ class _Work:
             self.done.set()
 
 
-def ready(registry: Registry, model_id: str, has_left: Callable[[], bool]) -> None:
+def ready(registry: Registry, model_id: str, by: str, has_left: Callable[[], bool]) -> None:
     """Wait until the model is in memory, and load it where it is not; raises ModelhubError."""
-    for _ in registry.on_demand.ready(model_id, "rest", has_left):
+    for _ in registry.on_demand.ready(model_id, by, has_left):
         pass
+
+
+def embed(
+    registry: Registry,
+    model_id: str,
+    texts: Sequence[str],
+    parameters: Mapping[str, Any],
+    has_left: Callable[[], bool],
+    keep_s: float | None,
+) -> Iterator[dict[str, Any]]:
+    """The embeddings of some texts after the other: ``{"embeddings": [[...]], "prompt_tokens": n}``.
+
+    The model has to be in memory. Only the last ones say for how long it stays, so that it cannot leave before them.
+    """
+    for begin in range(0, len(texts), _TEXTS_AT_ONCE):
+        end = begin + _TEXTS_AT_ONCE
+        keep = keep_s if end >= len(texts) else None
+        yield json.loads(
+            registry.predict(model_id, texts[begin:end], dict(parameters), has_left, "embed", keep)
+        )
+        time.sleep(0)
 
 
 def parts(

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from modelhub.core.registry import Registry
+from modelhub.web.dialects import held
 from modelhub.web.dialects.ollama_answers import nanoseconds
 
-_AT_ONCE = 32  # texts
+_AT_ONCE = 32  # texts: what is written between two turns of other requests
 
 
 class Embedded(NamedTuple):
@@ -52,14 +53,10 @@ def embed(
     ``parameters`` are those of ``inference.embeddings``.
     """
     began_at = time.monotonic()
-    for _ in registry.on_demand.ready(model_id, by, has_left):
-        pass
+    held.ready(registry, model_id, by, has_left)
     loaded_at, tokens = time.monotonic(), 0
     vectors: list[list[float]] = []
-    for begin in range(0, len(texts), _AT_ONCE):
-        part = texts[begin : begin + _AT_ONCE]
-        found = json.loads(registry.predict(model_id, part, parameters, has_left, "embed", keep_s))
+    for found in held.embed(registry, model_id, texts, parameters, has_left, keep_s):
         tokens += found["prompt_tokens"]
         vectors += found["embeddings"]
-        time.sleep(0)
     return Embedded(model_id, vectors, tokens, loaded_at - began_at, time.monotonic() - began_at)

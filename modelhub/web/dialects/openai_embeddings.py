@@ -5,18 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import sys
-import time
 from array import array
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from modelhub.core.registry import Registry
 from modelhub.web.dialects.fields import MANY, Fields
-from modelhub.web.dialects.held import ready
+from modelhub.web.dialects.held import embed, ready
 from modelhub.web.dialects.keeping import keep_s
 from modelhub.web.dialects.openai_requests import is_token_id
 
-_AT_ONCE = 32  # texts: what is read and written between two turns of other requests
 _MOST = 2048
 _NO_IDS = (
     "Token ids are not supported here, since they are those of another model's tokenizer: send texts. "
@@ -53,19 +51,14 @@ def embeddings(
     registry: Registry, model_id: str, wanted: Wanted, has_left: Callable[[], bool]
 ) -> Iterator[str]:
     """The pieces of the JSON of the response; raises ModelhubError before the first of them."""
-    ready(registry, model_id, has_left)
+    ready(registry, model_id, "rest", has_left)
     pieces: list[str] = []
     tokens = 0
-    for begin in range(0, len(wanted.texts), _AT_ONCE):
-        texts = wanted.texts[begin : begin + _AT_ONCE]
-        found = json.loads(
-            registry.predict(model_id, texts, wanted.parameters, has_left, "embed", wanted.keep_s)
-        )
+    for found in embed(registry, model_id, wanted.texts, wanted.parameters, has_left, wanted.keep_s):
         tokens += found["prompt_tokens"]
-        for place, vector in enumerate(found["embeddings"], begin):
+        for place, vector in enumerate(found["embeddings"], len(pieces)):
             value = _base64(vector) if wanted.is_base64 else vector
             pieces.append(json.dumps({"object": "embedding", "index": place, "embedding": value}))
-        time.sleep(0)
     head = json.dumps({"object": "list", "model": model_id})[:-1]
     usage = json.dumps({"prompt_tokens": tokens, "total_tokens": tokens})
     return iter([f'{head}, "usage": {usage}, "data": [', ", ".join(pieces), "]}\n"])

@@ -79,7 +79,7 @@ def create_transcription() -> Response:
             lambda error: (error_body(error),),
         )
         return event_stream.response(lines)
-    ready(registry, model_id, leaves)
+    ready(registry, model_id, "rest", leaves)
     answer = transcription(wanted, run())
     if wanted.format == "text":
         return Response(answer["text"] + "\n", mimetype="text/plain")
