@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -65,47 +66,22 @@ class Template:
         BadInputs where it fails.
         """
         messages = self._adapted(chat.messages)
+        apply = partial(
+            self._tokenizer.apply_chat_template,
+            tools=tools or None,
+            chat_template=self.source,
+            add_generation_prompt=not continues,
+            continue_final_message=continues,
+            tokenize=False,
+            **variables,
+        )
         try:
-            return self._render(messages, tools, variables, continues)
+            return _render(apply, messages)
         except BadInputs:
             merged = _without_system(messages)
             if merged is None:
                 raise
-        return self._render(merged, tools, variables, continues)
-
-    def _render(
-        self,
-        messages: list[dict[str, Any]],
-        tools: list[dict[str, Any]],
-        variables: Mapping[str, Any],
-        continues: bool,
-    ) -> str:
-        try:
-            return self._apply(messages, tools, variables, continues)
-        except TypeError:
-            # Some templates (DeepSeek's) take the arguments of a call as the text that they were.
-            if not any("tool_calls" in message for message in messages):
-                raise
-        return self._apply(_with_texts(messages), tools, variables, continues)
-
-    def _apply(
-        self,
-        messages: list[dict[str, Any]],
-        tools: list[dict[str, Any]],
-        variables: Mapping[str, Any],
-        continues: bool,
-    ) -> str:
-        return str(
-            self._tokenizer.apply_chat_template(
-                messages,
-                tools=tools or None,
-                chat_template=self.source,
-                add_generation_prompt=not continues,
-                continue_final_message=continues,
-                tokenize=False,
-                **variables,
-            )
-        )
+        return _render(apply, merged)
 
     def _adapted(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
         messages = [dict(message) for message in messages]
@@ -144,6 +120,16 @@ def read_variables(variables: Any) -> dict[str, Any]:
                 f"It must be true, false, a number or a text of at most {_LONGEST_TEXT} characters.",
             )
     return dict(variables)
+
+
+def _render(apply: Callable[[list[dict[str, Any]]], Any], messages: list[dict[str, Any]]) -> str:
+    try:
+        return str(apply(messages))
+    except TypeError:
+        # Some templates (DeepSeek's) take the arguments of a call as the text that they were.
+        if not any("tool_calls" in message for message in messages):
+            raise
+    return str(apply(_with_texts(messages)))
 
 
 def _without_system(messages: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
