@@ -37,9 +37,7 @@ REQUESTED_BY = {
     "cli": "from the command line",
     "preload": "by the preload list",
     "resume": "after a restart",
-    "openai": "by an OpenAI client",
     "ollama": "by an Ollama client",
-    "serve": "by a transformers client",
 }
 SOURCE_NAMES = {
     "folder": "models folder",
