@@ -49,7 +49,7 @@ def embed(
 ) -> Iterator[dict[str, Any]]:
     """The embeddings of some texts after the other: ``{"embeddings": [[...]], "prompt_tokens": n}``.
 
-    The model has to be in memory. Only the last ones say for how long it stays, so that it cannot leave before them.
+    The model has to be in memory. Only the last ones say how long it stays: it must not leave before them.
     """
     for begin in range(0, len(texts), _TEXTS_AT_ONCE):
         end = begin + _TEXTS_AT_ONCE
