@@ -32,7 +32,7 @@ from modelhub.workers.inbox import Inbox
 from modelhub.workers.lifeline import name_process, prefer_as_oom_victim
 
 log = logging.getLogger(__name__)
-_LOOK_S = 2.0  # how often an idle process looks whether memory runs short
+_LOOK_S = 2.0  # how often to look whether memory runs short, which takes a millisecond
 
 
 def main(sock: socket.socket, prepared: Prepared | None = None) -> None:
@@ -135,10 +135,11 @@ def _serve(
     limits = spec.exact, spec.most_answers, spec.conversation_bytes
     engine = Engine(loaded, interruption, send, fail, begin, *limits)
     requests.on_stop, requests.on_generate = engine.stop, engine.notice
+    looked_at = time.monotonic()
     while True:
         message = requests.poll(0.0 if engine.has_work else _LOOK_S)
         if message is None:
-            engine.conversations.let_go_under_pressure()
+            pass
         elif message["op"] == "generate":
             engine.add(message)
             continue
@@ -149,6 +150,9 @@ def _serve(
             _predict(channel, predictor, interruption, message)
         if engine.has_work:
             engine.step()
+        if time.monotonic() - looked_at >= _LOOK_S:
+            looked_at = time.monotonic()
+            engine.conversations.let_go_under_pressure()
 
 
 def _predict(channel: Channel, predictor: Predictor, interruption: Interruption, request: Message) -> None:
