@@ -58,7 +58,8 @@ def test_a_stream(client: openai.OpenAI) -> None:
     assert chunks[-1].usage.completion_tokens == len(WORDS) + 1
     more = list(client.chat.completions.create(**request, stream_options={"include_usage": True}))
     assert len(more) == len(chunks) + 1
-    assert (more[-1].choices, more[-1].usage) == ([], chunks[-1].usage)
+    assert (more[-1].choices, more[-1].usage) == ([], more[-2].usage)
+    assert more[-1].usage.completion_tokens == chunks[-1].usage.completion_tokens
     with client.chat.completions.stream(model=STORYTELLER, messages=HELLO, temperature=0) as events:
         assert events.get_final_completion().choices[0].message.content == STORY
 
