@@ -49,11 +49,16 @@ class Prepared:
         return same and fingerprint(files) == self.fingerprint
 
 
-def prepare(spec: LoadSpec, confine: Callable[[Origin], Origin] = lambda origin: origin) -> Prepared | None:
+def prepare(
+    spec: LoadSpec,
+    confine: Callable[[Origin], Origin] = lambda origin: origin,
+    admit: Callable[[int], None] = lambda need_bytes: None,
+) -> Prepared | None:
     """Prepare a load of a model whose files are on this machine; None if they are not.
 
     Reads no weights, computes nothing and starts no thread, so that the process can be forked. ``confine`` is
-    called before a library sees any of the files. Raises ModelhubError, and whatever transformers raises.
+    called before a library sees any of the files, ``admit`` before the weights are mapped. Raises
+    ModelhubError, and whatever transformers raises.
     """
     local = find_local(spec)
     if local is None:
@@ -68,6 +73,7 @@ def prepare(spec: LoadSpec, confine: Callable[[Origin], Origin] = lambda origin:
     weights = read_weight_files(files, weight_names(files, names))
     processor = load_processor(files, names, config)
     plan = make_plan(spec, files, config, weights)
+    admit(plan.need_bytes)
     model = None
     if not converts(plan, weights):
         model = assemble_mapped(plan, files, weights, lambda tensors: None, Cancel())

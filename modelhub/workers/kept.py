@@ -68,6 +68,7 @@ def keep(spec: dict[str, Any], seconds: float) -> Keeping | None:
 
 def _prepared(spec: LoadSpec) -> Prepared | None:
     """What is prepared of the model, by a thread that is confined and then ends: the process must fork."""
+    from modelhub.loader.explain import one_line
     from modelhub.loader.prepared import prepare
     from modelhub.workers.confinement.guard import Guard
 
@@ -75,9 +76,9 @@ def _prepared(spec: LoadSpec) -> Prepared | None:
 
     def work() -> None:
         try:
-            prepared.append(prepare(spec, guard.confine))
+            prepared.append(prepare(spec, guard.confine, guard.admit))
         except Exception as error:
-            log.info("Nothing is kept of %s: %s", spec.model_id, error)
+            log.warning("Nothing is kept of %s: %s", spec.model_id, one_line(error))
 
     prepared: list[Prepared | None] = []
     thread = threading.Thread(target=work)

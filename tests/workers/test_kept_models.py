@@ -18,9 +18,11 @@ import pytest
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Facts
+from modelhub.workers.confinement.bounds import STEP_BYTES
 from modelhub.workers.launcher import Launcher
 from modelhub.workers.worker import Worker
 from tests.support.ids import BERT, LLAMA, VIT
+from tests.support.models import make_sparse_llama
 from tests.support.server import wait_until
 
 
@@ -120,6 +122,17 @@ def test_its_children_take_the_next_loads_and_compute_the_same(launcher: Launche
         assert is_gone(child), "it was reaped"
     assert process.num_threads() == 1
     assert process.is_running()
+
+
+def test_a_model_that_is_larger_than_the_bounds_of_a_step_is_kept(
+    launcher: Launcher, spec: LoadSpec, tmp_path: Path
+) -> None:
+    make_sparse_llama(tmp_path / "models" / "org" / "large", STEP_BYTES // 256 * 2)
+    large = replace(spec, model_id="org/large", models_dir=str(tmp_path / "models"))
+    keep(launcher, large)
+    with launcher.worker(large) as worker:
+        load(worker, large)
+        assert is_of_kept(launcher, worker)
 
 
 def test_another_load_than_the_kept_one_comes_from_the_zygote(launcher: Launcher, spec: LoadSpec) -> None:
