@@ -19,7 +19,7 @@ from modelhub.inference.interruption import Interrupted, Interruption
 from modelhub.inference.parameters import limits_of
 from modelhub.inference.pipelines import Predictor
 from modelhub.loader import nine_steps
-from modelhub.loader.allocator import give_back
+from modelhub.loader.allocator import give_back, keep_blocks
 from modelhub.loader.explain import explain
 from modelhub.loader.files.preview import preview
 from modelhub.loader.finishing import LoadedModel
@@ -131,6 +131,7 @@ def _serve(
         body = json.dumps(error.to_dict()).encode()
         channel.send({"type": "result", "request": number, "ok": False, "length": len(body)}, body)
 
+    keep_blocks()
     predictor = Predictor(loaded, interruption)
     limits = spec.exact, spec.most_answers, spec.conversation_bytes
     engine = Engine(loaded, interruption, send, fail, begin, *limits)
