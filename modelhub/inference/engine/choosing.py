@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from transformers import (
     LogitsProcessorList,
-    MinNewTokensLengthLogitsProcessor,
     MinPLogitsWarper,
     NoBadWordsLogitsProcessor,
     NoRepeatNGramLogitsProcessor,
@@ -90,6 +89,8 @@ class Chooser:
         self._presence = sampling.get("presence_penalty", 0.0)
         self._frequency = sampling.get("frequency_penalty", 0.0)
         self._processors = _processors(config, sampling, len(prompt), device)
+        self._ends = ends_of(config, sampling)
+        self._fewest = _given(config, sampling, "min_new_tokens", 0) if self._ends else 0
         self._samples = samples(config, sampling)
         self._top_k = _given(config, sampling, "top_k", _TOP_K) if self._samples else 0
         self._warpers = _warpers(config, sampling) if self._samples else LogitsProcessorList()
@@ -98,7 +99,7 @@ class Chooser:
             self._generator.seed()
         else:
             self._generator.manual_seed(seed % 2**63)
-        adds = self._bias or self._presence or self._frequency
+        adds = self._bias or self._presence or self._frequency or self._fewest
         self.is_plain = not (self._samples or adds or self._processors or logprobs is not None)
 
     def choose(self, logits: torch.Tensor, answer: list[int]) -> Chosen:
@@ -123,7 +124,9 @@ class Chooser:
         return self.with_added(scores, answer)[0]
 
     def with_added(self, scores: torch.Tensor, answer: list[int]) -> torch.Tensor:
-        """``scores`` of ``[1, vocabulary]``, with what the request adds to some of them."""
+        """``scores`` of ``[1, vocabulary]``, with what the request adds to some of them, or rules out."""
+        if len(answer) < self._fewest:  # as MinNewTokensLengthLogitsProcessor, in a tenth of its time
+            scores[0, self._ends] = -torch.inf
         if self._bias:
             scores[0, self._tensor(self._bias)] += self._tensor(self._bias.values())
         if (self._presence or self._frequency) and answer:
@@ -163,9 +166,6 @@ def _processors(config: Any, sampling: Sampling, prompt: int, device: torch.devi
         processors.append(NoRepeatNGramLogitsProcessor(size))
     if words := getattr(config, "bad_words_ids", None):
         processors.append(NoBadWordsLogitsProcessor(words, torch.tensor(ends, device=device)))
-    fewest = _given(config, sampling, "min_new_tokens", 0)
-    if fewest and ends:
-        processors.append(MinNewTokensLengthLogitsProcessor(prompt, fewest, ends, device=str(device)))
     if tokens := getattr(config, "suppress_tokens", None):
         processors.append(SuppressTokensLogitsProcessor(tokens, device=str(device)))
     if tokens := getattr(config, "begin_suppress_tokens", None):
