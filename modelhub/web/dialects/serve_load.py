@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ def load_lines(registry: Registry, name: str) -> Iterator[str]:
             yield event({**frame, "status": "ready", "cached": True})
             return
         load, _ = registry.lifecycle.start(model_id, by="rest")
-        stages = Stages(lambda: _count_tensors(registry, model_id))
+        stages = Stages(lambda: _tensor_ends(registry, model_id))
         for snapshot in _follow(registry, model_id):
             if snapshot is None:
                 yield ": waiting\n\n"
@@ -69,14 +71,14 @@ def _check(snapshot: Snapshot) -> None:
 
 
 class Stages:
-    """Makes the frames of a load of its states. ``count_tensors()`` is asked once its files are here."""
+    """Makes the frames of a load of its states. ``find_ends()`` is asked once its files are here."""
 
-    def __init__(self, count_tensors: Callable[[], int | None]) -> None:
-        self._count_tensors = count_tensors
+    def __init__(self, find_ends: Callable[[], list[int] | None]) -> None:
+        self._find_ends = find_ends
         self._said: list[str] = []
         self._fetched = 0
         self._tensors = 0  # that were said
-        self._total: int | None = None
+        self._ends: list[int] = []  # bytes up to the end of each tensor; none where that is not known
 
     def frames(self, snapshot: Snapshot) -> Iterator[dict[str, Any]]:
         """What is new: each stage once without numbers or as often as its numbers change, in order."""
@@ -105,15 +107,15 @@ class Stages:
             yield {"stage": stage}
 
     def _weights(self, share: float) -> Iterator[dict[str, Any]]:
-        """The tensors that are in memory, by the share of all bytes; from the first to all of them."""
+        """The tensors whose bytes are read, in the order of the files; from the first to all of them."""
         if _WEIGHTS not in self._said:
             self._said.append(_WEIGHTS)
-            self._total = self._count_tensors()
-            yield {"stage": _WEIGHTS} if self._total is None else _progress(_WEIGHTS, 1, self._total)
+            self._ends = self._find_ends() or []
+            yield _progress(_WEIGHTS, 1, len(self._ends)) if self._ends else {"stage": _WEIGHTS}
             self._tensors = 1
-        if self._total is not None and (tensors := int(share * self._total)) > self._tensors:
+        if self._ends and (tensors := bisect_right(self._ends, share * self._ends[-1])) > self._tensors:
             self._tensors = tensors
-            yield _progress(_WEIGHTS, tensors, self._total)
+            yield _progress(_WEIGHTS, tensors, len(self._ends))
 
 
 def _progress(stage: str, current: int, total: int | None) -> dict[str, Any]:
@@ -136,20 +138,25 @@ def _more(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _count_tensors(registry: Registry, model_id: str) -> int | None:
-    """How many tensors the weights of a model on this machine have; None where that cannot be seen."""
+def _tensor_ends(registry: Registry, model_id: str) -> list[int] | None:
+    """As ``tensor_ends``, of a model on this machine."""
     entry = registry.catalogue.find(model_id)
     if entry is None or entry.folder is None:
         return None
-    return count_tensors(entry.folder)
+    return tensor_ends(entry.folder)
 
 
-def count_tensors(folder: Path) -> int | None:
-    """How many tensors the weight files of a folder have; None where a header cannot be read."""
+def tensor_ends(folder: Path) -> list[int] | None:
+    """How many bytes of the weight files of a folder there are up to the end of each tensor, in their order.
+
+    None where a header cannot be read.
+    """
     try:
         names = weights_among(one.name for one in folder.iterdir())
         headers = [read_tensors(folder / name, _HEADER_BYTES) for name in names]
     except OSError:
         return None
-    counts = [len(one) for one in headers if one is not None]
-    return sum(counts) if counts and len(counts) == len(headers) else None
+    known = [one for one in headers if one is not None]
+    if len(known) < len(headers):
+        return None
+    return list(accumulate(tensor.size for tensors in known for tensor in tensors)) or None
