@@ -18,12 +18,14 @@ from statistics import median
 
 import psutil
 
-from tests.benchmarks.generation.cases import Peer, measure
+from tests.benchmarks.generation.cases import Peer, first_tokens, measure
 from tests.benchmarks.generation.fixtures import LARGE, SMALL
 from tests.benchmarks.generation.peers import Modelhub, TransformersServe
 from tests.benchmarks.generation.rows import Samples, rows
 from tests.benchmarks.load.environments import serve_python
 from tests.benchmarks.load.fixtures import make
+
+_FIRST_TOKENS = 3  # times in each round
 
 
 def main() -> None:
@@ -48,6 +50,8 @@ def main() -> None:
                 for case, value in measure(peer):
                     samples.setdefault(peer.name, {}).setdefault(case, []).append(value)
                 peer.unload()
+        for name, case, value in first_tokens(peers, _FIRST_TOKENS * options.rounds):
+            samples.setdefault(name, {}).setdefault(case, []).append(value)
     _show(samples, fixture.title, options.rounds, busy)
 
 

@@ -1,4 +1,4 @@
-"""What is asked of each server, once a round."""
+"""What is asked of each server: most of it once a round, and of first tokens in quick turns."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.benchmarks.generation.peers import Modelhub, TransformersServe, secon
 TOKENS = 48
 CLIENTS = (4, 8)
 PROMPTS = (20, 250, 1000)  # words, each one token
+_SETTLE_S = 3.0  # after a load, until the next spare is ready
 
 Peer = Modelhub | TransformersServe
 
@@ -29,9 +30,18 @@ def measure(peer: Peer) -> Iterator[tuple[str, float]]:
         yield "gap", _gap_while_another_loads(peer)
 
 
+def first_tokens(peers: list[Peer], times: int) -> Iterator[tuple[str, str, float]]:
+    """A peer's name, a case and seconds; the peers in turn, since a processor is slower at some moments."""
+    for peer in peers:
+        peer.chat.ask([user(PROMPTS[0])], 1)
+    time.sleep(_SETTLE_S)
+    for number in range(times):
+        for words in PROMPTS:
+            for peer in peers if number % 2 else reversed(peers):
+                yield peer.name, f"first token, {words} words", peer.chat.ask([user(words)], 1).first_s
+
+
 def _conversation(peer: Peer) -> Iterator[tuple[str, float]]:
-    for words in PROMPTS[1:]:
-        yield f"first token, {words} words", peer.chat.ask([user(words)], 1).first_s
     messages = [user(PROMPTS[1])]
     first = peer.chat.ask(messages, TOKENS)
     yield "1 client", first.tokens_per_second
@@ -41,7 +51,7 @@ def _conversation(peer: Peer) -> Iterator[tuple[str, float]]:
 
 def _short_beside_long(peer: Peer) -> Iterator[tuple[str, float]]:
     """The first token of a short request, alone and while a long one is written."""
-    yield f"first token, {PROMPTS[0]} words", peer.chat.ask([user(PROMPTS[0])], 1).first_s
+    yield "short alone", peer.chat.ask([user(PROMPTS[0])], 1).first_s
     long = threading.Thread(target=peer.chat.ask, args=([user(PROMPTS[1])], 3 * TOKENS))
     long.start()
     time.sleep(1.0)

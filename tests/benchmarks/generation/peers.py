@@ -10,7 +10,8 @@ import requests
 
 from tests.benchmarks.generation.chat import Chat
 from tests.benchmarks.load.processes import Serve
-from tests.support.server import Server
+from tests.support.prepared import is_prepared
+from tests.support.server import Server, wait_until
 
 
 class Modelhub:
@@ -30,8 +31,9 @@ class Modelhub:
         return self.server.pid
 
     def unload(self) -> None:
-        """Have the model leave memory."""
-        self.server.delete(f"/api/models/{self.model}")
+        """Have the model leave memory, and wait until all is as it is a second later: it is kept prepared."""
+        if self.server.delete(f"/api/models/{self.model}").ok:
+            wait_until(lambda: is_prepared(self.server, self.model))
         self.server.wait_spare()
 
     def load_other(self) -> None:

@@ -18,7 +18,7 @@ def rows(samples: Samples) -> Iterator[Row]:
         if name != "modelhub":
             theirs = {case: median(numbers) for case, numbers in cases.items()}
             yield from _beside(name, ours, theirs)
-    alone, beside = ours[f"first token, {PROMPTS[0]} words"], ours["short beside long"]
+    alone, beside = ours["short alone"], ours["short beside long"]
     yield Row("first token of a short request beside a long one / alone", beside / alone, 2.0)
     yield Row("longest wait for a token while another model loads", ours["gap"], 0.2, "s")
     yield Row("a client leaves: until the process is idle", ours["stop"], 1.0, "s")
