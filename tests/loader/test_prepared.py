@@ -49,7 +49,10 @@ def is_used(loaded: LoadedModel, prepared: Prepared) -> bool:
     return prepared.assembled is not None and loaded.model is prepared.assembled.model
 
 
-def test_preparing_reads_no_weights_and_starts_no_thread(tmp_path: Path) -> None:
+def test_preparing_reads_no_weights_and_starts_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")  # as the zygote has it
     path = models.make_sparse_llama(tmp_path / "m" / "large", 800_000) / "model.safetensors"
     drop(path)
     size = path.stat().st_size
