@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import models, task_models
 from tests.support.chat_models import make_random_chat, make_story
-from tests.support.clients import ENCODER, ENDLESS, RANDOM, SPEECH, STORYTELLER
+from tests.support.clients import ENCODER, ENDLESS, RANDOM, SPEECH, STORYTELLER, WHISPER
 from tests.support.server import Server
 
 
@@ -20,6 +20,7 @@ def chat_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     make_story(folder / ENDLESS, is_endless=True)
     make_random_chat(folder / RANDOM)
     models.make_wav2vec2(folder / SPEECH)
+    task_models.make_timed_whisper(folder / WHISPER)
     task_models.TASK_MODELS["feature-extraction"]["bert-base"](folder / ENCODER)
     running = Server(tmp_path_factory.mktemp("data"), MODELS_DIR=folder).start().wait_warm()
     yield running

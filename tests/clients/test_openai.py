@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from tests.support.chat_models import STORY, WORDS
-from tests.support.clients import ASK, ENCODER, ENDLESS, SPEECH, STORYTELLER, wait_idle
+from tests.support.clients import ASK, ENCODER, ENDLESS, SPEECH, STORYTELLER, WHISPER, wait_idle
 from tests.support.server import Server, wait_until
 
 HELLO: Any = [{"role": "user", "content": ASK}]
@@ -227,6 +227,23 @@ def test_a_transcription(client: openai.OpenAI) -> None:
     assert refused.value.param == "response_format"
     with pytest.raises(openai.BadRequestError):
         client.audio.transcriptions.create(model=SPEECH, file=("tone.wav", b"no sound"))
+
+
+def test_whisper_tells_when_what_was_said_in_a_language(client: openai.OpenAI) -> None:
+    request: Any = {"model": WHISPER, "file": _sound(2.0), "response_format": "verbose_json"}
+    said = client.audio.transcriptions.create(**request, language="de")
+    assert said.language == "de"
+    assert said.duration == 2.0
+    assert said.segments
+    assert len(said.segments) > 1
+    assert "".join(segment.text for segment in said.segments).strip() == said.text.strip()
+    assert all(segment.start <= segment.end for segment in said.segments)
+    by_word = client.audio.transcriptions.create(**request, timestamp_granularities=["word"])
+    assert by_word.words
+    assert all(word.start <= word.end for word in by_word.words)
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.audio.transcriptions.create(**request, language="xx")
+    assert "xx" in str(refused.value)
 
 
 def test_a_model_is_loaded_for_a_request_which_is_told_how_that_goes(

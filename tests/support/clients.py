@@ -9,7 +9,7 @@ import psutil
 from tests.support.server import Server, wait_until
 
 STORYTELLER, ENDLESS, RANDOM = "tiny/story", "tiny/endless", "tiny/random"
-SPEECH, ENCODER = "tiny/wav2vec2", "tiny/encoder"
+SPEECH, WHISPER, ENCODER = "tiny/wav2vec2", "tiny/whisper", "tiny/encoder"
 ASK = "Tell me a story."
 _LOOK_S = 0.25
 

@@ -76,6 +76,45 @@ def make_whisper(folder: Path) -> Path:
     return save(folder, transformers.WhisperForConditionalGeneration(config), processor)
 
 
+def make_timed_whisper(folder: Path) -> Path:
+    """Whisper that knows languages and times, as those do that are in use: in 60 tokens at most."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    special = [
+        "<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|de|>", "<|translate|>", "<|transcribe|>",
+        "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>",
+    ]  # fmt: skip
+    times = [f"<|{number * 0.02:.2f}|>" for number in range(1501)]
+    ids = {name: number for number, name in enumerate((*letters, *special, *times))}
+    tokenizer = transformers.WhisperTokenizer(
+        vocab={name: ids[name] for name in (*letters, special[0])}, merges=[]
+    )
+    tokenizer.add_special_tokens({"additional_special_tokens": special[1:]})
+    tokenizer.add_tokens(times)
+    config = transformers.WhisperConfig(
+        vocab_size=len(ids), d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64, bos_token_id=ids["<|endoftext|>"],
+        eos_token_id=ids["<|endoftext|>"], pad_token_id=ids["<|endoftext|>"], suppress_tokens=None,
+        decoder_start_token_id=ids["<|startoftranscript|>"], begin_suppress_tokens=None,
+    )  # fmt: skip
+    model = transformers.WhisperForConditionalGeneration(config)
+    settings: dict[str, Any] = {
+        "_from_model_config": False,
+        "no_timestamps_token_id": ids["<|notimestamps|>"],
+        "prev_sot_token_id": ids["<|startofprev|>"],
+        "lang_to_id": {name: ids[name] for name in ("<|en|>", "<|de|>")},
+        "task_to_id": {name: ids[f"<|{name}|>"] for name in ("transcribe", "translate")},
+        "is_multilingual": True,
+        "max_initial_timestamp_index": 50,
+        "max_length": 60,
+        "alignment_heads": [[0, 0], [0, 1]],
+    }
+    for name, value in settings.items():
+        setattr(model.generation_config, name, value)
+    return save(
+        folder, model, transformers.WhisperProcessor(transformers.WhisperFeatureExtractor(), tokenizer)
+    )
+
+
 def make_audio_classifier(folder: Path) -> Path:
     """A wav2vec2 with two labels."""
     config = transformers.Wav2Vec2Config(

@@ -18,6 +18,7 @@ from modelhub.web.dialects.openai_errors import error_body
 from modelhub.web.dialects.openai_response_events import ResponseEvents
 from modelhub.web.dialects.openai_responses import response, response_request
 from modelhub.web.dialects.openai_transcriptions import (
+    tells_segments,
     transcribe,
     transcription,
     transcription_events,
@@ -80,7 +81,7 @@ def create_transcription() -> Response:
         )
         return event_stream.response(lines)
     ready(registry, model_id, "rest", leaves)
-    answer = transcription(wanted, run())
+    answer = transcription(wanted, run(), tells_segments(registry, model_id, wanted))
     if wanted.format == "text":
         return Response(answer["text"] + "\n", mimetype="text/plain")
     return jsonify(answer)

@@ -73,12 +73,18 @@ def _temperature(fields: Fields) -> float:
 def transcribe(registry: Registry, model_id: str, wanted: Wanted, has_left: Callable[[], bool]) -> bytes:
     """Have a model that is in memory write down what is said; returns a Prediction as JSON."""
     uri = "data:application/octet-stream;base64," + base64.b64encode(wanted.data).decode("ascii")
-    parameters = _parameters(registry.snapshot(model_id).get("architecture") or "", wanted)
+    parameters = _parameters(registry, model_id, wanted)
     return registry.predict(model_id, uri, parameters, has_left, keep_s=wanted.keep_s)
 
 
-def _parameters(architecture: str, wanted: Wanted) -> dict[str, Any]:
+def tells_segments(registry: Registry, model_id: str, wanted: Wanted) -> bool:
+    """Whether what the model says with times are segments, and not words."""
+    return _parameters(registry, model_id, wanted).get("return_timestamps") is True
+
+
+def _parameters(registry: Registry, model_id: str, wanted: Wanted) -> dict[str, Any]:
     """Those that the kind of model has: only Whisper knows languages, others have times of words or none."""
+    architecture = registry.snapshot(model_id).get("architecture") or ""
     found: dict[str, Any] = {}
     is_whisper = architecture.startswith(_WHISPER)
     if wanted.format == "verbose_json" and (is_whisper or architecture.endswith(_CTC)):
@@ -92,7 +98,7 @@ def _parameters(architecture: str, wanted: Wanted) -> dict[str, Any]:
     return found
 
 
-def transcription(wanted: Wanted, prediction: bytes) -> dict[str, Any]:
+def transcription(wanted: Wanted, prediction: bytes, has_segments: bool = False) -> dict[str, Any]:
     """The answer: ``text``, and for ``verbose_json`` what is known of when it was said."""
     outputs = json.loads(prediction)["outputs"]
     text = str(outputs.get("text", "")).strip()
@@ -102,8 +108,7 @@ def transcription(wanted: Wanted, prediction: bytes) -> dict[str, Any]:
     seconds = _seconds(wanted.data)
     duration = seconds if seconds is not None else max((end for _, _, end in chunks), default=0.0)
     found: dict[str, Any] = {"task": "transcribe", "language": wanted.language, "duration": duration}
-    has_segments = bool(chunks) and not wanted.words and any(" " in said.strip() for said, _, _ in chunks)
-    whole = chunks if has_segments else [(text, 0.0, duration)]
+    whole = chunks if has_segments and chunks else [(text, 0.0, duration)]
     found |= {"text": text, "segments": [_segment(place, *one) for place, one in enumerate(whole)]}
     if wanted.words:
         found["words"] = [{"word": said.strip(), "start": start, "end": end} for said, start, end in chunks]
