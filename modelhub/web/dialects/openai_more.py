@@ -81,7 +81,8 @@ def create_transcription() -> Response:
         )
         return event_stream.response(lines)
     ready(registry, model_id, "rest", leaves)
-    answer = transcription(wanted, run(), tells_segments(registry, model_id, wanted))
+    has_segments = tells_segments(registry, model_id, wanted)  # before its answer, after which it may leave
+    answer = transcription(wanted, run(), has_segments)
     if wanted.format == "text":
         return Response(answer["text"] + "\n", mimetype="text/plain")
     return jsonify(answer)
