@@ -6,7 +6,7 @@ from modelhub.inference.engine.row import Row
 
 _ALONE_TOKENS = 512  # of a prompt in one pass, where nobody else waits for it to end
 _FEWEST_TOKENS = 32
-_PASS_S = 0.12  # about as long may a pass be for which others wait
+_PASS_S = 0.18  # about as long may a pass be for which others wait
 _TOKENS_AHEAD_PER_S = 500  # so much longer a prompt may be for each second that it has waited longer
 
 
