@@ -99,8 +99,9 @@ class Chooser:
             self._generator.seed()
         else:
             self._generator.manual_seed(seed % 2**63)
-        adds = self._bias or self._presence or self._frequency or self._fewest
-        self.is_plain = not (self._samples or adds or self._processors or logprobs is not None)
+        adds = self._bias or self._presence or self._frequency
+        changes = adds or self._processors or self._fewest
+        self.is_plain = not (self._samples or changes or logprobs is not None)
 
     def choose(self, logits: torch.Tensor, answer: list[int]) -> Chosen:
         """The next token after ``answer``. ``logits`` are those of one place, a vector."""
@@ -121,12 +122,12 @@ class Chooser:
         scores = logits.to(torch.float32, copy=True)[None]
         if self._processors:
             scores = self._processors(self._tensor(self._prompt + answer)[None], scores)
+        if len(answer) < self._fewest:  # as MinNewTokensLengthLogitsProcessor, in a fifth of the time
+            scores[0, self._ends] = -torch.inf
         return self.with_added(scores, answer)[0]
 
     def with_added(self, scores: torch.Tensor, answer: list[int]) -> torch.Tensor:
-        """``scores`` of ``[1, vocabulary]``, with what the request adds to some of them, or rules out."""
-        if len(answer) < self._fewest:  # as MinNewTokensLengthLogitsProcessor, in a tenth of its time
-            scores[0, self._ends] = -torch.inf
+        """``scores`` of ``[1, vocabulary]``, with what the request adds to some of them."""
         if self._bias:
             scores[0, self._tensor(self._bias)] += self._tensor(self._bias.values())
         if (self._presence or self._frequency) and answer:

@@ -190,6 +190,22 @@ def test_a_model_with_beams_is_left_to_generate(client_of: ClientOf) -> None:
     assert [one.tokens for one in answers] == [alone(loaded, prompt(5, seed), 6) for seed in (1, 2)]
 
 
+def test_beams_end_once_they_have_the_fewest_tokens(client_of: ClientOf) -> None:
+    loaded = with_words(Qwen2ForCausalLM(Qwen2Config(**SIZES)))
+    config = loaded.model.generation_config
+    config.num_beams = 3
+    ends = config.eos_token_id = list(range(1, loaded.model.config.vocab_size, 2))
+    client = client_of(loaded)
+    answers = [client.ask(prompt(5, seed), TOKENS, min_new_tokens=1) for seed in range(4)]
+    client.run()
+    for seed, answer in enumerate(answers):
+        *written, last = alone(loaded, prompt(5, seed), TOKENS, min_new_tokens=1)
+        assert written
+        assert last in ends
+        assert answer.tokens == written
+        assert answer.finish["reason"] == "stop"
+
+
 def test_a_model_that_only_seems_to_fit_is_left_to_generate(client_of: ClientOf) -> None:
     loaded = with_words(DiffLlamaForCausalLM(DiffLlamaConfig(**SIZES)))
     client = client_of(loaded)
