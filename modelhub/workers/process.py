@@ -19,7 +19,7 @@ from modelhub.inference.interruption import Interrupted, Interruption
 from modelhub.inference.parameters import limits_of
 from modelhub.inference.pipelines import Predictor
 from modelhub.loader import nine_steps
-from modelhub.loader.allocator import give_back, keep_blocks
+from modelhub.loader.allocator import keep_blocks
 from modelhub.loader.explain import explain
 from modelhub.loader.files.preview import preview
 from modelhub.loader.finishing import LoadedModel
@@ -146,7 +146,6 @@ def _serve(
             continue
         elif message["op"] == "trim":
             engine.conversations.let_go()
-            give_back()
         else:
             _predict(channel, predictor, interruption, message)
         if engine.has_work:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from modelhub import memory
 from modelhub.inference.engine.packed_cache import RowCache
+from modelhub.loader.allocator import give_back
 
 _MOST = 32
 _MOST_BYTES = 2 * 2**30
@@ -65,8 +66,9 @@ class Conversations:
         return best.copy_of(length)
 
     def let_go(self) -> None:
-        """Forget them all."""
+        """Forget them all, and return their memory to the system, which the C library would partly keep."""
         self._kept.clear()
+        give_back()
 
     def let_go_under_pressure(self) -> None:
         """Forget them all if little memory is left for anything else."""
