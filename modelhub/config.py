@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -51,6 +52,11 @@ class Settings:
     insecure: bool
     hosts: tuple[Host, ...]
     proxies: int
+    cluster: str  # the address of a Ray cluster; empty: this machine alone
+    node: str  # the name of this machine in a cluster
+    redis: str  # the address of the Redis that web processes follow; empty: none
+    hub: str  # where web processes reach the hub
+    log: str  # text or json
     sandbox: str
     step_seconds: float
     # Predictions: see ``limits``
@@ -171,6 +177,11 @@ def read_settings(
         insecure=setting("INSECURE", "0", _on_or_off),
         hosts=setting("HOSTS", (), _hosts),
         proxies=setting("PROXIES", 0, _whole(0, 10)),
+        cluster=setting("CLUSTER", "", _text_or_none),
+        node=setting("NODE", socket.gethostname(), _text),
+        redis=setting("REDIS", "", _redis_url),
+        hub=setting("HUB", f"http://{connectable(host)}:{port}", _url),
+        log=setting("LOG", "text", _one_of(("text", "json"))),
     )
 
 
@@ -182,6 +193,17 @@ def _text(raw: Any) -> str:
     text = str(raw).strip()
     if not text or not text.isprintable() or " " in text:
         raise ValueError("It must be one word.")
+    return text
+
+
+def _text_or_none(raw: Any) -> str:
+    return _text(raw) if raw else ""
+
+
+def _redis_url(raw: Any) -> str:
+    text = _text_or_none(raw)
+    if text and not text.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("It must be an address such as redis://127.0.0.1:6379/0.")
     return text
 
 

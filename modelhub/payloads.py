@@ -86,6 +86,19 @@ class Use(TypedDict):
     memory: int  # bytes: what the load took, and what its process has taken since
 
 
+class Replica(TypedDict):
+    """One more copy of a model that is in memory, or on its way there."""
+
+    node: str | None
+    placement: str | None
+    state: State  # loading, ready, or failed
+    progress: float | None  # 0 to 1, while it loads
+    running: int  # requests that its process works on
+    waiting: int  # requests that wait for that
+    memory: int | None  # bytes
+    error: ErrorPayload | None
+
+
 class Snapshot(ProgressState):
     """The full state of a model, which is the payload of every event about it.
 
@@ -101,6 +114,9 @@ class Snapshot(ProgressState):
     queue_position: int | None
     error: ErrorPayload | None
     use: Use | None  # None unless it is ready
+    node: str | None  # of a cluster, where it is or was loaded
+    placement: str | None  # why there, in words
+    replicas: list[Replica]  # beside the first one
 
     seconds: NotRequired[float | None]
     by: NotRequired[str | None]
@@ -281,6 +297,24 @@ class WorkersStatus(TypedDict):
     state: str
     seconds: float | None
     spare: int | None
+
+
+class NodeStatus(TypedDict):
+    """A machine of the cluster as it is shown; sizes are bytes."""
+
+    name: str
+    address: str
+    state: str  # joining, ready, draining, lost or refused
+    workers: WorkersStatus
+    total: int
+    free: int
+    models: int  # bytes of models that are ready there
+    loading: int  # bytes reserved for loads under way there
+    loads: list[str]  # the models that load there
+    ready: list[str]  # the models that are in memory there
+    gpus: int
+    versions: dict[str, str]  # of modelhub, torch and transformers
+    error: ErrorPayload | None  # why it is lost or refused
 
 
 class Confinement(TypedDict):

@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("inference",),
     ("workers",),
     ("core",),
+    ("cluster",),
     ("wording",),
     ("outlook_wording",),
     ("web",),

@@ -148,12 +148,23 @@ class ProgressAdapter:
         load_id: str,
         conditions: Conditions,
         expect: Expect,
+        node: str | None = None,
+        placement: str | None = None,
     ) -> None:
-        """A load begins in ``conditions``; ``expect`` tells what is expected of it."""
+        """A load begins in ``conditions``, on ``node`` of a cluster for the reason ``placement``.
+
+        ``expect`` tells what is expected of it.
+        """
         load = self._open[model_id] = _OpenLoad(load_id)
         load.tracker = Tracker(self._clock(), conditions, expect, self._stall_s)
         state = load.tracker.state(self._clock())
-        self._publish(EventName.STARTED, model_id, load_id, State.LOADING, state)
+        where = {"node": node, "placement": placement}
+        self._publish(EventName.STARTED, model_id, load_id, State.LOADING, {**state, **where})
+
+    def placed(self, model_id: str, node: str | None, placement: str | None) -> None:
+        """A load that runs goes on at another node: the next events say so."""
+        model_log = self.log_of(model_id)
+        model_log.snapshot = {**model_log.snapshot, "node": node, "placement": placement}
 
     def emit_progress(
         self,
@@ -319,8 +330,10 @@ class ProgressAdapter:
     ) -> Snapshot:
         """Build an event over the absent state, keep it as the snapshot, emit it. Never raises."""
         model_log = self.log_of(model_id)
-        identity = {"load_id": load_id, "seq": model_log.snapshot["seq"] + 1, "state": state}
-        fields: dict[str, object] = {**absent(model_id, self.epoch), **identity, **changes}
+        last = model_log.snapshot
+        identity = {"load_id": load_id, "seq": last["seq"] + 1, "state": state}
+        where = {"node": last["node"], "placement": last["placement"]} if last["load_id"] == load_id else {}
+        fields: dict[str, object] = {**absent(model_id, self.epoch), **identity, **where, **changes}
         try:
             payload = check_event({**fields, **(extras or {})})
         except ValidationError as error:

@@ -71,6 +71,30 @@ class UseSchema(Schema):
     )
 
 
+class ReplicaSchema(Schema):
+    """One more copy of a model."""
+
+    node = String(required=True, allow_none=True, metadata=_is("The node that it is on."))
+    placement = String(required=True, allow_none=True, metadata=_is("Why it is there, in words."))
+    state = String(
+        required=True,
+        validate=validate.OneOf([state.value for state in MODEL_STATES]),
+        metadata=_is("`loading`, `ready` or `failed`."),
+    )
+    progress = Float(
+        required=True,
+        allow_none=True,
+        validate=validate.Range(0, 1),
+        metadata=_is("How far it is, as `progress` of the model."),
+    )
+    running = Integer(required=True, validate=_not_negative, metadata=_is("Requests that it works on."))
+    waiting = Integer(required=True, validate=_not_negative, metadata=_is("Requests that wait for that."))
+    memory = Integer(
+        required=True, allow_none=True, validate=_not_negative, metadata=_is("The memory that it takes.")
+    )
+    error = Nested(ErrorSchema, required=True, allow_none=True, metadata=_is("Why it has failed."))
+
+
 class EventSchema(Schema):
     """An event: the full state of a model. Sizes in bytes, times in seconds; null is "not known"."""
 
@@ -194,6 +218,13 @@ class EventSchema(Schema):
         metadata=_is("Why the model is `failed` or `interrupted`."),
     )
     use = Nested(UseSchema, required=True, allow_none=True, metadata=_is("How a `ready` model is used."))
+    node = String(
+        required=True, allow_none=True, metadata=_is("The node of the cluster where it is or was loaded.")
+    )
+    placement = String(required=True, allow_none=True, metadata=_is("Why it was loaded there, in words."))
+    replicas = List(
+        Nested(ReplicaSchema), required=True, metadata=_is("Further copies of the model, on other nodes.")
+    )
     steps = List(
         Float(allow_none=True),
         required=True,

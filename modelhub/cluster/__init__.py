@@ -1,0 +1,1 @@
+"""Several machines: Ray holds the nodes, each of which loads models as one machine does."""

@@ -1,0 +1,35 @@
+"""What a web process knows of the hub, the server that loads models. ``web.follower`` keeps it up to date."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from modelhub.core.budget import Budget
+from modelhub.payloads import ErrorPayload, ModelResource, NodeStatus, Readiness
+from modelhub.progress.adapter import ProgressAdapter
+
+LIVE_S = 3.0  # after so long without a word, the hub counts as away
+
+
+@dataclass(slots=True)
+class Mirror:
+    """One web process's copy of the hub's state; requests are answered from it."""
+
+    adapter: ProgressAdapter  # the logs of events, filled by the follower; its epoch is that of the hub
+    hub: str  # the address of the hub, as that has published it; empty before that
+    models: dict[str, ModelResource] = field(default_factory=dict)  # the whole list, by id
+    budget: Budget | None = None
+    prepared: frozenset[str] = frozenset()
+    list_version: str = ""
+    degraded: list[ErrorPayload] = field(default_factory=list)
+    nodes: list[NodeStatus] = field(default_factory=list)
+    readiness: Readiness | None = None
+    heard_at: float | None = None  # of the last word of the hub, on the monotonic clock
+    on_live: list[Callable[[bool], None]] = field(default_factory=list)  # called when ``is_live`` changes
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the hub has been heard of just now."""
+        return self.heard_at is not None and time.monotonic() - self.heard_at < LIVE_S
