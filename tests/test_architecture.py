@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("task_parameters",),
     ("tasks",),
     ("payloads",),
+    ("placement_wording",),
     ("errors",),
     ("model_ids", "devices", "hosts", "tokens", "config"),
     ("formats",),

@@ -20,7 +20,7 @@ from modelhub.workers.worker import Worker
 MAX_WAITING = 100
 _RECORDED_AT_THE_END = (
     *("bytes", "memory", "device", "dtype", "source", "revision", "architecture", "parameters"),
-    *("error", "steps"),
+    *("error", "steps", "node", "placement"),
 )
 
 
