@@ -88,6 +88,18 @@ class StallCause(str, Enum):  # noqa: UP042
     __str__ = str.__str__
 
 
+class NodeState(str, Enum):  # noqa: UP042
+    """The state of a machine of the cluster."""
+
+    JOINING = "joining"
+    READY = "ready"
+    DRAINING = "draining"  # it gets no new loads, its models leave, then the node does
+    LOST = "lost"  # it has not been heard of for too long
+    REFUSED = "refused"  # it may not join, as its versions are others
+
+    __str__ = str.__str__
+
+
 class EventName(str, Enum):  # noqa: UP042
     """The Socket.IO events that the server sends; server-sent events have the same names."""
 
