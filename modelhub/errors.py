@@ -258,6 +258,12 @@ FAILURES: dict[str, Failure] = {
         "No process for the model could be started: {why}",
         "Load it again. If that fails too, see the server's log for details, and restart the server.",
     ),
+    "no_node": Failure(
+        503,
+        "No node of the cluster takes a load of {id}: none has joined, or those that have take no new loads.",
+        "Join a machine: run 'modelhub node' there. Then load the model again.",
+    ),
+    "unknown_node": Failure(404, "There is no node {name}.", "The nodes are at /api/nodes."),
     "interrupted": Failure(
         503, "The server stopped while {id} was loading.", "Load it again: what was downloaded is kept."
     ),

@@ -18,7 +18,7 @@ class RowParts(TypedDict):
 
 
 class PageParts(TypedDict):
-    """``lack`` is what is said of a model that does not fit into the ``free`` bytes."""
+    """``lack`` is what is said of a model that does not fit into the ``free`` bytes of a machine."""
 
     memory: list[wording.MemoryPart]
     free: int
@@ -33,15 +33,15 @@ def page_parts(registry: Registry, ids: list[str]) -> PageParts:
     models = registry.listing.resources(filter(registry.listing.has, ids)) if ids else []
     return {
         "memory": wording.memory_parts(budget),
-        "free": budget.free,
-        "lack": wording.lack(budget.free),
+        "free": budget.room,
+        "lack": wording.lack(budget.room),
         "rows": {
             model["id"]: {
                 "about": about(model),
-                "need": wording.need(model["need_bytes"], budget.free),
+                "need": wording.need(model["need_bytes"], budget.room),
                 "need_bytes": model["need_bytes"],
             }
             for model in models
         },
-        "prepared": sorted(registry.launcher.kept.ids()),
+        "prepared": sorted(registry.prepared_ids()),
     }
