@@ -17,6 +17,12 @@ def without_secrets() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not _is_secret(name)}
 
 
+def python_path() -> str:
+    """PYTHONPATH with which a process that is started finds this package from any working directory."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+
+
 def hub_token() -> str | None:
     """The token of the hub that this process was given; a process gets it with a load that may fetch."""
     return next((token for name in HUB_TOKENS if (token := os.environ.get(name))), None)

@@ -19,7 +19,7 @@ from modelhub.errors import ModelhubError
 from modelhub.payloads import WorkersStatus
 from modelhub.workers.channel import Channel, Message
 from modelhub.workers.children import Children
-from modelhub.workers.environment import without_secrets
+from modelhub.workers.environment import python_path, without_secrets
 from modelhub.workers.handle import Process
 from modelhub.workers.kept_models import KeptModels
 from modelhub.workers.lifeline import adopt_orphans
@@ -117,9 +117,10 @@ class Launcher:
         If the model of ``spec`` is kept, the worker has what is prepared of it. The weights are read from now
         on. Returns at once, also while the zygote is still warming up. Raises ModelhubError.
         """
-        return Worker(lambda fresh: self._fork(spec, fresh), fresh)
+        return Worker(lambda fresh: self.fork(spec, fresh), fresh)
 
-    def _fork(self, spec: LoadSpec | None, fresh: bool) -> Process:
+    def fork(self, spec: LoadSpec | None, fresh: bool) -> Process:
+        """The process of ``worker`` alone, for one who passes its messages on; raises as that does."""
         self.start()
         link = None if spec is None else self._read_ahead.read(spec)
         kept = None if spec is None else self.kept.find(spec)
@@ -258,10 +259,4 @@ class Launcher:
 
 def _environment() -> dict[str, str]:
     wait = {} if "OMP_WAIT_POLICY" in os.environ else _SHORT_WAIT
-    return {**wait, **without_secrets(), **_ZYGOTE_ENVIRONMENT, "PYTHONPATH": _python_path()}
-
-
-def _python_path() -> str:
-    """PYTHONPATH with which the zygote finds this package from any working directory."""
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    return {**wait, **without_secrets(), **_ZYGOTE_ENVIRONMENT, "PYTHONPATH": python_path()}
