@@ -117,10 +117,9 @@ class Launcher:
         If the model of ``spec`` is kept, the worker has what is prepared of it. The weights are read from now
         on. Returns at once, also while the zygote is still warming up. Raises ModelhubError.
         """
-        return Worker(lambda fresh: self.fork(spec, fresh), fresh)
+        return Worker(lambda fresh: self._fork(spec, fresh), fresh)
 
-    def fork(self, spec: LoadSpec | None, fresh: bool) -> Process:
-        """The process of ``worker`` alone, for one who passes its messages on; raises as that does."""
+    def _fork(self, spec: LoadSpec | None, fresh: bool) -> Process:
         self.start()
         link = None if spec is None else self._read_ahead.read(spec)
         kept = None if spec is None else self.kept.find(spec)

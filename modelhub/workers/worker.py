@@ -54,6 +54,11 @@ class Worker:
         """The id of its process, once it was forked."""
         return self._process.pid
 
+    @property
+    def process(self) -> Process:
+        """Its process, for one who alone passes on what it says, instead of ``load`` and ``serve``."""
+        return self._process
+
     def anonymous_bytes(self) -> int:
         """The memory that its process has for itself, in bytes; 0 where that is not known (yet)."""
         return self._process.anonymous_bytes()
