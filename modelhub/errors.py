@@ -264,6 +264,21 @@ FAILURES: dict[str, Failure] = {
         "Join a machine: run 'modelhub node' there. Then load the model again.",
     ),
     "unknown_node": Failure(404, "There is no node {name}.", "The nodes are at /api/nodes."),
+    "node_lost": Failure(
+        503,
+        "Node {node} {how}.",
+        "The models that it had are gone, those of other nodes are not. Load it again, on another node.",
+    ),
+    "versions_differ": Failure(
+        503,
+        "Node {node} is refused: it has {there}, this server {here}.",
+        "Install the same versions on both, and start 'modelhub node' there again.",
+    ),
+    "node_unusable": Failure(
+        503,
+        "Node {node} cannot load models: {why}",
+        "Correct that there, and start 'modelhub node' there again.",
+    ),
     "interrupted": Failure(
         503, "The server stopped while {id} was loading.", "Load it again: what was downloaded is kept."
     ),

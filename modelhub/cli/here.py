@@ -5,11 +5,10 @@ from __future__ import annotations
 import secrets
 from typing import cast
 
-from modelhub import memory
 from modelhub.checkpoints import LoadOptions
 from modelhub.cli.loads import Ending, RequestedLoad, View
 from modelhub.config import Settings
-from modelhub.core.budget import check_fits
+from modelhub.core.budget import check_fits, free_for_load
 from modelhub.core.catalogue import Catalogue
 from modelhub.core.conditions import conditions_of
 from modelhub.core.experience import Experience
@@ -63,7 +62,7 @@ def _load(
 ) -> None:
     def admit(need_bytes: int) -> None:
         if not options.force:
-            check_fits(load.model_id, need_bytes, memory.free_bytes())
+            check_fits(load.model_id, need_bytes, free_for_load())
 
     spec = load_spec(settings, load.model_id, options)
     entry = Catalogue(settings.models_dir, demo_dir=settings.demo_dir).find(load.model_id)

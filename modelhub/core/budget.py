@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from modelhub import units
+from modelhub import memory, units
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Receipt
 from modelhub.states import State
@@ -63,9 +63,9 @@ def sum_of(budgets: Sequence[Budget]) -> Budget:
     return Budget(*parts)._replace(room=max((one.room for one in budgets), default=0))
 
 
-def free_for_load(pending_bytes: int, free_bytes: Callable[[], int]) -> int:
+def free_for_load(pending_bytes: int = 0, free_bytes: Callable[[], int] = memory.free_bytes) -> int:
     """The bytes that a new load may take while others have so much reserved that they have not taken yet, of
-    the ``free_bytes()`` of their machine.
+    the ``free_bytes()`` of their machine, which is this one where no other is given.
 
     Those are read first: what is taken in between then counts twice for a moment, and is not called free.
     Weights mapped from files count as page cache, which the system calls available: a loaded model's

@@ -16,6 +16,7 @@ from modelhub.core.scan import Entry
 from modelhub.devices import devices
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Conditions, DeletedFiles, NodeStatus, WorkersStatus
+from modelhub.states import NodeState
 from modelhub.versions import versions
 from modelhub.workers.kept_models import KeptModels
 from modelhub.workers.launcher import Launcher
@@ -130,7 +131,7 @@ class LocalMachine:
         return {
             "name": self._shown_as,
             "address": "",
-            "state": "draining" if self.is_draining else "ready",
+            "state": NodeState.DRAINING if self.is_draining else NodeState.READY,
             "workers": self.status(),
             "total": self.total_bytes(),
             "free": self.free_bytes(),

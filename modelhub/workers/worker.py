@@ -37,7 +37,7 @@ class Worker:
     def __init__(self, start: Callable[[bool], Process], fresh: bool) -> None:
         self.mapped_bytes = 0  # of the model's memory, the bytes that are mapped from its files
         self.tokens_written = 0  # in all generations
-        # What is free where its process is, as of when it asked for memory; None: the server itself knows.
+        # Free where its process is, as of when it asked for memory; None where the server itself knows.
         self.free_bytes: int | None = None
         self.on_use: Callable[[], None] = lambda: None  # called when a request comes, begins or ends
         self._start = start
@@ -53,6 +53,11 @@ class Worker:
     def pid(self) -> int | None:
         """The id of its process, once it was forked."""
         return self._process.pid
+
+    @property
+    def process(self) -> Process:
+        """Its process, for one who alone passes on what it says, instead of ``load`` and ``serve``."""
+        return self._process
 
     def anonymous_bytes(self) -> int:
         """The memory that its process has for itself, in bytes; 0 where that is not known (yet)."""
