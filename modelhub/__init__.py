@@ -65,7 +65,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.wsgi_app = limits.Limits(socketio.server).polling(app.wsgi_app)  # type: ignore[method-assign,assignment]
 
     def with_charts(page: live.PageSnapshot) -> live.ModelPageSnapshot:
-        is_prepared = page["id"] in registry.launcher.kept.ids()
+        is_prepared = page["id"] in registry.prepared_ids()
         return live.add_charts(page, registry.adapter.trace(page["id"]), is_prepared)
 
     def page_parts(ids: list[str]) -> Mapping[str, Any]:

@@ -258,6 +258,27 @@ FAILURES: dict[str, Failure] = {
         "No process for the model could be started: {why}",
         "Load it again. If that fails too, see the server's log for details, and restart the server.",
     ),
+    "no_node": Failure(
+        503,
+        "No node of the cluster takes a load of {id}: none has joined, or those that have take no new loads.",
+        "Join a machine: run 'modelhub node' there. Then load the model again.",
+    ),
+    "unknown_node": Failure(404, "There is no node {name}.", "The nodes are at /api/nodes."),
+    "node_lost": Failure(
+        503,
+        "Node {node} {how}.",
+        "The models that it had are gone, those of other nodes are not. Load it again, on another node.",
+    ),
+    "versions_differ": Failure(
+        503,
+        "Node {node} is refused: it has {there}, this server {here}.",
+        "Install the same versions on both, and start 'modelhub node' there again.",
+    ),
+    "node_unusable": Failure(
+        503,
+        "Node {node} cannot load models: {why}",
+        "Correct that there, and start 'modelhub node' there again.",
+    ),
     "interrupted": Failure(
         503, "The server stopped while {id} was loading.", "Load it again: what was downloaded is kept."
     ),

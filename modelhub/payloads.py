@@ -256,6 +256,7 @@ class ModelResource(TypedDict):
     fits: bool | None
     random_weights: bool
     prepared: bool  # a process keeps all but its weights for the next load
+    nodes: list[str]  # of a cluster, those that have its files
     state: State
     snapshot: Snapshot
 

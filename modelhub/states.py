@@ -89,13 +89,13 @@ class StallCause(str, Enum):  # noqa: UP042
 
 
 class NodeState(str, Enum):  # noqa: UP042
-    """The state of a machine of the cluster."""
+    """The state of a machine of the cluster, as the server sees it."""
 
     JOINING = "joining"
     READY = "ready"
-    DRAINING = "draining"  # it gets no new loads, its models leave, then the node does
-    LOST = "lost"  # it has not been heard of for too long
-    REFUSED = "refused"  # it may not join, as its versions are others
+    DRAINING = "draining"  # it takes no new loads, and leaves
+    LOST = "lost"
+    REFUSED = "refused"  # it cannot load models for this server
 
     __str__ = str.__str__
 

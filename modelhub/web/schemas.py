@@ -93,6 +93,7 @@ class ModelSchema(Schema):
         metadata={"description": "Whether its weights fit into free memory; null if unknown, or in memory."},
     )
     random_weights = Boolean()
+    nodes = List(String(), metadata={"description": "The nodes of the cluster that have its files."})
     prepared = Boolean(
         metadata={"description": "Whether a process keeps all but its weights, so that it loads sooner."}
     )
@@ -183,7 +184,7 @@ class PreviewSchema(Schema):
 
 
 class MemorySchema(Schema):
-    """Memory use by owner, in bytes; ``free`` is what a new load may take."""
+    """Memory use by owner, in bytes; ``room`` is what a new load may take: ``free`` where that is most."""
 
     total = Integer()
     models = Integer()
@@ -192,6 +193,7 @@ class MemorySchema(Schema):
     free = Integer()
     model_count = Integer()
     load_count = Integer()
+    room = Integer(metadata={"description": "What is free on the machine where most is."})
 
 
 _INPUTS = {

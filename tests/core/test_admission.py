@@ -7,11 +7,14 @@ import os
 import threading
 from typing import Any
 
+from modelhub import memory
 from modelhub.checkpoints import LoadSpec
+from modelhub.config import read_settings
 from modelhub.core.admission import Admission
 from modelhub.core.eviction import Eviction
 from modelhub.core.load import Load
 from modelhub.core.loads import Loads
+from modelhub.core.one_machine import OneMachine
 
 MB = 10**6
 
@@ -21,14 +24,19 @@ class LateWorker:
 
     pid: int | None = None
 
+    def anonymous_bytes(self) -> int:
+        """As of a worker: not known before its process is."""
+        return 0 if self.pid is None else memory.anonymous_bytes(self.pid)
+
 
 def test_what_a_load_takes_counts_also_where_its_process_id_comes_after_its_request() -> None:
-    loads: Any = Loads(1)
+    machines = OneMachine(read_settings({}, {}))
+    loads = Loads(machines)
     unused: Any = None
-    admission = Admission(loads, unused, Eviction(loads, unused, False, 0.0), unused)
+    admission = Admission(loads, Eviction(loads, unused, False, 0.0), unused)
     load = Load(LoadSpec("org/name", models_dir="", demo_dir=""), "rest")
     worker: Any = LateWorker()
-    load.worker = worker
+    load.machine, load.worker = machines.machine, worker
     threading.Timer(0.1, lambda: setattr(worker, "pid", os.getpid())).start()
     admission.admit(load, 100 * MB, [])
     assert 99 * MB < load.pending_bytes <= 100 * MB

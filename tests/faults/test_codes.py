@@ -42,7 +42,7 @@ PRODUCED_BY = {
     "wrong_state": f"{_ERRORS}::test_failures_of_the_api_have_one_shape",
     "too_large": "web/test_api.py::test_a_body_that_is_too_large_is_refused_while_it_is_sent",
     "in_use": "browser/test_access.py::test_a_model_is_loaded_without_javascript",
-    "queue_full": "core/test_load.py::test_a_full_queue_refuses_a_load",
+    "queue_full": "core/test_load_queue.py::test_a_full_queue_refuses_a_load",
     "quarantined": "faults/test_quarantine.py"
     "::test_programs_are_refused_with_the_reason_until_a_person_presses_load",
     "shutting_down": "faults/test_stop.py::test_a_server_in_full_use_ends_in_time_and_says_so_to_everybody",

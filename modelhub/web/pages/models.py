@@ -86,7 +86,7 @@ def index() -> str:
     return render_template(
         "dashboard.html",
         page=page,
-        rows=rows.render(page.models, budget.free),
+        rows=rows.render(page.models, budget.room),
         blank_row=rows.blank(),
         data=model_list.page_data(page),
         has_own=model_list.has_own(page),
@@ -164,12 +164,12 @@ def _to_replace(model: ModelResource) -> list[ModelResource]:
     if model["fits"] is not False and not is_refused:
         return []
     ready = [one for one in registry.listing.touched() if one["state"] == State.READY]
-    lack = need_bytes - registry.budget().free
+    lack = need_bytes - registry.budget().room
     held = [(use["memory"], one) for one in ready if (use := one["snapshot"]["use"]) is not None]
     return [one for size, one in sorted(held, key=lambda pair: pair[0]) if size >= lack][:_MOST_OFFERS]
 
 
-def _outlook(model: ModelResource, loads: list[LoadResource]) -> Outlook:
+def _outlook(model: ModelResource, loads: list[LoadResource]) -> Outlook | None:
     """What was expected of the load under way, or is of one that would begin now."""
     running = loads[0] if loads and loads[0]["state"] == State.LOADING else None
     return (running and outlook_of(running, loads)) or registry.outlook(model["id"])

@@ -40,7 +40,7 @@ class NodeWords(NamedTuple):
 
 def in_cluster(registry: Registry) -> bool:
     """Whether there are nodes to speak of: a cluster is set, or has nodes."""
-    return bool(registry.settings.cluster or registry.nodes())
+    return bool(registry.settings.cluster) or len(registry.nodes()) > 1
 
 
 def lines(nodes: list[NodeStatus]) -> list[NodeLine]:
@@ -97,4 +97,4 @@ def _budget(node: NodeStatus) -> Budget:
     """The memory of one node as that of all is shown."""
     total, models, loading, free = node["total"], node["models"], node["loading"], node["free"]
     other = max(0, total - models - loading - free)
-    return Budget(total, models, loading, other, free, len(node["ready"]), len(node["loads"]))
+    return Budget(total, models, loading, other, free, len(node["ready"]), len(node["loads"]), room=free)

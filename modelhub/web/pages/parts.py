@@ -19,7 +19,7 @@ class RowParts(TypedDict):
 
 
 class PageParts(TypedDict):
-    """``lack`` is what is said of a model that does not fit into the ``free`` bytes."""
+    """``lack`` is what is said of a model that does not fit into the ``free`` bytes of a machine."""
 
     memory: list[wording.MemoryPart]
     nodes: list[node_wording.NodeLine]  # of a cluster
@@ -36,15 +36,15 @@ def page_parts(registry: Registry, ids: list[str]) -> PageParts:
     return {
         "memory": wording.memory_parts(budget),
         "nodes": node_wording.lines(registry.nodes()),
-        "free": budget.free,
-        "lack": wording.lack(budget.free),
+        "free": budget.room,
+        "lack": wording.lack(budget.room),
         "rows": {
             model["id"]: {
                 "about": about(model),
-                "need": wording.need(model["need_bytes"], budget.free),
+                "need": wording.need(model["need_bytes"], budget.room),
                 "need_bytes": model["need_bytes"],
             }
             for model in models
         },
-        "prepared": sorted(registry.launcher.kept.ids()),
+        "prepared": sorted(registry.prepared_ids()),
     }
