@@ -57,10 +57,10 @@ class LoadQueue:
     def grant(self) -> None:
         """Give free slots to those that wait: also when a machine has come or gone."""
         for load in list(self._waiting):
-            choices = self._machines.choose(load.spec, self.running())
+            choices = self._machines.choose(load.spec, self.running(), _without(load))
             if choices:
                 load.machine, load.placement = choices[0]
-            elif self._machines.choose(load.spec, {}):
+            elif self._machines.choose(load.spec, {}, _without(load)):
                 break
             elif self._may_wait(load):
                 continue
@@ -73,3 +73,8 @@ class LoadQueue:
     def _wake_all(self) -> None:
         for load in self._waiting:
             load.wakeup.set()
+
+
+def _without(load: Load) -> list[str | None]:
+    """The nodes that a replica cannot go to."""
+    return [] if load.of is None else load.without
