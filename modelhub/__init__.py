@@ -42,7 +42,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         token_file,
     )
     from modelhub.web.dialects import ollama, openai, openai_more, serve
-    from modelhub.web.pages import forms, live, loads, login, models, parts, reference
+    from modelhub.web.pages import forms, live, loads, login, models, nodes, parts, reference
     from modelhub.web.sockets import Sockets
 
     config = dict(config or {})
@@ -79,7 +79,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     registry = Registry(settings, socketio.start_background_task, emit)
     current.init_app(app, registry)
-    pages = (models, forms, loads, login, reference)
+    pages = (models, forms, loads, nodes, login, reference)
     dialects = (openai, openai_more, serve, ollama)
     for module in (bodies, security, probe, token_file, error_handlers, api, sse, *pages, *dialects):
         module.init_app(app)

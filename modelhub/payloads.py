@@ -229,6 +229,8 @@ class LoadRow(TypedDict):
     steps: list[float | None] | None
     conditions: Conditions | None
     forecast: Forecast | None
+    node: str | None  # of a cluster, where it was loaded
+    placement: str | None  # why there, in words
 
 
 class LoadResource(LoadRow):

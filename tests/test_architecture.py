@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("task_parameters",),
     ("tasks",),
     ("payloads",),
+    ("placement_wording",),
     ("errors",),
     ("model_ids", "devices", "hosts", "tokens", "config"),
     ("formats",),

@@ -18,7 +18,7 @@ from modelhub.workers.worker import Worker
 
 _RECORDED_AT_THE_END = (
     *("bytes", "memory", "device", "dtype", "source", "revision", "architecture", "parameters"),
-    *("error", "steps"),
+    *("error", "steps", "node", "placement"),
 )
 
 

@@ -120,8 +120,9 @@ class LoadThread:
         finally:  # written down while the worker begins
             forecast = expect(conditions).forecast()
             known = {"started_at": started_at, "conditions": conditions, "forecast": forecast}
+            known |= {"node": where[0], "placement": where[1]}
             record(self._journal(), load, {"state": load.state, **known})
-            log_begin(load)
+            log_begin(load, self._adapter.snapshot(load.model_id))
         # A model that has yet to be fetched may not be there, or take hours.
         leaving = None if entry is None else self._replace(load)
         try:

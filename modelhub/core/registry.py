@@ -32,6 +32,7 @@ from modelhub.payloads import (
     ErrorPayload,
     LoadResource,
     ModelResource,
+    NodeStatus,
     PreviewResource,
     Readiness,
     Snapshot,
@@ -246,6 +247,10 @@ class Registry:
         """The timeline of a load, so far; None where none was kept."""
         running = self.adapter.timeline(load["load_id"], load["model_id"])
         return running or self.journal.timeline(load["load_id"])
+
+    def nodes(self) -> list[NodeStatus]:
+        """The machines of the cluster; empty where there is none."""
+        return []
 
     def budget(self) -> Budget:
         """Memory use by owner, and what a new load may take."""

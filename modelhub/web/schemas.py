@@ -345,6 +345,8 @@ class LoadSchema(Schema):
     forecast = Nested(
         ForecastSchema, allow_none=True, metadata={"description": "How long it was expected to take then."}
     )
+    node = String(allow_none=True, metadata={"description": "The node of the cluster where it was loaded."})
+    placement = String(allow_none=True, metadata={"description": "Why it was loaded there, in words."})
     snapshot = Nested(EventSchema, allow_none=True)
 
 

@@ -25,6 +25,7 @@ from modelhub.web.pages import (
     load_wording,
     model_list,
     model_wording,
+    node_wording,
     prediction_form,
     progress_chart,
     use_it,
@@ -68,6 +69,7 @@ def init_app(app: Flask) -> None:
         DTYPES=DTYPES,
         devices=devices,
         degraded=registry_of(app).degraded,
+        in_cluster=lambda: node_wording.in_cluster(registry),
     )
     app.register_error_handler(
         CSRFError, lambda _: error_handlers.error_response(ModelhubError("form_expired"))
@@ -89,6 +91,7 @@ def index() -> str:
         data=model_list.page_data(page),
         has_own=model_list.has_own(page),
         budget=budget,
+        nodes=node_wording.lines(registry.nodes()),
         models_dir=registry.settings.models_dir.absolute(),
     )
 
