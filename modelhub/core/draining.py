@@ -37,18 +37,18 @@ class Draining:
         self._spawn = spawn
         self._under_way: set[Machine] = set()
 
-    def begin(self, name: str) -> Machine:
+    def begin(self, name: str, by: str) -> Machine:
         """Give a node no new loads, and empty it meanwhile; raises as ``Machines.drain``."""
         machine = self._machines.drain(name)
         with self._loads.lock:
             is_new = machine not in self._under_way
             self._under_way.add(machine)
         if is_new:
+            log.info("Node %s is drained (by %s): it gets no new loads.", name, by)
             self._spawn(self._empty, machine, name)
         return machine
 
     def _empty(self, machine: Machine, name: str) -> None:
-        log.info("Node %s is drained: it gets no new loads.", name)
         deadline = time.monotonic() + PATIENCE_S
         while machine.is_there and not self._loads.is_closing and (left := self._left_on(machine)):
             is_overdue = time.monotonic() > deadline

@@ -198,13 +198,13 @@ class Lifecycle:
         """
         return self._unloading.unload(self.loaded(model_id, also=State.UNLOADING), by)
 
-    def drain(self, name: str) -> NodeStatus:
+    def drain(self, name: str, by: str) -> NodeStatus:
         """Have a node leave: it gets no new loads, and its models leave once nobody uses them.
 
         What takes longer than five minutes is ended. Returns at once; raises ``unknown_node``, and
         ``invalid_request`` where there is no cluster.
         """
-        return self._node(self._draining.begin(name))
+        return self._node(self._draining.begin(name, by))
 
     def let_go(self, model_id: str) -> None:
         """Keep a model no longer prepared; raises ``wrong_state`` where it is not, or in memory."""

@@ -193,7 +193,7 @@ def get_memory() -> dict[str, int]:
 @blueprint.response(200, schemas.NodeList)
 def list_nodes() -> dict[str, list[NodeStatus]]:
     """The machines that load models: the nodes of the cluster, or this one."""
-    return {"nodes": registry.lifecycle.nodes()}
+    return {"nodes": registry.nodes() or registry.lifecycle.nodes()}
 
 
 @blueprint.post("/api/nodes/<name>/drain")
@@ -203,7 +203,7 @@ def drain_node(name: str) -> NodeStatus:
 
     What takes longer than five minutes is ended.
     """
-    return registry.lifecycle.drain(name)
+    return registry.lifecycle.drain(name, by=_requested_by())
 
 
 @blueprint.post("/api/predictions")

@@ -189,20 +189,20 @@ def test_a_node_is_drained_once_its_load_and_requests_have_ended(cluster: Cluste
     with cluster.held(TWO):
         two = cluster.start(TWO)
         wait_until(lambda: two.worker is not None)
-        status = cluster.registry.lifecycle.drain("a")
+        status = cluster.registry.lifecycle.drain("a", by="page")
         assert (status["state"], status["loads"]) == ("draining", [TWO])
         wait_until(lambda: cluster.registry.snapshot(ONE)["state"] == State.ABSENT)
         assert cluster.registry.snapshot(ONE)["by"] == "drain of a"
         assert cluster.load(THREE).machine is cluster.nodes["b"], "no new loads there"
         assert (two.state, cluster.nodes["a"].is_there) == (State.LOADING, True)
-        cluster.registry.lifecycle.drain("a")  # again, which changes nothing
+        cluster.registry.lifecycle.drain("a", by="page")  # again, which changes nothing
     assert two.ended.wait(60)
     assert two.ready_at is not None, "the load under way has come to its end"
     wait_until(lambda: not cluster.nodes["a"].is_there)
     assert two.process_exited.is_set()
     assert cluster.registry.snapshot(THREE)["state"] == State.READY
     with pytest.raises(ModelhubError, match="There is no node a"):
-        cluster.registry.lifecycle.drain("a")
+        cluster.registry.lifecycle.drain("a", by="page")
 
 
 def test_without_a_node_a_load_says_so_but_what_nobody_watches_waits(cluster: Cluster) -> None:
