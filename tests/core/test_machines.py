@@ -119,6 +119,33 @@ def test_each_machine_has_slots_of_its_own(cluster: Cluster) -> None:
         assert one.state == State.LOADING
 
 
+def test_loads_that_both_are_refused_take_the_slots_of_each_other(cluster: Cluster) -> None:
+    a, b = cluster.nodes["a"], cluster.nodes["b"]
+    a.claims = 9
+    with cluster.held(ONE, TWO):
+        one, two = cluster.start(ONE), cluster.start(TWO)
+        wait_until(lambda: one.worker is not None and two.worker is not None)
+        assert (one.machine, two.machine) == (a, b)
+        a.free = lambda: 10 * GB if one.tried else 0
+        b.free = lambda: 10 * GB if two.tried else 0
+    assert one.ended.wait(60)
+    assert two.ended.wait(60)
+    assert (one.state, one.machine, two.state, two.machine) == (State.READY, b, State.READY, a)
+
+
+def test_a_load_that_waits_for_another_node_can_be_cancelled(cluster: Cluster) -> None:
+    cluster.nodes["b"].claims = 9
+    with cluster.held(TWO):
+        cluster.start(TWO)
+        cluster.nodes["a"].free = lambda: 0
+        one = cluster.start(ONE)
+        wait_until(lambda: one.tried == ["a"] and not one.may_run)
+        cluster.registry.lifecycle.cancel(one.load_id, by="page")
+        assert one.state == State.CANCELLED
+        three = cluster.start(THREE)
+        wait_until(lambda: three.machine is cluster.nodes["a"])
+
+
 def test_a_refused_load_waits_for_the_slot_of_the_next(cluster: Cluster) -> None:
     a, b = cluster.nodes["a"], cluster.nodes["b"]
     b.claims = 9
@@ -213,6 +240,7 @@ def test_without_a_node_a_load_says_so_but_what_nobody_watches_waits(cluster: Cl
     error = refused.row["error"]
     assert error is not None
     assert (refused.state, error["code"]) == (State.FAILED, "no_node")
+    assert error["message"] == f"No node of the cluster can load {ONE}: none has joined."
     assert "modelhub node" in error["hint"]
     assert cluster.registry.outlook(ONE) is None
     assert (patient.state, patient.may_run) == (State.QUEUED, False)

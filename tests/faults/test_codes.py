@@ -83,8 +83,7 @@ PRODUCED_BY = {
     "no_memory": "core/test_lifecycle.py::test_a_model_that_does_not_fit_is_refused_with_the_numbers",
     "out_of_memory": "faults/test_processes.py"
     "::test_a_load_that_the_system_ends_for_want_of_memory_says_so_with_the_numbers",
-    "no_node": "core/test_machines.py"
-    "::test_without_a_node_a_load_says_so_but_what_nobody_watches_waits",
+    "no_node": "core/test_machines.py::test_without_a_node_a_load_says_so_but_what_nobody_watches_waits",
     "no_device": "loader/test_load.py::test_a_missing_device",
     "killed": "core/test_lifecycle.py::test_a_worker_that_is_killed_is_emitted_as_a_failure_within_a_second",
     "crashed": "workers/test_launcher.py::test_the_error_of_a_process_that_has_ended_has_the_cause",
