@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -248,6 +249,27 @@ def test_without_a_node_a_load_says_so_but_what_nobody_watches_waits(cluster: Cl
     cluster.nodes.tell_change()
     assert patient.ended.wait(60)
     assert (patient.state, patient.machine) == (State.READY, cluster.nodes["b"])
+
+
+def test_soon_after_the_start_every_load_waits_for_the_first_node(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelhub.core.lifecycle._JOIN_S", 0.3)
+    monkeypatch.setattr(cluster.registry.lifecycle._loads, "is_assembling", True)
+    for node in cluster.nodes.nodes:
+        node.lose()
+    early = cluster.start(ONE)
+    assert early.state == State.QUEUED
+    cluster.nodes["a"].come_back()
+    cluster.nodes.tell_change()
+    assert early.ended.wait(60)
+    assert early.state == State.READY
+    cluster.nodes["a"].lose()
+    late = cluster.start(TWO)
+    cluster.registry.lifecycle.await_machines(threading.Event())
+    assert late.ended.wait(60)
+    assert late.row["error"] is not None
+    assert late.row["error"]["code"] == "no_node"
 
 
 def test_the_list_has_the_models_of_all_nodes(cluster: Cluster) -> None:
