@@ -260,7 +260,7 @@ FAILURES: dict[str, Failure] = {
     ),
     "no_node": Failure(
         503,
-        "No node of the cluster takes a load of {id}: none has joined, or those that have take no new loads.",
+        "No node of the cluster can load {id}: {why}.",
         "Join a machine: run 'modelhub node' there. Then load the model again.",
     ),
     "no_other_node": Failure(

@@ -8,7 +8,7 @@ from modelhub import placement_wording, units
 from modelhub.checkpoints import TOTAL_STEPS
 from modelhub.core.budget import Budget
 from modelhub.core.eviction import WAITING_FOR
-from modelhub.core.unloading import IDLE_FOR, KEEP_ALIVE, ROOM_FOR
+from modelhub.core.unloading import DRAIN_OF, IDLE_FOR, KEEP_ALIVE, ROOM_FOR
 from modelhub.demos import DEMOS
 from modelhub.payloads import Snapshot
 from modelhub.states import StallCause, State
@@ -182,6 +182,8 @@ def cause_of_unload(by: str | None) -> str:
         return f"since nobody used it for {by.removeprefix(IDLE_FOR)}"
     if by.startswith(KEEP_ALIVE):
         return f"since nobody used it for {by.removeprefix(KEEP_ALIVE)}, as a client had asked (keep_alive)"
+    if by.startswith(DRAIN_OF):
+        return f"since node {by.removeprefix(DRAIN_OF)} is drained"
     return REQUESTED_BY.get(by, "")
 
 

@@ -37,12 +37,8 @@ class Admission:
         machine = load.machine
         assert machine is not None  # noqa: S101 - its turn has come
         leaving = [other for other in leaving if other.machine is machine]
-        others = [other for other in self._loads.on(machine) if other is not load and other not in leaving]
-        free_bytes = _free_on(machine, load)
-
-        def free() -> int:
-            return free_for_load(sum(other.pending_bytes for other in others), free_bytes)
-
+        others = [one for one in self._loads.on(machine) if one is not load and one not in leaving]
+        free = _free_on(machine, load, others, leaving)
         self._wait(lambda: _is_known(load), _PID_S)
         if need_bytes > free():
             self._make_room(load, machine, need_bytes, free, leaving)
@@ -90,14 +86,28 @@ class Admission:
             time.sleep(_POLL_S)
 
 
-def _free_on(machine: Machine, load: Load) -> Callable[[], int]:
-    """What is free on a machine. Reports of another one are late: where the load's process has just found
-    what was free there, it is that, and what has become free since."""
+def _free_on(
+    machine: Machine, load: Load, others: Sequence[Load], leaving: Sequence[Load]
+) -> Callable[[], int]:
+    """What is free on a machine for a load beside ``others``.
+
+    Reports of another machine are late. Where the load's process has just found what was free there, it is
+    that, and what has become free since: after a while what those had that are ``leaving``, too.
+    """
+
+    def free() -> int:
+        return free_for_load(sum(one.pending_bytes for one in others), machine.free_bytes)
+
     found = None if load.worker is None or machine.name is None else load.worker.free_bytes
-    reported = machine.free_bytes()
     if found is None:
-        return machine.free_bytes
-    return lambda: found + max(0, machine.free_bytes() - reported)
+        return free
+
+    def reported() -> int:
+        pending = sum(one.pending_bytes for one in (*others, *leaving))
+        return machine.free_bytes() - pending
+
+    before = reported()
+    return lambda: found + max(0, reported() - before)
 
 
 def _is_known(load: Load) -> bool:

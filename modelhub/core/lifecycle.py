@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from modelhub.checkpoints import LoadOptions
 from modelhub.config import Settings
 from modelhub.core.budget import Budget, MemoryUse, compute_budget, sum_of
+from modelhub.core.draining import Draining
 from modelhub.core.eviction import Eviction
 from modelhub.core.experience import Experience
 from modelhub.core.follow import load_spec
@@ -28,7 +29,7 @@ from modelhub.core.replicas import Replicas
 from modelhub.core.unloading import JUST_READY_S, PATIENCE_S, Unloading
 from modelhub.devices import check_device
 from modelhub.errors import ModelhubError
-from modelhub.payloads import LoadResource, LoadRow, Snapshot
+from modelhub.payloads import LoadResource, LoadRow, NodeStatus, Snapshot
 from modelhub.progress.adapter import ProgressAdapter
 from modelhub.states import ACTIVE, CHANGING, ENDED_EARLY, State
 from modelhub.workers.machine import Machine, Machines
@@ -68,6 +69,7 @@ class Lifecycle:
         eviction = Eviction(self._loads, self._unloading, settings.evict, settings.idle_seconds)
         shared = (self._loads, machines, adapter, journal, spawn)
         self._replicas = Replicas(*shared, experience, eviction)
+        self._draining = Draining(self._loads, machines, self._unloading, self._replicas, self.cancel, spawn)
         self._thread = LoadThread(
             *shared,
             self._unloading,
@@ -212,6 +214,14 @@ class Lifecycle:
         """End the copy of a ready model on a node, see ``Replicas.end``."""
         self._replicas.end(self.loaded(model_id), node, by)
 
+    def drain(self, name: str, by: str) -> NodeStatus:
+        """Have a node leave: it gets no new loads, and its models leave once nobody uses them.
+
+        What takes longer than five minutes is ended. Returns at once; raises ``unknown_node``, and
+        ``invalid_request`` where there is no cluster.
+        """
+        return self._node(self._draining.begin(name, by))
+
     def let_go(self, model_id: str) -> None:
         """Keep a model no longer prepared; raises ``wrong_state`` where it is not, or in memory."""
         self._unloading.let_go(self.known_id(model_id))
@@ -305,6 +315,20 @@ class Lifecycle:
             for load in self._loads.on(machine)
         )
         return compute_budget(uses, machine)
+
+    def nodes(self) -> list[NodeStatus]:
+        """The machines that load models: those of the cluster, also such as are lost, or this one."""
+        return [*map(self._node, self._machines.all()), *self._machines.away()]
+
+    def _node(self, machine: Machine) -> NodeStatus:
+        loads, budget = self._loads.on(machine), self._budget_of(machine)
+        return {
+            **machine.node_status(),
+            "models": budget.models,
+            "loading": budget.loading,
+            "loads": sorted(load.model_id for load in loads if load.state == State.LOADING),
+            "ready": sorted(load.model_id for load in loads if load.state == State.READY),
+        }
 
     def quarantined(self) -> list[ModelhubError]:
         """Why programs may not load some models for now, an error for each."""

@@ -114,8 +114,8 @@ class Load:
 
     @property
     def without(self) -> list[str | None]:
-        """The nodes that cannot take a replica: they have a copy, or have refused it."""
-        copies = [self.first, *self.first.living_replicas]
+        """The nodes that it cannot go to: they have refused it, or of a replica, have a copy already."""
+        copies = [self.of, *self.of.living_replicas] if self.of is not None else []
         return [*(one.machine.name for one in copies if one.machine is not None), *self.tried]
 
     def least_busy(self) -> Load:

@@ -17,7 +17,7 @@ class LoadQueue:
     lifecycle.
 
     A load whose turn has come has its ``machine``, or none where no machine takes it: then its thread says
-    so, unless it ``may_wait`` for one to come.
+    so. Before its first attempt, it may be one that ``may_wait`` for a machine to come.
     """
 
     def __init__(self, machines: Machines, may_wait: Callable[[Load], bool] = lambda load: False) -> None:
@@ -31,6 +31,13 @@ class LoadQueue:
         if len(self._waiting) >= MAX_WAITING:
             raise ModelhubError("queue_full", waiting=len(self._waiting))
         self._waiting.append(load)
+        self.grant()
+
+    def join_again(self, load: Load) -> None:
+        """A load that ran leaves its machine, and is the next to run on one that it has not tried."""
+        self._running.remove(load)
+        load.machine, load.may_run = None, False
+        self._waiting.appendleft(load)
         self.grant()
 
     def leave(self, load: Load) -> None:
@@ -56,13 +63,18 @@ class LoadQueue:
 
     def grant(self) -> None:
         """Give free slots to those that wait: also when a machine has come or gone."""
+        without_slot = set[str]()  # the devices of loads that any machine may take, as soon as it has a slot
         for load in list(self._waiting):
-            choices = self._machines.choose(load.spec, self.running(), _without(load))
+            without = load.without
+            if not without and load.spec.device in without_slot:
+                continue
+            choices = self._machines.choose(load.spec, self.running(), without)
             if choices:
                 load.machine, load.placement = choices[0]
-            elif self._machines.choose(load.spec, {}, _without(load)):
-                break
-            elif self._may_wait(load):
+            elif self._machines.choose(load.spec, {}, without):
+                without_slot |= set() if without else {load.spec.device}
+                continue
+            elif not without and self._may_wait(load):
                 continue
             self._waiting.remove(load)
             self._running.append(load)
@@ -73,8 +85,3 @@ class LoadQueue:
     def _wake_all(self) -> None:
         for load in self._waiting:
             load.wakeup.set()
-
-
-def _without(load: Load) -> list[str | None]:
-    """The nodes that a replica cannot go to."""
-    return [] if load.of is None else load.without

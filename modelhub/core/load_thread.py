@@ -16,7 +16,7 @@ from modelhub.core.journal import Journal
 from modelhub.core.load import Load, end_values, record
 from modelhub.core.load_log import log_again, log_begin, log_end
 from modelhub.core.loads import Loads
-from modelhub.core.next_machine import NextMachine
+from modelhub.core.next_machine import NextMachine, no_node
 from modelhub.core.quarantine import Quarantine
 from modelhub.core.replicas import Replicas
 from modelhub.core.unloading import Unloading
@@ -51,6 +51,7 @@ class LoadThread:
         replicas: Replicas,
     ) -> None:
         self._loads = loads
+        self._machines = machines
         self._adapter = adapter
         self._journal = journal
         self._spawn = spawn
@@ -61,7 +62,7 @@ class LoadThread:
         self._quarantine = quarantine
         self._replicas = replicas
         self._admission = Admission(loads, eviction, self._wait_for)
-        self._next = NextMachine(loads, machines, adapter, self._wait_for)
+        self._next = NextMachine(loads, adapter, self._wait_for)
         self._use_news = UseNews(loads, adapter, spawn, eviction.stays_s)
 
     def run(self, load: Load) -> None:
@@ -141,7 +142,7 @@ class LoadThread:
         if load.machine is None:
             if not self._adapter.is_open(load.model_id):
                 self._adapter.queued(load.model_id, load.load_id, 1)
-            raise ModelhubError("no_node", id=load.model_id)
+            raise no_node(self._machines, load.model_id)
         return load.machine
 
     def _take_worker(self, load: Load, machine: Machine) -> None:

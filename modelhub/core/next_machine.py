@@ -20,12 +20,10 @@ class NextMachine:
     def __init__(
         self,
         loads: Loads,
-        machines: Machines,
         adapter: ProgressAdapter,
         wait_for: Callable[[Load, str], None],
     ) -> None:
         self._loads = loads
-        self._machines = machines
         self._adapter = adapter
         self._wait_for = wait_for
 
@@ -37,29 +35,32 @@ class NextMachine:
         if load.machine is None or load.machine.name is None or not _may_move(load, error):
             return ""
         load.tried.append(load.machine.name)
-        if len(load.tried) >= _MOST or not self._take_next(load):
-            if len(load.tried) > 1:
-                error.hint = f"Tried were the nodes {', '.join(load.tried)}. {error.hint}"
-            return ""
         if load.worker is not None:
             load.worker.close()
         load.worker, load.is_second_attempt = None, True
+        if len(load.tried) >= _MOST or not self._wait_for_next(load):
+            if len(load.tried) > 1:
+                error.hint = f"Tried were the nodes {', '.join(load.tried)}. {error.hint}"
+            return ""
+        assert load.machine is not None  # noqa: S101 - it was given one
         self._adapter.placed(load.model_id, load.machine.name, load.placement or None)
         return f"on {load.machine.name} now, since {_why(load.tried[-1], error)}"
 
-    def _take_next(self, load: Load) -> bool:
-        """Take a slot of a machine that was not tried yet, once one is free; False where none is left."""
-        while load.cancelled_by is None:
-            with self._loads.lock:
-                choices = self._machines.choose(load.spec, self._loads.queue.running(), load.tried)
-                if choices:
-                    load.machine, load.placement = choices[0]
-                    self._loads.queue.grant()
-                    return True
-            if not self._machines.choose(load.spec, {}, load.tried):
-                return False
+    def _wait_for_next(self, load: Load) -> bool:
+        """Wait for a slot of a machine that was not tried yet; False where none is left, or at a cancel."""
+        with self._loads.lock:
+            if load.cancelled_by is None:
+                self._loads.queue.join_again(load)
+        while not load.may_run and load.cancelled_by is None:
             self._wait_for(load, _SLOT)
-        return False
+        return load.machine is not None and load.cancelled_by is None
+
+
+def no_node(machines: Machines, model_id: str) -> ModelhubError:
+    """The error for a load that no machine takes."""
+    names = [machine.name or "" for machine in machines.all()]
+    why = f"of {', '.join(names)}, none takes new loads for that device" if names else "none has joined"
+    return ModelhubError("no_node", id=model_id, why=why)
 
 
 def is_lost(load: Load, error: ModelhubError) -> bool:

@@ -16,6 +16,7 @@ class NodeFiles(ModelFiles):
         super().__init__()
         self._machines = machines
         self._made_of: list[tuple[Machine, Mapping[str, Entry]]] = []
+        self._nodes: dict[str, list[str]] = {}
         self._told = 0  # the version of which ``has_changed`` has told
 
     def entries(self) -> Mapping[str, Entry]:
@@ -23,10 +24,13 @@ class NodeFiles(ModelFiles):
         lists = [(machine, machine.entries()) for machine in self._machines.all()]
         if not _are_same(lists, self._made_of):
             found: dict[str, Entry] = {}
-            for _, entries in lists:
+            nodes: dict[str, list[str]] = {}
+            for machine, entries in sorted(lists, key=_by_name):
                 for model_id, entry in entries.items():
                     found[model_id] = _better(found.get(model_id), entry)
-            self._made_of, self.last = lists, found
+                    if entry.source != "demo" or entry.disk_bytes:  # else it can be made anywhere
+                        nodes.setdefault(model_id, []).append(machine.name or "")
+            self._made_of, self.last, self._nodes = lists, found, nodes
             self.version += 1
         self.is_complete = self.is_complete or bool(lists)
         return self.last
@@ -52,13 +56,13 @@ class NodeFiles(ModelFiles):
 
     def nodes_of(self, model_id: str) -> Sequence[str]:
         """The nodes that have files of the model."""
-        with_files = (one for one in self._machines.all() if _has_files(one, model_id))
-        return sorted(machine.name or "" for machine in with_files)
+        self.entries()
+        found = self._nodes.get(model_id) or self._nodes.get(model_id.partition("@")[0])
+        return found or ()
 
 
-def _has_files(machine: Machine, model_id: str) -> bool:
-    entry = find_in(machine.entries(), model_id)
-    return entry is not None and (entry.source != "demo" or entry.disk_bytes > 0)
+def _by_name(one: tuple[Machine, Mapping[str, Entry]]) -> str:
+    return one[0].name or ""
 
 
 def _better(one: Entry | None, other: Entry) -> Entry:

@@ -10,6 +10,7 @@ from modelhub.checkpoints import LoadSpec
 from modelhub.core.experience import Experience
 from modelhub.core.journal import Journal
 from modelhub.core.model_files import ModelFiles
+from modelhub.core.next_machine import no_node
 from modelhub.core.outlook import Outlook, last_seconds
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Preview
@@ -100,4 +101,4 @@ class Previewer:
         """The machine that a load would begin on, if it had a slot there; raises ``no_node``."""
         for choice in self._machines.choose(spec, {}):
             return choice.machine
-        raise ModelhubError("no_node", id=spec.model_id)
+        raise no_node(self._machines, spec.model_id)

@@ -249,8 +249,8 @@ class Registry:
         return running or self.journal.timeline(load["load_id"])
 
     def nodes(self) -> list[NodeStatus]:
-        """The machines of the cluster; empty where there is none."""
-        return []
+        """The nodes of the cluster, also such as are lost or were refused; empty where there is none."""
+        return self.lifecycle.nodes() if isinstance(self.catalogue, NodeFiles) else []
 
     def budget(self) -> Budget:
         """Memory use by owner, and what a new load may take."""

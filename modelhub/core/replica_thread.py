@@ -18,7 +18,7 @@ from modelhub.payloads import Facts
 from modelhub.progress.schemas import check_checkpoint
 from modelhub.progress.tracker import Tracker
 from modelhub.states import State
-from modelhub.workers.machine import Machine, Machines
+from modelhub.workers.machine import Machine
 
 log = logging.getLogger(__name__)
 _LOOK_S = 0.1
@@ -35,13 +35,11 @@ class ReplicaThread:
     def __init__(
         self,
         loads: Loads,
-        machines: Machines,
         spawn: Callable[..., object],
         experience: Experience,
         eviction: Eviction,
     ) -> None:
         self._loads = loads
-        self._machines = machines
         self._spawn = spawn
         self._experience = experience
         self._admission = Admission(loads, eviction, _wait)
@@ -124,16 +122,17 @@ class ReplicaThread:
             return False
         if error.code != "no_memory" and machine.is_there:
             return False
+        replica.tried.append(str(machine.name))
         if replica.worker is not None:
             replica.worker.close()
-        replica.tried.append(str(machine.name))
         with self._loads.lock:
             replica.reserve(0)
-            choices = self._machines.choose(replica.spec, self._loads.queue.running(), replica.without)
-            if choices:
-                replica.machine, replica.placement = choices[0]
-                replica.worker, replica.progress = None, None
-        return bool(choices)
+            replica.worker, replica.progress = None, None
+            self._loads.queue.join_again(replica)
+        if self._wait_for_slot(replica) and replica.machine is not None:
+            return True
+        replica.machine = machine  # where it has failed
+        return False
 
     def _end(self, replica: Load, facts: Facts | None, failure: ModelhubError | None) -> bool:
         """Note how the load of a replica has ended; returns whether it serves its model from now on."""

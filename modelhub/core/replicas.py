@@ -46,7 +46,7 @@ class Replicas:
         self._adapter = adapter
         self._journal = journal
         self._spawn = spawn
-        self._thread = ReplicaThread(loads, machines, spawn, experience, eviction)
+        self._thread = ReplicaThread(loads, spawn, experience, eviction)
 
     def scale(self, load: Load, count: int | None, by: str) -> None:
         """Have ``count`` copies of a ready model in all, the first one included; None is one more than now.
@@ -109,8 +109,10 @@ class Replicas:
 
     def _begin(self, load: Load, missing: int, by: str) -> None:
         """Start so many replicas; the caller holds the lock. Raises ``no_other_node``."""
-        free = self._machines.choose(load.spec, {}, load.without)
-        if len(free) < missing:
+        copies = [load, *load.living_replicas]
+        taken = [one.machine.name for one in copies if one.machine is not None]
+        waiting = len(copies) - len(taken)
+        if len(self._machines.choose(load.spec, {}, taken)) < missing + waiting:
             raise ModelhubError("no_other_node", id=load.model_id)
         for _ in range(missing):
             replica = Load(load.spec, by)

@@ -24,6 +24,7 @@ JUST_READY_S = 2.0
 IDLE_FOR = "idle for "  # and how long
 KEEP_ALIVE = "keep_alive of "  # and how long, as a client has said
 ROOM_FOR = "room for "  # and the id of the model that is loaded
+DRAIN_OF = "drain of "  # and the name of the node
 
 
 class Unloading:

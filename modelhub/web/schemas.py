@@ -10,7 +10,7 @@ from marshmallow.fields import Boolean, Dict, Float, Integer, List, Nested, Raw,
 from modelhub.devices import DEVICE_PATTERN, DTYPES
 from modelhub.model_ids import ID_PATTERN
 from modelhub.progress.schemas import ErrorSchema, EventSchema
-from modelhub.states import LOAD_STATES, MODEL_STATES, Outcome
+from modelhub.states import LOAD_STATES, MODEL_STATES, NodeState, Outcome
 from modelhub.tasks import TASKS
 
 SOURCES = ("folder", "cache", "demo", "hub")
@@ -245,6 +245,36 @@ class StoppedSchema(Schema):
 
     id = String()
     model = String()
+
+
+class NodeSchema(Schema):
+    """A machine that loads models; sizes are bytes."""
+
+    name = String()
+    address = String(metadata={"description": "Its address in the cluster; empty where there is none."})
+    state = String(validate=validate.OneOf([state.value for state in NodeState]))
+    workers = Dict(metadata={"description": "How far it is: cold, warming or warm."})
+    total = Integer(metadata={"description": "The memory that its models could have."})
+    free = Integer(metadata={"description": "Before what is reserved for loads."})
+    models = Integer(metadata={"description": "Of models that are ready there."})
+    loading = Integer(metadata={"description": "Reserved for loads under way there."})
+    loads = List(  # type: ignore[assignment]  # marshmallow takes it out of the class
+        String(), metadata={"description": "The models that load there."}
+    )
+    ready = List(String(), metadata={"description": "The models that are in memory there."})
+    gpus = Integer()
+    versions = Dict(
+        keys=String(),
+        values=String(),
+        metadata={"description": "Of modelhub, torch and transformers: they must be the server's own."},
+    )
+    error = Nested(ErrorSchema, allow_none=True, metadata={"description": "Why it is lost, or refused."})
+
+
+class NodeList(Schema):
+    """The nodes of the cluster; without one, this machine."""
+
+    nodes = List(Nested(NodeSchema))
 
 
 class LivenessSchema(Schema):

@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
+from modelhub import memory
 from modelhub.core.generations import Generation
 from modelhub.core.load import Load
 from modelhub.core.unloading import JUST_READY_S
@@ -259,12 +260,16 @@ def test_no_more_copies_than_nodes(cluster: Cluster) -> None:
     assert caught.value.code == "wrong_state", "it is not in memory"
 
 
-def test_a_replica_that_finds_no_memory_fails_in_words(cluster: Cluster) -> None:
-    cluster.load_on("a", ENDLESS)
-    cluster.nodes["b"].free = lambda: 1000
+def test_a_replica_that_finds_no_memory_fails_in_words_and_may_be_tried_again(cluster: Cluster) -> None:
+    load, b = cluster.load_on("a", ENDLESS), cluster.nodes["b"]
+    b.free = lambda: 1000
     cluster.registry.lifecycle.scale(ENDLESS, 2, by="page")
     wait_until(lambda: states(cluster) == [("b", "failed", "no_memory")])
     assert cluster.registry.snapshot(ENDLESS)["state"] == State.READY
+    assert load.replicas[0].tried == ["b"], "there is no third node"
+    b.free = memory.free_bytes
+    cluster.registry.lifecycle.scale(ENDLESS, 2, by="page")
+    wait_until(lambda: states(cluster) == [("b", "ready", None)])
 
 
 def test_a_replica_that_waits_for_a_slot_can_be_ended_and_is_told(cluster: Cluster) -> None:
@@ -329,3 +334,24 @@ def test_an_unload_ends_replicas_that_load(cluster: Cluster) -> None:
     assert (load.state, load.replicas) == (State.ABSENT, [])
     assert worker is not None
     assert worker.wait(10), "its process has ended"
+
+
+@pytest.mark.parametrize(("drained", "left"), [("a", "b"), ("b", "a")])
+def test_a_drain_ends_the_copy_of_the_node_once_it_has_no_requests(
+    cluster: Cluster, drained: str, left: str
+) -> None:
+    load = two_copies(cluster)
+    begun = {"a": begin(cluster), "b": begin(cluster)}
+    cluster.registry.lifecycle.drain(drained, by="page")
+    later, _ = begin(cluster)
+    staying = next(one for one in load.copies if one.machine is cluster.nodes[left])
+    assert staying.worker is not None
+    assert sum(staying.worker.requests) == 2, "the other gets no new ones"
+    assert next(begun[drained][1]) is not None, "those that it has go on"
+    begun[drained][0].cancel()
+    wait_until(lambda: not cluster.nodes[drained].is_there)
+    assert (cluster.registry.snapshot(ENDLESS)["node"], states(cluster)) == (left, [])
+    assert next(begun[left][1]) is not None
+    for generation in (later, begun[left][0]):
+        generation.cancel()
+    assert cluster.events_of(ENDLESS, EventName.UNLOADED) == []

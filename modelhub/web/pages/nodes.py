@@ -34,7 +34,7 @@ def ask_to_drain(name: str) -> str:
 @blueprint.post("/nodes/<name>/drain")
 def drain(name: str) -> Response:
     """Give a node no new loads, and have its models leave memory; then it leaves the cluster."""
-    registry.lifecycle.drain(name, by="page")  # type: ignore[attr-defined]
+    registry.lifecycle.drain(name, by="page")
     flash(f"Node {name} is draining: it gets no new loads, and leaves once its models have.", "note")
     return redirect(url_for("nodes.index"), 303)
 
@@ -42,5 +42,5 @@ def drain(name: str) -> Response:
 def _node(name: str) -> NodeStatus:
     found = next((node for node in registry.nodes() if node["name"] == name), None)
     if found is None:
-        raise ModelhubError("unknown_node", id=name)
+        raise ModelhubError("unknown_node", name=name)
     return found
