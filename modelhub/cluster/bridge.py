@@ -137,10 +137,14 @@ class Bridge:
 
 
 def _how(link: NodeLink, error: Exception | None) -> str:
+    """How a node was lost, in words, by what Ray says of it."""
     if error is None:
         return "has left the cluster"
-    log.error("The node %s is lost: %s", link.name, error)
-    return "has died"
+    log.error("Node %s is lost: %s", link.name, error)
+    said = str(error)
+    with contextlib.suppress(Exception):  # Ray's main process is away too
+        said += next(node["DeathReasonMessage"] for node in ray.nodes() if node["NodeID"] == link.node_id)
+    return "no longer answers" if "health check" in said else "has died"
 
 
 if __name__ == "__main__":
