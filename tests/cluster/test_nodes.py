@@ -22,7 +22,7 @@ from modelhub.checkpoints import LoadSpec
 from modelhub.cluster.machines import ClusterMachines
 from modelhub.cluster.node import Node
 from modelhub.errors import ModelhubError
-from modelhub.generation import GenerationRequest, Sampling
+from modelhub.generation import GenerationRequest
 from modelhub.payloads import Facts
 from modelhub.states import NodeState
 from modelhub.workers.worker import Worker
