@@ -67,7 +67,9 @@ class Draining:
 
     def _end(self, load: Load, by: str, is_overdue: bool) -> None:
         if load.state == State.READY:
-            self._unloading.unload(load, by, only_if=_is_ready if is_overdue else is_unused)
+            may_leave = _is_ready if is_overdue else is_unused
+            if may_leave(load):
+                self._unloading.unload(load, by, only_if=may_leave)
         elif is_overdue:
             with contextlib.suppress(ModelhubError):  # it has just ended
                 self._cancel(load.load_id, by)
