@@ -258,6 +258,11 @@ FAILURES: dict[str, Failure] = {
         "No process for the model could be started: {why}",
         "Load it again. If that fails too, see the server's log for details, and restart the server.",
     ),
+    "no_node": Failure(
+        503,
+        "No node of the cluster can load {id}: {why}.",
+        "Join a machine: run 'modelhub node' there. Then load the model again.",
+    ),
     "unknown_node": Failure(404, "There is no node {name}.", "The nodes are at /api/nodes."),
     "node_lost": Failure(
         503,

@@ -16,7 +16,7 @@ from modelhub.checkpoints import Checkpoint, LoadSpec
 from modelhub.cluster.placement import Candidate
 from modelhub.cluster.remote_process import RemoteProcess
 from modelhub.cluster.wire import entries_from
-from modelhub.core.catalogue import find_in
+from modelhub.core.model_files import find_in
 from modelhub.core.scan import Entry
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Conditions, DeletedFiles, NodeStatus, WorkersStatus

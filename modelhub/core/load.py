@@ -1,26 +1,24 @@
-"""A load in this run of the server, and the queue that decides which loads may run."""
+"""A load in this run of the server."""
 
 from __future__ import annotations
 
 import secrets
 import threading
 import time
-from collections import deque
 from dataclasses import InitVar, dataclass, field
 
-from modelhub import memory
 from modelhub.checkpoints import LoadOptions, LoadSpec
 from modelhub.core.journal import Journal, new_row
 from modelhub.core.use import Use
 from modelhub.errors import ModelhubError
 from modelhub.payloads import LoadResource, LoadRow, Snapshot
 from modelhub.states import ACTIVE, State
+from modelhub.workers.machine import Machine
 from modelhub.workers.worker import Worker
 
-MAX_WAITING = 100
 _RECORDED_AT_THE_END = (
     *("bytes", "memory", "device", "dtype", "source", "revision", "architecture", "parameters"),
-    *("error", "steps"),
+    *("error", "steps", "node", "placement"),
 )
 
 
@@ -41,6 +39,9 @@ class Load:
     announced: threading.Event = field(default_factory=threading.Event)  # its first event was emitted
     ended: threading.Event = field(default_factory=threading.Event)  # its terminal event was emitted
     process_exited: threading.Event = field(default_factory=threading.Event)
+    machine: Machine | None = None  # that it runs on, or has run on; None while it waits
+    placement: str = ""  # why there, in words; empty where there is only one
+    tried: list[str] = field(default_factory=list)  # the nodes that have refused it, or were lost
     worker: Worker | None = None
     reserved_bytes: int = 0
     taken_from: int | None = None  # the anonymous memory of its process when that was reserved for a load
@@ -49,7 +50,7 @@ class Load:
     memory_before: int | None = None
     own_bytes: int | None = None  # what its process had for itself
     receipt: Snapshot | None = None
-    is_second_attempt: bool = False  # memory ran out in the first one
+    is_second_attempt: bool = False  # in the first one memory ran out, or there was none
     has_waited: bool = False  # until models were no longer in use: its time says nothing of the next
     replaces: tuple[str, ...] = ()  # the models to unload when its turn comes
     ready_at: float | None = None  # on the monotonic clock
@@ -73,15 +74,13 @@ class Load:
 
     def reserve(self, size: int, is_loading: bool = False) -> None:
         """Reserve memory for it; a load takes it by and by from now on."""
-        pid = None if self.worker is None else self.worker.pid
-        self.taken_from = memory.anonymous_bytes(pid) if is_loading and pid is not None else None
+        self.taken_from = self._anonymous_bytes() if is_loading else None
         self.reserved_bytes = size
 
     def note_ready(self) -> None:
         """Its model has become ready: what its process takes from now on is for its use."""
         self.ready_at, self.use.idle_since = time.monotonic(), time.time()
-        pid = None if self.worker is None else self.worker.pid
-        self.anonymous_at_ready = None if pid is None else memory.anonymous_bytes(pid)
+        self.anonymous_at_ready = self._anonymous_bytes()
 
     @property
     def is_in_use(self) -> bool:
@@ -96,8 +95,8 @@ class Load:
     @property
     def grown_bytes(self) -> int:
         """What the process of a ready model has taken since that became ready, as caches of conversations."""
-        pid, before = None if self.worker is None else self.worker.pid, self.anonymous_at_ready
-        return 0 if pid is None or before is None else max(0, memory.anonymous_bytes(pid) - before)
+        now, before = self._anonymous_bytes(), self.anonymous_at_ready
+        return 0 if now is None or before is None else max(0, now - before)
 
     @property
     def pending_bytes(self) -> int:
@@ -105,11 +104,14 @@ class Load:
 
         What a load has taken is no longer free. Weights that are mapped from files stay available.
         """
-        pid = None if self.worker is None else self.worker.pid
-        if self.taken_from is None or pid is None:
+        now = None if self.taken_from is None else self._anonymous_bytes()
+        if self.taken_from is None or now is None:
             return self.reserved_bytes
-        taken = max(0, memory.anonymous_bytes(pid) - self.taken_from)
-        return max(0, self.reserved_bytes - taken)
+        return max(0, self.reserved_bytes - max(0, now - self.taken_from))
+
+    def _anonymous_bytes(self) -> int | None:
+        """What its process has for itself; None where that is not known."""
+        return None if self.worker is None else self.worker.anonymous_bytes() or None
 
 
 def end_values(payload: Snapshot) -> dict[str, object]:
@@ -149,50 +151,6 @@ def can_join(load: Load, options: LoadOptions) -> bool:
             todo = "Unload it first." if load.state == State.READY else "Cancel that load first."
             raise wrong_state(load.model_id, load.state, why, todo)
     return True
-
-
-class LoadQueue:
-    """First come, first served, ``slots`` at once; the caller holds the lock of the lifecycle."""
-
-    def __init__(self, slots: int) -> None:
-        self._slots = slots
-        self._waiting: deque[Load] = deque()
-
-    def join(self, load: Load) -> None:
-        """Take a place; raises ModelhubError ``queue_full``."""
-        if len(self._waiting) >= MAX_WAITING:
-            raise ModelhubError("queue_full", waiting=len(self._waiting))
-        self._waiting.append(load)
-        self._grant()
-
-    def leave(self, load: Load) -> None:
-        """A load that waits no longer waits."""
-        if load in self._waiting:
-            self._waiting.remove(load)
-            self._wake_all()
-
-    def release(self, load: Load) -> None:
-        """A load that was allowed to run gives its slot to the next."""
-        if load.may_run:
-            load.may_run = False
-            self._slots += 1
-        self._grant()
-
-    def position(self, load: Load) -> int | None:
-        """1 for the next to run; None for one that does not wait."""
-        return self._waiting.index(load) + 1 if load in self._waiting else None
-
-    def _grant(self) -> None:
-        while self._slots > 0 and self._waiting:
-            load = self._waiting.popleft()
-            self._slots -= 1
-            load.may_run = True
-            load.wakeup.set()
-        self._wake_all()
-
-    def _wake_all(self) -> None:
-        for load in self._waiting:
-            load.wakeup.set()
 
 
 def wrong_state(model_id: str, state: State, why: str, todo: str) -> ModelhubError:

@@ -9,14 +9,17 @@ from modelhub import units
 from modelhub.core.load import Load
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Snapshot
+from modelhub.placement_wording import on_node
 from modelhub.states import State
 
 log = logging.getLogger("modelhub.loads")
 
 
-def log_begin(load: Load) -> None:
-    """``Loading org/name (load 9f2c61d0a4b7e853, by page)``."""
-    log.info("Loading %s (load %s, by %s)", load.model_id, load.load_id, load.row["by"])
+def log_begin(load: Load, snapshot: Snapshot) -> None:
+    """``Loading org/name (load 9f2c61d0a4b7e853, by page)``, in a cluster with the node and why that one."""
+    where = on_node(snapshot["node"], snapshot["placement"])
+    on = f" {where}" if where else ""
+    log.info("Loading %s (load %s, by %s)%s", load.model_id, load.load_id, load.row["by"], on)
 
 
 def log_again(load: Load, snapshot: Snapshot, error: ModelhubError, left: Sequence[str]) -> None:
@@ -37,13 +40,14 @@ def log_end(load: Load, snapshot: Snapshot) -> None:
     model_id, error = load.model_id, snapshot["error"]
     if load.state == State.READY:
         log.info(
-            "%s is ready after %s: %s from %s, %s on %s",
+            "%s is ready after %s: %s from %s, %s on %s%s",
             model_id,
             units.duration(snapshot.get("seconds")),
             units.size(snapshot.get("bytes")),
             "the hub" if snapshot.get("source") == "hub" else "disk",
             snapshot.get("dtype"),
             snapshot.get("device"),
+            f" {where}" if (where := on_node(snapshot["node"])) else "",
         )
     elif load.state == State.CANCELLED:
         log.info("%s was cancelled %s (by %s)", model_id, _when(snapshot), load.cancelled_by)

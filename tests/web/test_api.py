@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import math
+import socket
 import threading
+from importlib.metadata import version
 
 import psutil
 import pytest
@@ -170,6 +172,20 @@ def test_figures_and_timelines_are_in_the_document(client: FlaskClient) -> None:
     assert {"model", "outcome", "limit", "offset"} <= set(names)
     expected = {"Timeline", "Series", "Stall", "LoadDetail", "ModelStatistics"}
     assert expected <= set(document["components"]["schemas"])
+
+
+def test_without_a_cluster_the_nodes_are_this_machine_which_cannot_be_drained(empty_server: Server) -> None:
+    empty_server.load(LLAMA)
+    (node,) = empty_server.get("/api/nodes").json()["nodes"]
+    assert (node["name"], node["state"], node["ready"]) == (socket.gethostname(), "ready", [LLAMA])
+    assert node["versions"]["torch"] == version("torch")
+    assert 0 < node["models"] < node["free"] < node["total"]
+    memory = empty_server.get("/api/memory").json()
+    assert (memory["room"], memory["total"]) == (memory["free"], node["total"])
+    assert empty_server.get(f"/api/models/{LLAMA}").json()["nodes"] == []
+    assert _code(empty_server.post(f"/api/nodes/{node['name']}/drain", {})) == (422, "invalid_request")
+    assert _code(empty_server.post("/api/nodes/other/drain", {})) == (404, "unknown_node")
+    assert empty_server.snapshot(LLAMA)["state"] == "ready"
 
 
 def test_probes_of_a_warm_server(server: Server) -> None:

@@ -25,6 +25,7 @@ from modelhub.web.pages import (
     load_wording,
     model_list,
     model_wording,
+    node_wording,
     prediction_form,
     progress_chart,
     use_it,
@@ -68,6 +69,7 @@ def init_app(app: Flask) -> None:
         DTYPES=DTYPES,
         devices=devices,
         degraded=registry_of(app).degraded,
+        in_cluster=lambda: node_wording.in_cluster(registry),
     )
     app.register_error_handler(
         CSRFError, lambda _: error_handlers.error_response(ModelhubError("form_expired"))
@@ -84,11 +86,12 @@ def index() -> str:
     return render_template(
         "dashboard.html",
         page=page,
-        rows=rows.render(page.models, budget.free),
+        rows=rows.render(page.models, budget.room),
         blank_row=rows.blank(),
         data=model_list.page_data(page),
         has_own=model_list.has_own(page),
         budget=budget,
+        nodes=node_wording.lines(registry.nodes()),
         models_dir=registry.settings.models_dir.absolute(),
     )
 
@@ -161,12 +164,12 @@ def _to_replace(model: ModelResource) -> list[ModelResource]:
     if model["fits"] is not False and not is_refused:
         return []
     ready = [one for one in registry.listing.touched() if one["state"] == State.READY]
-    lack = need_bytes - registry.budget().free
+    lack = need_bytes - registry.budget().room
     held = [(use["memory"], one) for one in ready if (use := one["snapshot"]["use"]) is not None]
     return [one for size, one in sorted(held, key=lambda pair: pair[0]) if size >= lack][:_MOST_OFFERS]
 
 
-def _outlook(model: ModelResource, loads: list[LoadResource]) -> Outlook:
+def _outlook(model: ModelResource, loads: list[LoadResource]) -> Outlook | None:
     """What was expected of the load under way, or is of one that would begin now."""
     running = loads[0] if loads and loads[0]["state"] == State.LOADING else None
     return (running and outlook_of(running, loads)) or registry.outlook(model["id"])
