@@ -15,14 +15,12 @@ import psutil
 
 from modelhub.cluster.local_node import LocalNode
 from modelhub.cluster.outbox import Item, Outbox
-from modelhub.cluster.wire import check_versions
+from modelhub.cluster.wire import NODE_COMMAND, check_versions
 from modelhub.config import read_settings
 from modelhub.errors import ModelhubError
 from modelhub.versions import versions
 from modelhub.workers.confinement.in_force import check as check_sandbox
 from modelhub.workers.lifeline import name_process
-
-NODE_COMMAND = "modelhub-joined"  # the name of the process of ``modelhub node``
 
 
 class NodeAgent:

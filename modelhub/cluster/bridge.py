@@ -28,11 +28,10 @@ from modelhub.workers.channel import Channel, blocking_socket
 from modelhub.workers.lifeline import die_with_parent, name_process
 
 log = logging.getLogger(__name__)
-_POLL_S = 0.5
+_POLL_S = 0.3
 _CLOSE_S = 4.0
 # A stream and a batch at once; one more in reserve.
 _CONCURRENCY = 3
-_SILENT = 2  # Ray's NodeDeathInfo: unexpected, which is what a node is called that answers no health check
 
 
 def main() -> None:
@@ -60,9 +59,9 @@ class Bridge:
         self._control = control
         self._versions = versions()
         self._lock = threading.Lock()
+        self._closing = threading.Event()
         self._links: dict[str, NodeLink] = {}  # by node
         self._done: set[str] = set()  # ids of Ray's nodes that were refused, or have left
-        # Where the agent runs cannot be overridden by Ray: it is the node's, with all its GPUs.
         self._agent: Any = ray.remote(num_cpus=0, max_restarts=0, max_concurrency=_CONCURRENCY)(NodeAgent)
 
     def serve(self) -> None:
@@ -84,7 +83,7 @@ class Bridge:
 
     def watch(self) -> None:
         """Look which nodes there are, and give each one that joins an agent."""
-        while True:
+        while not self._closing.wait(_POLL_S):
             try:
                 nodes = [node for node in ray.nodes() if node["Alive"] and RESOURCE in node["Resources"]]
             except Exception as error:  # Ray's main process is away: what runs goes on
@@ -92,10 +91,10 @@ class Bridge:
                 nodes = []
             for node in nodes:
                 self._join(node)
-            time.sleep(_POLL_S)
 
     def close(self) -> None:
-        """End what runs on the nodes, and wait for that."""
+        """End what runs on the nodes, and wait for that; Ray ends what is left when its driver has ended."""
+        self._closing.set()
         with self._lock:
             links = list(self._links.values())
         for link in links:
@@ -103,7 +102,6 @@ class Bridge:
         deadline = time.monotonic() + _CLOSE_S
         for link in links:
             link.over.wait(max(0.0, deadline - time.monotonic()))
-        ray.shutdown()
 
     def _join(self, node: dict[str, Any]) -> None:
         node_id, address = node["NodeID"], node["NodeManagerAddress"]
@@ -139,10 +137,14 @@ class Bridge:
 
 
 def _how(link: NodeLink, error: Exception | None) -> str:
+    """How a node was lost, in words, by what Ray says of it."""
     if error is None:
         return "has left the cluster"
-    log.error("The node %s is lost: %s", link.name, error)
-    return "has died"
+    log.error("Node %s is lost: %s", link.name, error)
+    said = str(error)
+    with contextlib.suppress(Exception):  # Ray's main process is away too
+        said += next(node["DeathReasonMessage"] for node in ray.nodes() if node["NodeID"] == link.node_id)
+    return "no longer answers" if "health check" in said else "has died"
 
 
 if __name__ == "__main__":

@@ -243,7 +243,7 @@ class Node:
             free_bytes=max(0, self.free_bytes() - int(self._report.get("pending", 0))),
             need_bytes=need_bytes,
             is_prepared=spec.model_id in self._kept.ids(),
-            has_files=entry is not None and entry.size_bytes is not None and entry.source != "demo",
+            has_files=entry is not None and entry.size_bytes is not None and entry.disk_bytes > 0,
             is_warm=self.status()["state"] == "warm",
             loads=loads,
             slots=int(self._report.get("slots", 1)),

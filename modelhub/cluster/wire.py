@@ -15,6 +15,7 @@ from modelhub.payloads import WorkersStatus
 RESOURCE = "modelhub_node"
 LABEL = "modelhub-node"
 NAMESPACE = "modelhub"
+NODE_COMMAND = "modelhub-joined"  # the name of the process of ``modelhub node``
 
 
 class ProcessReport(TypedDict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import count
 
 from modelhub.core.budget import check_fits, free_for_load
 from modelhub.core.eviction import Eviction
@@ -58,26 +59,35 @@ class Admission:
     ) -> None:
         """Where a load does not fit: let go of the models that are only kept, have others let go of caches,
         wait for those that leave, have idle ones leave."""
-        is_freed = bool(leaving or machine.kept.ids())
-        machine.kept.let_go()
         grown = [other for other in self._loads.on(machine) if _can_shrink(other)]
+        is_freed = bool(leaving or grown or machine.kept.ids())
+        machine.kept.let_go()
         for other in grown:
             if other.worker is not None:
                 other.worker.trim()
         for other in leaving:
             other.process_exited.wait(PATIENCE_S)
 
+        def fits() -> bool:
+            return need_bytes <= free()
+
         def has_let_go() -> bool:
             return not machine.kept.ids() and not any(map(_can_shrink, grown))
 
+        def wait_for_report() -> None:
+            if machine.name is not None:  # another machine says late what has become free
+                self._wait(fits, _REPORT_S)
+
+        asked = count()
+
         def lack() -> int:
-            nonlocal is_freed
-            if machine.name is not None and (is_freed or grown):
-                self._wait(lambda: need_bytes <= free(), _REPORT_S)
-            is_freed = True  # where it is asked again, models have left
+            if next(asked):  # models have left since
+                wait_for_report()
             return need_bytes - free()
 
-        self._wait(lambda: need_bytes <= free() or has_let_go(), _LET_GO_S)
+        self._wait(lambda: fits() or has_let_go(), _LET_GO_S)
+        if is_freed:
+            wait_for_report()
         self._eviction.make_room(load, lack, partial(self._wait_for, load))
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float) -> None:

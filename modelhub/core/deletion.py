@@ -73,8 +73,12 @@ def delete_everywhere(
 ) -> DeletedFiles:
     """Delete the files of a model on every machine that has them, see ``Machine.delete_files``.
 
-    Raises what has kept one of them from it, once all others have done it; ``no_files`` where none has any.
+    Raises what has kept one of them from it, once all others have done it; ``no_files`` where none has any,
+    and before any is deleted ``own_folder``.
     """
+    found = (machine.find(model_id) for machine in machines)
+    if not own and any(one and one.source == "folder" and one.model_id == model_id for one in found):
+        raise ModelhubError("own_folder", id=model_id)
     deleted: list[DeletedFiles] = []
     failure: ModelhubError | None = None
     for machine in machines:

@@ -69,12 +69,13 @@ class Draining:
         return [load for load in self._loads.on(machine) if not load.process_exited.is_set()]
 
     def _end(self, load: Load, by: str, is_overdue: bool) -> None:
+        may_leave = _is_ready if is_overdue else is_unused
         if load.of is not None and load.state in ACTIVE:
             self._loads.end_replica(load, by)
         elif load.state == State.READY and self._replicas.leave(load, by, is_overdue):
             return  # another copy goes on
-        elif load.state == State.READY:
-            self._unloading.unload(load.first, by, only_if=_is_ready if is_overdue else is_unused)
+        elif may_leave(load):
+            self._unloading.unload(load.first, by, only_if=may_leave)
         elif is_overdue:
             with contextlib.suppress(ModelhubError):  # it has just ended
                 self._cancel(load.load_id, by)

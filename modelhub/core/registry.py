@@ -92,7 +92,7 @@ class Registry:
         self.on_change: list[Callable[[], None]] = []  # called when the list of models has changed
         self.on_prepared: list[Callable[[], None]] = []  # called when other models are kept prepared
         self.on_close: list[Callable[[], None]] = []  # called when the server is about to end
-        self.listing = Listing(self.catalogue, self.adapter, self.budget, self.prepared_ids, settings.dtype)
+        self.listing = Listing(self.catalogue, self.adapter, self.budget, self.prepared, settings.dtype)
         self.catalogue.on_late.append(self.announce_change)
         # What each returns does not work as it should, though loads do: see ``degraded``.
         self.troubles: list[Callable[[], Iterable[ModelhubError]]] = [
@@ -198,7 +198,7 @@ class Registry:
         for hook in self.on_prepared:
             hook()
 
-    def prepared_ids(self) -> frozenset[str]:
+    def prepared(self) -> frozenset[str]:
         """The models that are kept prepared for their next load, on any machine."""
         return frozenset[str]().union(*(machine.kept.ids() for machine in self.machines.all()))
 

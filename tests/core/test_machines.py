@@ -204,11 +204,11 @@ def test_a_model_is_kept_prepared_where_it_was(cluster: Cluster, monkeypatch: py
     monkeypatch.setattr(later, "_seconds", 60.0)
     cluster.load_on("b", ONE)
     cluster.registry.lifecycle.unload(ONE, by="page")
-    wait_until(lambda: cluster.registry.prepared_ids() == {ONE})
+    wait_until(lambda: cluster.registry.prepared() == {ONE})
     assert cluster.nodes["a"].kept.ids() == frozenset()
     assert cluster.registry.model(ONE)["prepared"]
     cluster.registry.lifecycle.let_go(ONE)
-    assert cluster.registry.prepared_ids() == frozenset()
+    assert cluster.registry.prepared() == frozenset()
 
 
 def test_a_node_is_drained_once_its_load_and_requests_have_ended(cluster: Cluster) -> None:

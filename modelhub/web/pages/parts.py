@@ -46,5 +46,5 @@ def page_parts(registry: Registry, ids: list[str]) -> PageParts:
             }
             for model in models
         },
-        "prepared": sorted(registry.prepared_ids()),
+        "prepared": sorted(registry.prepared()),
     }
