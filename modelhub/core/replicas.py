@@ -87,14 +87,16 @@ class Replicas:
         load.use.tell_now()
 
     def leave(self, copy: Load, by: str, at_once: bool) -> bool:
-        """Have a copy leave a node that is drained, once it has no requests.
+        """Have a copy leave a node that is drained, once it has no requests and another one is ready.
 
-        False where there is no other copy that is ready: then the model has to be unloaded.
+        False where there is no other, or with ``at_once`` none that is ready: then all of it has to leave.
         """
         load, node = copy.first, _name(copy.machine)
-        others = [one for one in load.copies if one is not copy and one.state == State.READY]
+        others = [one for one in (load, *load.living_replicas) if one is not copy]
         if node is None or not others:
             return False
+        if not any(one.state == State.READY for one in others):
+            return not at_once
         if at_once or (copy.worker is not None and not copy.worker.is_busy):
             with contextlib.suppress(ModelhubError):  # it has just ended
                 self.end(load, node, by)

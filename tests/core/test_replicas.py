@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from typing import Any
 
 import psutil
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 
 from modelhub import memory
 from modelhub.core.generations import Generation
@@ -18,6 +21,9 @@ from modelhub.core.unloading import JUST_READY_S
 from modelhub.errors import ModelhubError
 from modelhub.generation import Frame
 from modelhub.states import EventName, State
+from modelhub.web import current
+from modelhub.web.current import registry_of
+from tests.support.forms import csrf_token
 from tests.support.machines import Cluster
 from tests.support.server import wait_until
 from tests.support.serverless import ENDLESS, STORY
@@ -355,3 +361,77 @@ def test_a_drain_ends_the_copy_of_the_node_once_it_has_no_requests(
     for generation in (later, begun[left][0]):
         generation.cancel()
     assert cluster.events_of(ENDLESS, EventName.UNLOADED) == []
+
+
+# Over REST, and on pages
+
+
+@pytest.fixture
+def client(cluster: Cluster, app: Flask) -> Iterator[FlaskClient]:
+    """Sends requests to an application over the nodes."""
+    own = registry_of(app)
+    current.init_app(app, cluster.registry)
+    yield app.test_client()
+    current.init_app(app, own)
+
+
+def test_copies_over_rest(cluster: Cluster, client: FlaskClient) -> None:
+    cluster.load_on("a", ENDLESS)
+    accepted = client.post(f"/api/models/{ENDLESS}/replicas", json={"count": 2})
+    assert accepted.json is not None
+    (replica,) = accepted.json["snapshot"]["replicas"]
+    assert (accepted.status_code, accepted.json["state"], replica["state"]) == (202, "ready", "loading")
+    wait_until(lambda: states(cluster) == [("b", "ready", None)])
+    again = client.post(f"/api/models/{ENDLESS}/replicas", json={"count": 2}).json
+    assert again is not None
+    assert len(again["snapshot"]["replicas"]) == 1, "there are two already"
+    left = client.delete(f"/api/models/{ENDLESS}/replicas/a").json
+    assert left is not None
+    assert (left["snapshot"]["node"], left["snapshot"]["replicas"]) == ("b", [])
+    (row,) = client.get(f"/api/loads?model={ENDLESS}&limit=1").json["loads"]  # type: ignore[index]
+    assert (row["node"], row["placement"]) == ("b", "it claims 0")
+
+
+def test_a_copy_is_added_and_ended_on_the_page_without_javascript(
+    cluster: Cluster, client: FlaskClient
+) -> None:
+    cluster.load_on("a", ENDLESS)
+
+    def press(action: str, **fields: str) -> None:
+        html = client.get(f"/models/{ENDLESS}").text
+        assert f'"{action}"' in html
+        answer = client.post(action, data={"csrf_token": csrf_token(html), **fields})
+        assert (answer.status_code, answer.location) == (303, f"/models/{ENDLESS}")
+
+    press(f"/models/{ENDLESS}/replicas")
+    wait_until(lambda: states(cluster) == [("b", "ready", None)])
+    page = client.get(f"/models/{ENDLESS}").text
+    assert "on node a: it claims 1 · 2 copies, also on b" in page
+    assert "on node b: ready, " in page
+    assert "Add a copy" not in page, "there is no third node"
+    assert "2 copies, also on b" in client.get("/").text
+    press(f"/models/{ENDLESS}/replicas/end", node="b")
+    page = client.get(f"/models/{ENDLESS}").text
+    assert "2 copies" not in page
+    assert "Add a copy" in page
+
+
+def test_pages_show_the_nodes_and_one_is_drained_there(cluster: Cluster, client: FlaskClient) -> None:
+    cluster.load_on("a", ENDLESS)
+    dashboard, page = client.get("/").text, client.get("/nodes").text
+    assert re.search(r'<li class="ready">a: \S+ .B of \S+ .B free · 1 model</li>', dashboard)
+    assert re.search(r'<li class="ready">b: \S+ .B of \S+ .B free</li>', dashboard)
+    assert 'href="/nodes"' in dashboard
+    assert "No models" in page
+    assert f'href="/models/{ENDLESS}"' in page
+    asked = client.get("/nodes/a/drain").text
+    assert ENDLESS in asked
+    answer = client.post("/nodes/a/drain", data={"csrf_token": csrf_token(asked)})
+    assert (answer.status_code, answer.location) == (303, "/nodes")
+    wait_until(lambda: not cluster.nodes["a"].is_there)
+    page = client.get("/nodes").text
+    assert "Node a is draining" in page
+    assert 'data-state="lost"' in page, "as the nodes of this test say of one that has left"
+    assert client.get("/nodes/nowhere/drain").status_code == 404
+    gone = cluster.registry.snapshot(ENDLESS)
+    assert (gone["state"], gone["by"]) == (State.ABSENT, "drain of a")
