@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Flask
 
+    from modelhub.config import Settings
+    from modelhub.core.registry import Registry
     from modelhub.payloads import Snapshot
+    from modelhub.progress.adapter import Emit
     from modelhub.states import EventName
 
 __version__ = "0.1.0"
@@ -27,7 +32,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     from flask_socketio import SocketIO
 
     from modelhub.config import read_settings
-    from modelhub.core.registry import Registry
     from modelhub.web import (
         api,
         bodies,
@@ -42,7 +46,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         token_file,
     )
     from modelhub.web.dialects import ollama, openai, openai_more, serve
-    from modelhub.web.pages import forms, live, loads, login, models, parts, reference
+    from modelhub.web.pages import forms, live, loads, login, models, nodes, parts, reference
     from modelhub.web.sockets import Sockets
 
     config = dict(config or {})
@@ -65,7 +69,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.wsgi_app = limits.Limits(socketio.server).polling(app.wsgi_app)  # type: ignore[method-assign,assignment]
 
     def with_charts(page: live.PageSnapshot) -> live.ModelPageSnapshot:
-        is_prepared = page["id"] in registry.launcher.kept.ids()
+        is_prepared = page["id"] in registry.prepared()
         return live.add_charts(page, registry.adapter.trace(page["id"]), is_prepared)
 
     def page_parts(ids: list[str]) -> Mapping[str, Any]:
@@ -77,9 +81,9 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         sse.streams_of(app).send(name, payload)
         sockets.emit(name, payload, rooms)
 
-    registry = Registry(settings, socketio.start_background_task, emit)
+    registry = _new_registry(settings, socketio.start_background_task, emit)
     current.init_app(app, registry)
-    pages = (models, forms, loads, login, reference)
+    pages = (models, forms, loads, nodes, login, reference)
     dialects = (openai, openai_more, serve, ollama)
     for module in (bodies, security, probe, token_file, error_handlers, api, sse, *pages, *dialects):
         module.init_app(app)
@@ -87,3 +91,14 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     gate.init_app(app)  # in front of all of them
     app.before_request(registry.start)  # once the request was let in
     return app
+
+
+def _new_registry(settings: Settings, spawn: Callable[..., object], emit: Emit) -> Registry:
+    """The registry of a server that loads models: on this machine, or on the nodes of a cluster."""
+    from modelhub.core.registry import Registry
+
+    if not settings.cluster:
+        return Registry(settings, spawn, emit)
+    from modelhub.cluster.machines import ClusterMachines
+
+    return Registry(settings, spawn, emit, ClusterMachines(settings.cluster))

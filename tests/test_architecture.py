@@ -18,9 +18,11 @@ HEAVY = ("torch", "transformers", "safetensors", "numpy", "PIL", "ray")
 # docs/architecture.md draws the same picture.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("units", "states", "checkpoints", "memory", "page_cache", "demos", "handles", "limits", "generation"),
+    ("versions",),
     ("task_parameters",),
     ("tasks",),
     ("payloads",),
+    ("placement_wording",),
     ("errors",),
     ("model_ids", "devices", "hosts", "tokens", "config"),
     ("formats",),

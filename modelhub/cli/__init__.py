@@ -11,6 +11,7 @@ from flask import Flask
 from flask.cli import with_appcontext
 
 from modelhub.checkpoints import LoadOptions
+from modelhub.cli.node import node
 from modelhub.cli.parameters import (
     EXIT_CODES,
     INTERRUPTED,
@@ -216,7 +217,7 @@ def _end(end_each: Callable[[Server, Iterable[str]], bool], url: str | None, ids
         sys.exit(NOT_ALL_READY)
 
 
-COMMANDS = (preload, models, unload, cancel, traces)
+COMMANDS = (preload, models, unload, cancel, traces, node)
 
 
 def _view(loads: list[RequestedLoad], as_json: bool) -> Bars | Lines | Json:

@@ -25,7 +25,8 @@ from modelhub.web.error_handlers import in_shape_of_path
 from modelhub.web.sse import streams_of
 
 PUBLIC = frozenset(("static", "api.livez", "login.login"))
-TOUCHING = frozenset(("api.get_preview", "forms.ask_to_delete"))  # GETs that start work, or lead to it
+# GETs that start work, or lead to it
+TOUCHING = frozenset(("api.get_preview", "forms.ask_to_delete", "nodes.ask_to_drain"))
 _ALSO_TO_WATCH = frozenset(("login.logout", "ollama.show"))
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _EXTENSION = "modelhub_access"

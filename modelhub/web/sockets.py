@@ -106,9 +106,7 @@ class Sockets:
         """Handle ``subscribe`` and ``unsubscribe``. A room exists only for a known model."""
         registry = registry_of(app)
         registry.on_change.append(lambda: self.announce_change(registry.epoch))
-        registry.on_prepared.append(
-            lambda: self.announce_prepared(registry.epoch, registry.launcher.kept.ids())
-        )
+        registry.on_prepared.append(lambda: self.announce_prepared(registry.epoch, registry.prepared()))
         registry.on_close.append(lambda: self.announce_stop(registry.epoch))
 
         access = access_of(app)
