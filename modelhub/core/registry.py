@@ -208,6 +208,10 @@ class Registry:
         """Whether the folders of models were looked through once, so that the list is whole."""
         return self.catalogue.is_complete
 
+    def away(self) -> str:
+        """What keeps this process from knowing how things are, in words: nothing."""
+        return ""
+
     def models(self) -> list[ModelResource]:
         """Every model that is on this machine or was requested, by id."""
         return self.listing.resources(one.model_id for one in self.listing.all())

@@ -14,7 +14,7 @@ from flask_wtf import CSRFProtect
 
 from modelhub.errors import ModelhubError
 from modelhub.web import access
-from modelhub.web.current import registry_of
+from modelhub.web.current import reading_of
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -42,7 +42,7 @@ class Sessions(SecureCookieSessionInterface):
 
 def init_app(app: Flask) -> None:
     """Check the access to the app, protect its forms, add headers to responses."""
-    settings = registry_of(app).settings
+    settings = reading_of(app).settings
     app.config.update(
         SESSION_COOKIE_SAMESITE="Strict",
         # Cookies do not tell the ports of a host apart: another server's is another one.
@@ -63,7 +63,7 @@ def _set_key(app: Flask, path: Path) -> None:
     """
     kept = _read_key(path)
     app.secret_key = kept or secrets.token_hex(_KEY_BYTES)
-    registry_of(app).on_start.append(lambda: _keep_key(path, str(app.secret_key)))
+    reading_of(app).on_start.append(lambda: _keep_key(path, str(app.secret_key)))
 
 
 def _read_key(path: Path) -> str | None:

@@ -18,7 +18,8 @@ from modelhub.payloads import ModelResource, Particulars
 from modelhub.states import CHANGING, STATES_OF_OUTCOME, Outcome, State
 from modelhub.web import error_handlers
 from modelhub.web.access import access_of
-from modelhub.web.current import registry, registry_of
+from modelhub.web.current import reading as registry
+from modelhub.web.current import reading_of
 from modelhub.web.pages import (
     live,
     load_wording,
@@ -66,7 +67,8 @@ def init_app(app: Flask) -> None:
         why=load_wording.why,
         DTYPES=DTYPES,
         devices=devices,
-        degraded=registry_of(app).degraded,
+        degraded=reading_of(app).degraded,
+        away=reading_of(app).away,
     )
     app.register_error_handler(
         CSRFError, lambda _: error_handlers.error_response(ModelhubError("form_expired"))
@@ -100,7 +102,7 @@ def model(model_id: str) -> str | tuple[str, int] | Response:
     except ModelhubError as error:
         if error.code != "unknown_model":
             raise
-        plain_id = registry.catalogue.id_of(model_id)
+        plain_id = registry.id_of(model_id)
         return render_template("error.html", error=error, model_id=plain_id), error.status
     if found["id"] != model_id:
         return redirect(url_for("models.model", model_id=found["id"]), 303)
