@@ -35,6 +35,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         error_handlers,
         fanout,
         gate,
+        hub,
         limits,
         probe,
         security,
@@ -74,6 +75,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     sockets = Sockets(socketio, live.page_snapshot, with_charts, page_parts)
 
     def emit(name: EventName, payload: Snapshot, rooms: list[str]) -> None:
+        if feed is not None:
+            feed.event(name, payload)
         sse.streams_of(app).send(name, payload)
         sockets.emit(name, payload, rooms)
 
@@ -84,6 +87,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     for module in (bodies, security, probe, token_file, error_handlers, api, sse, *pages, *dialects):
         module.init_app(app)
     sockets.init_app(app)
+    feed = hub.init_app(app, socketio.start_background_task) if settings.redis else None
     gate.init_app(app)  # in front of all of them
     app.before_request(registry.start)  # once the request was let in
     return app

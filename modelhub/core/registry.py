@@ -78,6 +78,7 @@ class Registry:
         self.on_change: list[Callable[[], None]] = []  # called when the list of models has changed
         self.on_prepared: list[Callable[[], None]] = []  # called when other models are kept prepared
         self.on_close: list[Callable[[], None]] = []  # called when the server is about to end
+        self.on_closed: list[Callable[[], None]] = []  # called when all loads have ended
         self.listing = Listing(
             self.catalogue, self.adapter, self.budget, self.launcher.kept.ids, settings.dtype
         )
@@ -162,6 +163,8 @@ class Registry:
             hook()
         self.launcher.close()
         self.lifecycle.wait_ended(_LAST_EVENTS_S)
+        for hook in self.on_closed:
+            hook()
         if self._journal is not None:
             self._journal.interrupt()
             self._journal.close()
