@@ -62,6 +62,7 @@ def _create(
         error_handlers,
         fanout,
         gate,
+        hub,
         limits,
         probe,
         security,
@@ -101,6 +102,8 @@ def _create(
     sockets = Sockets(socketio, live.page_snapshot, with_charts, page_parts)
 
     def emit(name: EventName, payload: Snapshot, rooms: list[str]) -> None:
+        if feed is not None:
+            feed.event(name, payload)
         sse.streams_of(app).send(name, payload)
         sockets.emit(name, payload, rooms)
 
@@ -113,6 +116,8 @@ def _create(
     for module in (bodies, security, probe, token_file, error_handlers, api, sse, *pages, *dialects):
         module.init_app(app)
     sockets.init_app(app)
+    publishes = settings.redis and first is None
+    feed = hub.init_app(app, socketio.start_background_task) if publishes else None
     gate.init_app(app)  # in front of all of them
     app.before_request(registry.start)  # once the request was let in
     return app

@@ -324,6 +324,17 @@ FAILURES: dict[str, Failure] = {
         "MODELHUB_INSECURE is set: everybody who reaches this server can load, use and delete models.",
         "Set MODELHUB_TOKEN instead.",
     ),
+    "redis_away": Failure(
+        503,
+        "Redis does not respond: web processes cannot follow this server.",
+        "Models load as always, and this server's own pages show it. Start Redis again, or correct "
+        "MODELHUB_REDIS.",
+    ),
+    "stale_hub": Failure(
+        503,
+        "Another server has taken over at this Redis: web processes follow that one.",
+        "Stop this one, or give it a Redis of its own with MODELHUB_REDIS.",
+    ),
     "journal_set_aside": Failure(
         503,
         "The journal of loads was damaged: it was set aside as {name}, and a new one begun.",

@@ -357,6 +357,15 @@ class Readiness(TypedDict):
     degraded: list[ErrorPayload]
 
 
+class HubParts(TypedDict):
+    """What web processes show of the hub beside models; ``budget`` has the fields of ``core.budget``'s."""
+
+    budget: dict[str, int]
+    readiness: Readiness
+    list_version: str
+    nodes: list[NodeStatus]
+
+
 class Prediction(TypedDict):
     """The outputs of a model; ``outputs`` is JSON whose shape depends on the task."""
 

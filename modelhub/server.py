@@ -147,7 +147,7 @@ def start() -> Flask:
 def serve(app: Flask, shares_port: bool = False) -> None:
     """Serve until SIGTERM or Ctrl-C, then end every process; exit with a message if the port is taken.
 
-    Where it ``shares_port``, others that do listen there too, and the kernel gives each a part of the clients.
+    Where it ``shares_port``, others that do listen there too, and the kernel gives each a part of clients.
     """
     registry = reading_of(app)
     host, port = registry.settings.host, registry.settings.port

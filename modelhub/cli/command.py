@@ -1,4 +1,4 @@
-"""The ``modelhub`` command of an installed modelhub: serve, web, preload, models, unload, cancel and traces."""
+"""The ``modelhub`` command of an installed modelhub: serve, web, and the commands of ``flask``."""
 
 from __future__ import annotations
 

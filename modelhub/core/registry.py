@@ -80,7 +80,10 @@ class Registry:
         self.on_start: list[Callable[[], None]] = []
         self.on_change: list[Callable[[], None]] = []  # called when the list of models has changed
         self.on_prepared: list[Callable[[], None]] = []  # called when other models are kept prepared
-        self.on_close: list[Callable[[], None]] = []  # called when the server is about to end
+        self.on_parts: list[Callable[[], None]] = []  # where memory use is another without any event: never
+        self.on_stopping: list[Callable[[], None]] = []  # called when the server is about to end
+        self.on_close: list[Callable[[], None]] = []  # and then, for what ends with it
+        self.on_closed: list[Callable[[], None]] = []  # called when all loads have ended
         self.listing = Listing(
             self.catalogue, self.adapter, self.budget, self.launcher.kept.ids, settings.dtype
         )
@@ -161,10 +164,12 @@ class Registry:
         """End every process; loads that are running end as interrupted."""
         self._closing.set()
         self.lifecycle.close()
-        for hook in self.on_close:
+        for hook in (*self.on_stopping, *self.on_close):
             hook()
         self.launcher.close()
         self.lifecycle.wait_ended(_LAST_EVENTS_S)
+        for hook in self.on_closed:
+            hook()
         if self._journal is not None:
             self._journal.interrupt()
             self._journal.close()

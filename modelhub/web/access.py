@@ -25,6 +25,7 @@ from modelhub.web.error_handlers import in_shape_of_path
 from modelhub.web.sse import streams_of
 
 PUBLIC = frozenset(("static", "api.livez", "login.login"))
+_SIGNED = "hub.mirror"  # asks for the key of all web processes itself
 TOUCHING = frozenset(("api.get_preview", "forms.ask_to_delete"))  # GETs that start work, or lead to it
 _ALSO_TO_WATCH = frozenset(("login.logout", "ollama.show"))
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -181,7 +182,7 @@ def may_touch() -> bool:
 def _check() -> AnyResponse | None:
     """Refuse a request without a token, and one that touches with a token to watch."""
     access = access_of(current_app)
-    if request.endpoint in PUBLIC or probe.is_probe():
+    if request.endpoint in (*PUBLIC, _SIGNED) or probe.is_probe():
         g.identity = access.of_session() if access.is_asked else Identity(may_touch=True)
         return None
     g.identity = identity = access.of_request()

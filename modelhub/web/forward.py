@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from flask import Flask, Response, current_app, request
 
 from modelhub.errors import ModelhubError
+from modelhub.progress.redis_link import shared_secret
+from modelhub.web import security
 from modelhub.web.access import access_of
 from modelhub.web.clients import has_left
 from modelhub.web.departures import Departures, Watched
@@ -33,8 +35,19 @@ _EXTENSION = "modelhub_departures"
 
 def init_app(app: Flask) -> None:
     """Look at every request first: what the hub answers needs nothing else of this process."""
-    app.extensions[_EXTENSION] = Departures(remote_registry_of(app).is_hub_there)
+    registry = remote_registry_of(app)
+    app.extensions[_EXTENSION] = Departures(registry.is_hub_there)
+    app.secret_key = shared_secret(registry.settings.redis) or security.random_key()
+    registry.secret = lambda: _secret(app, registry.settings.redis)
     app.before_request(_pass_on)
+
+
+def _secret(app: Flask, redis: str) -> str:
+    """The key that all processes share, as it is now."""
+    key = shared_secret(redis)
+    if key is not None and key != app.secret_key:
+        security.change_key(app, key)
+    return str(app.secret_key)
 
 
 def _pass_on() -> Response | None:

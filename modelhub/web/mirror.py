@@ -19,7 +19,9 @@ class Mirror:
 
     adapter: ProgressAdapter  # the logs of events, filled by the follower; its epoch is that of the hub
     hub: str  # the address of the hub, as that has published it; empty before that
-    models: dict[str, ModelResource] = field(default_factory=dict)  # the whole list, by id
+    fence: int = 0  # of the hub that is followed; a command is for that one
+    # The whole list, by id: ``state``, ``snapshot`` and ``prepared`` are as of now, ``fits`` is not.
+    models: dict[str, ModelResource] = field(default_factory=dict)
     budget: Budget | None = None
     prepared: frozenset[str] = frozenset()
     list_version: str = ""

@@ -48,6 +48,8 @@ class Reading(Protocol):
     on_start: Hooks
     on_change: Hooks
     on_prepared: Hooks
+    on_parts: Hooks
+    on_stopping: Hooks
     on_close: Hooks
     troubles: list[Callable[[], Iterable[ModelhubError]]]
 

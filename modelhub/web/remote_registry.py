@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import cast
@@ -26,7 +25,9 @@ from modelhub.payloads import (
     Readiness,
     Snapshot,
 )
+from modelhub.progress import redis_link
 from modelhub.progress.adapter import Emit, ProgressAdapter
+from modelhub.web import follower
 from modelhub.web.departures import answers
 from modelhub.web.hub_request import CONNECT_S, HubRequest
 from modelhub.web.mirror import Mirror
@@ -34,7 +35,6 @@ from modelhub.web.reading import Hooks
 from modelhub.web.remote_listing import RemoteListing
 
 _ASK_S = 2.0  # how long the hub may take for what a page shows besides
-_LOOK_S = 0.25
 _NOTHING: Readiness = {
     "ready": False,
     "workers": {"state": "cold", "seconds": None, "spare": None},
@@ -45,15 +45,21 @@ _NOTHING: Readiness = {
 
 
 class RemoteRegistry:
-    """See ``core.registry.Registry``. ``follow(mirror)`` is called once, and keeps the mirror up to date."""
+    """See ``core.registry.Registry``; what has no docstring here is as there.
+
+    Raises ModelhubError ``bad_setting`` where there is no Redis to follow the hub by.
+    """
 
     def __init__(
         self,
         settings: Settings,
         spawn: Callable[..., object],
         emit: Emit,
-        follow: Callable[[Mirror], None],
     ) -> None:
+        if not settings.redis:
+            why = "A web process follows the server over Redis: set it to the address that the server has."
+            raise ModelhubError("bad_setting", setting="MODELHUB_REDIS", value="empty", why=why)
+        redis_link.connect(settings.redis).close()  # raises where the package is missing
         self.settings = settings
         self.adapter = ProgressAdapter(emit, settings.stall_seconds)
         self.mirror = Mirror(self.adapter, hub="")
@@ -61,49 +67,33 @@ class RemoteRegistry:
         self.on_start: Hooks = []
         self.on_change: Hooks = []
         self.on_prepared: Hooks = []
+        self.on_parts: Hooks = []
+        self.on_stopping: Hooks = []
         self.on_close: Hooks = []
         self.troubles: list[Callable[[], Iterable[ModelhubError]]] = []
+        self.secret: Callable[[], str] = lambda: ""  # the key that all processes share
         self._spawn = spawn
-        self._follow = follow
-        self._since = "this web process was started"
-        self._starting = threading.Lock()
-        self._has_started = False
-        self._closing = threading.Event()
+        self._is_started = False
+        hooks = follower.Hooks(
+            changed=lambda: _call(self.on_change),
+            prepared=lambda: _call(self.on_prepared),
+            stopping=lambda: _call(self.on_stopping),
+            parts=lambda: _call(self.on_parts),
+        )
+        self._follower = follower.Follower(settings.redis, lambda: self.secret(), self.mirror, emit, hooks)
+        self.mirror.on_live.append(lambda is_live: _call(self.on_change))
 
     def start(self) -> None:
         """Begin to follow the hub; calling it again does nothing."""
-        with self._starting:
-            if self._has_started:
-                return
-            self._has_started = True
-        for hook in self.on_start:
-            hook()
-        self._spawn(self._follow, self.mirror)
-        self._spawn(self._announce)
+        if not self._is_started:
+            self._is_started = True
+            _call(self.on_start)
+            self._follower.start(self._spawn)
 
     def close(self) -> None:
         """This process ends; the hub goes on."""
-        self._closing.set()
-        for hook in self.on_close:
-            hook()
-
-    def _announce(self) -> None:
-        """Have pages read again what has changed; for its own thread."""
-        listed, prepared = self._listed(), self.prepared()
-        while not self._closing.wait(_LOOK_S):
-            if self.mirror.is_live:
-                self._since = time.strftime("%H:%M:%S")
-            before, listed = listed, self._listed()
-            if listed != before:
-                for hook in self.on_change:
-                    hook()
-            was_prepared, prepared = prepared, self.prepared()
-            if prepared != was_prepared:
-                for hook in self.on_prepared:
-                    hook()
-
-    def _listed(self) -> object:
-        return self.list_version, self.degraded()
+        _call([*self.on_stopping, *self.on_close])
+        self._follower.close()
 
     # From memory
 
@@ -170,7 +160,7 @@ class RemoteRegistry:
         return cast(LoadResource, {**known, "snapshot": snapshot})
 
     def budget(self) -> Budget:
-        """Memory use by owner; raises ``hub_away`` before the hub was heard of for the first time."""
+        """Memory use by owner; nothing before the hub was heard of for the first time."""
         return self.mirror.budget or Budget(0, 0, 0, 0, 0, 0, 0)
 
     def prepared(self) -> frozenset[str]:
@@ -192,7 +182,13 @@ class RemoteRegistry:
         return " ".join(f"{error['message']} {error['hint']}" for error in self._not_live())
 
     def _not_live(self) -> list[ErrorPayload]:
-        return [] if self.mirror.is_live else [ModelhubError("not_live", since=self._since).to_dict()]
+        heard_at = self.mirror.heard_at
+        if self.mirror.is_live:
+            return []
+        since = "this web process was started"
+        if heard_at is not None:
+            since = time.strftime("%H:%M:%S", time.localtime(time.time() - time.monotonic() + heard_at))
+        return [ModelhubError("not_live", since=since).to_dict()]
 
     # From the hub
 
@@ -228,6 +224,11 @@ class RemoteRegistry:
             return without_server()
         finally:
             hub_request.close()
+
+
+def _call(hooks: Hooks) -> None:
+    for hook in hooks:
+        hook()
 
 
 def remote_registry_of(app: Flask) -> RemoteRegistry:

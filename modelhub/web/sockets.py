@@ -107,7 +107,8 @@ class Sockets:
         registry = reading_of(app)
         registry.on_change.append(lambda: self.announce_change(registry.epoch))
         registry.on_prepared.append(lambda: self.announce_prepared(registry.epoch, registry.prepared()))
-        registry.on_close.append(lambda: self.announce_stop(registry.epoch))
+        registry.on_parts.append(self._dashboards.send_soon)
+        registry.on_stopping.append(lambda: self.announce_stop(registry.epoch))
 
         access = access_of(app)
 

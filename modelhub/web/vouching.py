@@ -25,7 +25,7 @@ def vouch(key: str, environ: dict[str, Any]) -> str:
 
 
 def take(key: str, environ: dict[str, Any]) -> bool:
-    """Take the header out of a request; True where a web process has sent it: it is that of its client now."""
+    """Take the header out of a request; True where a web process has sent it: it counts as its client's."""
     said, _, proof = environ.pop(_IN_ENVIRON, "").rpartition(" ")
     parts = said.split(" ")
     if len(parts) != _PARTS or not hmac.compare_digest(proof.encode(), _proof(key, said).encode()):
