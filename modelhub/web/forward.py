@@ -17,6 +17,7 @@ from modelhub.web import security
 from modelhub.web.access import access_of
 from modelhub.web.clients import has_left
 from modelhub.web.departures import Departures, Watched
+from modelhub.web.hub import POSITION_HEADER
 from modelhub.web.hub_request import HubRequest, body_of, passed_on, target_of
 from modelhub.web.remote_registry import RemoteRegistry, remote_registry_of
 
@@ -29,6 +30,7 @@ FROM_MEMORY = frozenset(
 OF_A_MODEL = ("models.model", "api.get_model")  # from memory where it is known
 OF_A_LOAD = "sse.events"  # from memory where it is the latest one of its model
 _LOG_OUT = "login.logout"
+_SAFE = ("GET", "HEAD", "OPTIONS")
 _WITHOUT_BODY = (http.client.NO_CONTENT, http.client.NOT_MODIFIED)
 _EXTENSION = "modelhub_departures"
 
@@ -72,10 +74,7 @@ def _is_from_memory(registry: RemoteRegistry) -> bool:
 
 def _answer_of_hub(registry: RemoteRegistry) -> Response:
     departures: Departures = current_app.extensions[_EXTENSION]
-    try:
-        hub_request = HubRequest(registry.hub(), str(current_app.secret_key), request.environ)
-    except OSError:
-        raise ModelhubError("hub_away") from None
+    hub_request = registry.request_to_hub()
     watched = departures.add(hub_request.sock, has_left(request.environ))
     try:
         hub_request.send(request.method, target_of(request.environ), *body_of(request.environ))
@@ -85,14 +84,22 @@ def _answer_of_hub(registry: RemoteRegistry) -> Response:
         hub_request.close()
         raise ModelhubError("hub_away") from None
     watched.is_answered = True
-    response = Response(_pieces(hub_request, departures, watched), answer.status, direct_passthrough=True)
-    response.headers.clear()
-    response.headers.extend(passed_on(iter(answer.getheaders())))
-    if (length := answer.getheader("Content-Length")) is not None:
-        response.headers["Content-Length"] = length
+    if request.method not in _SAFE:
+        registry.wait_for(answer.getheader(POSITION_HEADER, ""))
+    response = _response(answer, _pieces(hub_request, departures, watched))
     if request.method == "HEAD" or answer.status in _WITHOUT_BODY:
         _end(hub_request, departures, watched)
     response.call_on_close(lambda: _end(hub_request, departures, watched))  # its client may have left by now
+    return response
+
+
+def _response(answer: http.client.HTTPResponse, pieces: Iterator[bytes]) -> Response:
+    response = Response(pieces, answer.status, direct_passthrough=True)
+    response.headers.clear()
+    response.headers.extend(passed_on(iter(answer.getheaders())))
+    response.headers.pop(POSITION_HEADER, None)
+    if (length := answer.getheader("Content-Length")) is not None:
+        response.headers["Content-Length"] = length
     return response
 
 

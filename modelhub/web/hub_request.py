@@ -10,6 +10,7 @@ import http.client
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -26,16 +27,24 @@ _OF_CONNECTION = frozenset(
         *("te", "trailer", "transfer-encoding", "upgrade"),
     )
 )
-_NOT_PASSED_ON = _OF_CONNECTION | {"host", "content-length", "expect", vouching.HEADER.lower()}
+_NOT_PASSED_ON = _OF_CONNECTION | {"host", "content-length", "expect"}
 # A machine that is gone closes no connection: ten seconds without an answer to a probe end it.
 _PROBES = ((socket.TCP_KEEPIDLE, 5), (socket.TCP_KEEPINTVL, 2), (socket.TCP_KEEPCNT, 3))
 
 
 class HubRequest:
-    """A request of ``environ`` to the hub at ``address``; OSError and HTTPException where that fails."""
+    """A request of ``environ`` to the hub at ``address``; OSError and HTTPException where that fails.
+
+    ``more`` are headers of the web process itself.
+    """
 
     def __init__(
-        self, address: str, key: str, environ: dict[str, Any], timeout_s: float | None = None
+        self,
+        address: str,
+        key: str,
+        environ: dict[str, Any],
+        more: Mapping[str, str] = MappingProxyType({}),
+        timeout_s: float | None = None,
     ) -> None:
         hub = urlsplit(address)
         kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
@@ -48,7 +57,7 @@ class HubRequest:
             with suppress(OSError):  # a socket of another kind
                 self.sock.setsockopt(socket.IPPROTO_TCP, option, value)
         self._environ = environ
-        self._key = key
+        self._more = {**more, vouching.HEADER: vouching.vouch(key, environ)}
         self._answer: http.client.HTTPResponse | None = None
 
     def send(
@@ -58,8 +67,10 @@ class HubRequest:
         connection = self._connection
         connection.putrequest(method, target, skip_accept_encoding=True)
         for name, value in passed_on(headers_of(self._environ)):
+            if name not in self._more:
+                connection.putheader(name, value)
+        for name, value in self._more.items():
             connection.putheader(name, value)
-        connection.putheader(vouching.HEADER, vouching.vouch(self._key, self._environ))
         connection.putheader("Connection", "close")
         if length is not None:
             connection.putheader("Content-Length", str(length))

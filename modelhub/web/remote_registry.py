@@ -29,12 +29,14 @@ from modelhub.progress import redis_link
 from modelhub.progress.adapter import Emit, ProgressAdapter
 from modelhub.web import follower
 from modelhub.web.departures import answers
+from modelhub.web.hub import FENCE_HEADER
 from modelhub.web.hub_request import CONNECT_S, HubRequest
 from modelhub.web.mirror import Mirror
 from modelhub.web.reading import Hooks
 from modelhub.web.remote_listing import RemoteListing
 
 _ASK_S = 2.0  # how long the hub may take for what a page shows besides
+_CAUGHT_UP_S, _LOOK_S = 0.5, 0.005
 _NOTHING: Readiness = {
     "ready": False,
     "workers": {"state": "cold", "seconds": None, "spare": None},
@@ -192,11 +194,25 @@ class RemoteRegistry:
 
     # From the hub
 
-    def hub(self) -> str:
-        """The address of the hub; raises ``hub_away`` where it was never heard of."""
-        if not self.mirror.hub:
-            raise ModelhubError("hub_away")
-        return self.mirror.hub
+    def request_to_hub(self, timeout_s: float | None = None) -> HubRequest:
+        """A connection to the hub for the current request; raises ``hub_away``."""
+        mirror = self.mirror
+        try:
+            if not mirror.hub:  # it was never heard of
+                raise ConnectionError
+            fence = {FENCE_HEADER: str(mirror.fence)}
+            return HubRequest(mirror.hub, str(current_app.secret_key), request.environ, fence, timeout_s)
+        except OSError:
+            raise ModelhubError("hub_away") from None
+
+    def wait_for(self, position: str) -> None:
+        """Wait until what the hub had published at ``position`` is here, so that the next page shows it."""
+        deadline, fence = time.monotonic() + _CAUGHT_UP_S, self.mirror.fence
+        is_number = position.isdecimal()
+        while is_number and self.mirror.is_live and time.monotonic() < deadline:
+            if self._follower.has_taken(fence, int(position)):
+                return
+            time.sleep(_LOOK_S)
 
     def is_hub_there(self) -> bool:
         """Whether the hub answers; takes two seconds at most."""
@@ -212,8 +228,8 @@ class RemoteRegistry:
             return without_server()
         target = f"/api/particulars/{quote(model_id)}?outlook={'yes' if with_outlook else 'no'}"
         try:
-            hub_request = HubRequest(self.hub(), str(current_app.secret_key), request.environ, _ASK_S)
-        except (OSError, ModelhubError):
+            hub_request = self.request_to_hub(_ASK_S)
+        except ModelhubError:
             return without_server()
         try:
             hub_request.send("GET", target)

@@ -102,6 +102,15 @@ class Sockets:
             "parts": self._dashboards.parts([]),
         }
 
+    def _snapshot(self, registry: Reading, model_id: str | None, with_words: bool) -> Mapping[str, Any]:
+        """What a client gets that has subscribed to a model, or with None to the dashboard."""
+        if model_id is None and with_words:
+            return self._dashboard(registry)
+        if model_id is None:
+            return {"epoch": registry.epoch, "models": registry.listing.touched()}
+        snapshot = registry.snapshot(model_id)
+        return self._with_charts(self._with_words(snapshot)) if with_words else snapshot
+
     def init_app(self, app: Flask) -> None:
         """Handle ``subscribe`` and ``unsubscribe``. A room exists only for a known model."""
         registry = reading_of(app)
@@ -129,16 +138,8 @@ class Sockets:
                     why = f"A connection may subscribe to {MOST_SUBSCRIPTIONS} models."
                     raise ModelhubError("invalid_request", why=why)
                 join_room(_room(model_id, with_words))
-                if model_id is not None:
-                    snapshot = registry.snapshot(model_id)
-                    page = self._with_charts(self._with_words(snapshot)) if with_words else snapshot
-                    return {"ok": True, "snapshot": page}
-                if with_words:
-                    return {"ok": True, "snapshot": self._dashboard(registry)}
-                return {
-                    "ok": True,
-                    "snapshot": {"epoch": registry.epoch, "models": registry.listing.touched()},
-                }
+                away = {"away": why} if (why := registry.away()) else {}
+                return {"ok": True, "snapshot": self._snapshot(registry, model_id, with_words), **away}
             except ModelhubError as error:
                 return {"ok": False, "error": error.to_dict()}
 
