@@ -299,19 +299,25 @@ class ProgressAdapter:
 
     # Following the adapter of another process, see ``web.follower``; one thread at a time
 
-    def take(self, name: EventName, payload: Snapshot) -> bool:
-        """Keep an event of the other process; returns False for an old one, or one of another epoch."""
+    def take(
+        self, name: EventName, payload: Snapshot, record: Callable[[Snapshot], None] = lambda payload: None
+    ) -> None:
+        """Keep an event of the other process and emit it, unless it is old, or of another epoch.
+
+        ``record`` gets its payload before it is emitted.
+        """
         if not self._is_newer(payload):
-            return False
+            return
         model_log = self.log_of(payload["id"])
         payload = _with_states(payload)
         if name == EventName.IN_USE:
             model_log.replace(payload)
         else:
             model_log.append(name, payload)
-            if payload["state"] not in ACTIVE:
-                model_log.pack()
-        return True
+        record(payload)
+        self._send(name, payload)
+        if payload["state"] not in ACTIVE and name != EventName.IN_USE:
+            model_log.pack()
 
     def take_silent(self, snapshot: Snapshot) -> bool:
         """The same for a state that changed without an event: its number may be that of the last one."""

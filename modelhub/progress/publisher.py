@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, NamedTuple
 
 from modelhub.errors import ModelhubError
@@ -184,8 +184,11 @@ class Publisher:
         self._away_since, self._announced_at = None, time.monotonic()
 
     def _batch(self) -> list[_Entry]:
+        """The oldest entries that wait, up to where some were dropped."""
         with self._lock:
-            return list(islice(self._waiting, _BATCH))
+            first = self._waiting[0].n if self._waiting else 0
+            numbered = enumerate(islice(self._waiting, _BATCH), first)
+            return [entry for _, entry in takewhile(lambda pair: pair[0] == pair[1].n, numbered)]
 
     def _write(self, client: Any, batch: list[_Entry]) -> None:
         """Add a batch to the stream, if that ends where it should; else find out what it lacks."""

@@ -7,8 +7,7 @@ import logging
 import threading
 import time
 from base64 import b64decode
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import requests
@@ -16,7 +15,6 @@ import requests
 from modelhub.core.budget import Budget
 from modelhub.errors import ModelhubError
 from modelhub.payloads import ModelResource, Snapshot
-from modelhub.progress.adapter import DASHBOARD_ROOM, Emit, room_of
 from modelhub.progress.log import absent
 from modelhub.progress.packing import unpack
 from modelhub.progress.redis_link import (
@@ -44,32 +42,20 @@ _NO_MIRROR = (requests.RequestException, ValueError, KeyError, TypeError)  # no 
 _OWNED = ("models", "loading", "model_count", "load_count")  # of the memory, what is not other programs'
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """What a web process does, beside emitting events, when the hub's state is another."""
-
-    changed: Callable[[], None]  # the list of models, what is degraded, or the hub itself
-    prepared: Callable[[], None]  # which models are kept prepared
-    stopping: Callable[[], None]  # the hub is about to end
-    parts: Callable[[], None]  # the memory
-
-
 class _Behind(Exception):
     """Entries are missing, or another hub writes them: the whole state is to be fetched."""
 
 
 class Follower:
-    """Fills ``mirror`` from the log at the Redis of ``url``, and emits the events that are in it.
+    """Fills ``mirror`` from the log at the Redis of ``url``; its adapter emits the events that are in it.
 
     ``secret`` returns the key that all processes share. One thread emits, in the order of the log.
     """
 
-    def __init__(self, url: str, secret: Callable[[], str], mirror: Mirror, emit: Emit, hooks: Hooks) -> None:
+    def __init__(self, url: str, secret: Callable[[], str], mirror: Mirror) -> None:
         self._url = url
         self._secret = secret
         self._mirror = mirror
-        self._emit = emit
-        self._hooks = hooks
         self._position: Position | None = None  # of the last entry taken; None: fetch the whole state
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy between two processes of one site
@@ -144,28 +130,23 @@ class Follower:
             case Kind.PREPARED:
                 self._take_prepared(frozenset(payload))
             case Kind.STOPPING:
-                self._hooks.stopping()
+                _call(self._mirror.on_stopping)
             case Kind.BEAT:
                 pass
 
     def _take_event(self, name: EventName, payload: Snapshot) -> None:
-        if not self._mirror.adapter.take(name, payload):
-            return
-        self._put_model(payload["id"])
-        taken = self._mirror.adapter.log_of(payload["id"]).snapshot
-        try:
-            self._emit(name, taken, [room_of(payload["id"]), DASHBOARD_ROOM])
-        except Exception as error:
-            log.warning("%s of %s could not be emitted: %s", name, payload["id"], error)
+        self._mirror.adapter.take(name, payload, lambda taken: self._put_model(taken["id"]))
 
     def _put_model(self, model_id: str) -> None:
         """The model has another snapshot."""
         with self._list_lock:
-            known = self._mirror.models.get(model_id)
+            models = self._mirror.models
+            known = models.get(model_id)
             if known is None:
                 self._is_list_old.set()
                 known = _new_model(self._mirror.adapter.snapshot(model_id))
-            self._mirror.models[model_id] = self._as_of_now(known)
+                models = self._mirror.models = dict(models)  # somebody may be reading the list
+            models[model_id] = self._as_of_now(known)
 
     def _as_of_now(self, model: ModelResource) -> ModelResource:
         snapshot = self._mirror.adapter.snapshot(model["id"])
@@ -176,7 +157,7 @@ class Follower:
         changed, self._mirror.prepared = ids ^ self._mirror.prepared, ids
         for model_id in changed & self._mirror.models.keys():
             self._put_model(model_id)
-        self._hooks.prepared()
+        _call(self._mirror.on_prepared)
 
     def _take_parts(self, parts: dict[str, Any]) -> None:
         """Take what has changed of the hub's parts; the version of the list comes with the list."""
@@ -190,7 +171,7 @@ class Follower:
         if parts.get("list_version", mirror.list_version) != mirror.list_version:
             self._is_list_old.set()
         if before is None or mirror.budget is None or _owned(before) != _owned(mirror.budget):
-            self._hooks.parts()
+            _call(self._mirror.on_parts)
 
     # The whole state
 
@@ -211,8 +192,8 @@ class Follower:
         self._use_list(head, models)
         mirror.heard_at = time.monotonic()
         log.info("Following %s; its state took %.1f s", address.url, time.monotonic() - began)
-        self._hooks.prepared()
-        self._hooks.changed()
+        _call(self._mirror.on_prepared)
+        _call(self._mirror.on_change)
         return Position(address.fence, head["n"])
 
     def _address(self, client: Any) -> Address:
@@ -295,7 +276,7 @@ class Follower:
                 continue
             if address.epoch == mirror.adapter.epoch:
                 self._use_list(head, models)
-                self._hooks.changed()
+                _call(self._mirror.on_change)
             self._closing.wait(3 * (time.monotonic() - began))  # a long list is fetched less often
 
     def _use_list(self, head: dict[str, Any], models: list[ModelResource]) -> None:
@@ -318,6 +299,11 @@ class Follower:
         if str(error) != self._trouble:
             self._trouble = str(error)
             log.warning("The hub cannot be followed, trying again: %s", error)
+
+
+def _call(hooks: Iterable[Callable[[], None]]) -> None:
+    for hook in hooks:
+        hook()
 
 
 def _owned(budget: Budget) -> list[int]:

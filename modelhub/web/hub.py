@@ -38,7 +38,7 @@ class Feed:
 
     def __init__(self, registry: Registry, publisher: Publisher, spawn: Callable[..., object]) -> None:
         self._registry = registry
-        self._publisher = publisher
+        self.publisher = publisher
         self._spawn = spawn
         self._sent: dict[str, Any] = {}
         self._changed = threading.Event()
@@ -54,7 +54,7 @@ class Feed:
 
     def event(self, name: EventName, payload: Snapshot) -> None:
         """A model has a new event."""
-        self._publisher.put(Kind.EVENT, payload, name)
+        self.publisher.put(Kind.EVENT, payload, name)
         if name != EventName.PROGRESS:
             self._changed.set()
 
@@ -73,9 +73,8 @@ class Feed:
         Between two lines, other requests are served.
         """
         registry = self._registry
-        head = {"fence": self._publisher.fence, "n": self._publisher.position, "epoch": registry.epoch}
-        prepared = sorted(registry.launcher.kept.ids())
-        yield _line({"head": {**head, **self.parts(), "prepared": prepared}})
+        head = {"fence": self.publisher.fence, "n": self.publisher.position, "epoch": registry.epoch}
+        yield _line({"head": {**head, **self.parts(), "prepared": self._prepared()}})
         ids = [one.model_id for one in registry.listing.all()]
         for begin in range(0, len(ids), _AT_ONCE):
             models = registry.listing.resources(ids[begin : begin + _AT_ONCE])
@@ -92,7 +91,7 @@ class Feed:
         yield _line({"end": True})
 
     def _start(self) -> None:
-        self._publisher.start(self._spawn, self._registry.epoch)
+        self.publisher.start(self._spawn, self._registry.epoch)
         if not self._is_started:
             self._is_started = True
             self._spawn(self._watch_parts)
@@ -100,10 +99,13 @@ class Feed:
     def _close(self) -> None:
         self._is_closing.set()
         self._changed.set()
-        self._publisher.close(_FLUSH_S)
+        self.publisher.close(_FLUSH_S)
 
     def _put_prepared(self) -> None:
-        self._publisher.put(Kind.PREPARED, sorted(self._registry.launcher.kept.ids()))
+        self.publisher.put(Kind.PREPARED, self._prepared())
+
+    def _prepared(self) -> list[str]:
+        return sorted(self._registry.launcher.kept.ids())
 
     def _watch_parts(self) -> None:
         """Put the parts that have changed, soon after news and once a second; for a thread of its own."""
@@ -112,7 +114,7 @@ class Feed:
             changed = {name: part for name, part in parts.items() if part != self._sent.get(name)}
             if changed:
                 self._sent = parts
-                self._publisher.put(Kind.PARTS, changed)
+                self.publisher.put(Kind.PARTS, changed)
             self._changed.wait(_EVERY_S)
             self._changed.clear()
             self._is_closing.wait(_SOON_S)  # changes come in groups

@@ -30,6 +30,11 @@ class Mirror:
     readiness: Readiness | None = None
     heard_at: float | None = None  # of the last word of the hub, on the monotonic clock
     on_live: list[Callable[[bool], None]] = field(default_factory=list)  # called when ``is_live`` changes
+    # Called when another hub is followed, or the list of models is another
+    on_change: list[Callable[[], None]] = field(default_factory=list)
+    on_prepared: list[Callable[[], None]] = field(default_factory=list)  # when other models are prepared
+    on_parts: list[Callable[[], None]] = field(default_factory=list)  # when models have other memory
+    on_stopping: list[Callable[[], None]] = field(default_factory=list)  # when the hub is about to end
 
     @property
     def is_live(self) -> bool:
