@@ -39,7 +39,6 @@ _CONNECT_S, _RESPONSE_S = 2.0, 10.0  # of the hub
 _LIST_EVERY_S = 1.0
 _LOOK_S = 0.2  # how often it is looked whether the hub is heard of
 _NO_MIRROR = (requests.RequestException, ValueError, KeyError, TypeError)  # no hub, or something else
-_OWNED = ("models", "loading", "model_count", "load_count")  # of the memory, what is not other programs'
 
 
 class _Behind(Exception):
@@ -302,8 +301,9 @@ def _call(hooks: Iterable[Callable[[], None]]) -> None:
         hook()
 
 
-def _owned(budget: Budget) -> list[int]:
-    return [getattr(budget, name) for name in _OWNED]
+def _owned(budget: Budget) -> tuple[int, ...]:
+    """Of the memory, what is not other programs'."""
+    return budget.models, budget.loading, budget.model_count, budget.load_count
 
 
 def _new_model(snapshot: Snapshot) -> ModelResource:
