@@ -26,7 +26,6 @@ from modelhub.progress.redis_link import (
     Kind,
     Position,
     connect,
-    failures,
 )
 from modelhub.states import ACTIVE, CHANGING, EventName, State
 from modelhub.web.hub import MIRROR, MIRROR_HEADER, sign
@@ -79,14 +78,13 @@ class Follower:
     # The log
 
     def _run(self) -> None:
-        away: tuple[type[Exception], ...] = (*failures(), *_NO_MIRROR)
         while not self._closing.is_set():
             client = connect(self._url)
             try:
                 self._follow(client)
             except _Behind:
                 self._position = None
-            except away as error:
+            except Exception as error:  # Redis, the hub, or an entry that this version does not know
                 self._note_trouble(error)
                 self._closing.wait(RETRY_S)
             finally:
@@ -110,8 +108,8 @@ class Follower:
             return  # a hub that was replaced
         if place.fence > self._position.fence or place.n != self._position.n + 1:
             raise _Behind
-        entry = json.loads(text)
         self._position = place
+        entry = json.loads(text)
         self._mirror.heard_at = time.monotonic()
         payload = entry["payload"]
         match Kind(entry["kind"]):

@@ -108,8 +108,7 @@ PRODUCED_BY = {
     "insecure": f"{_ACCESS}::test_a_server_without_a_token_says_so_everywhere",
     "journal_set_aside": "faults/test_data_folder.py"
     "::test_a_journal_that_is_damaged_while_the_server_runs_is_set_aside_and_a_new_one_begun",
-    "redis_away": "web/test_follower.py"
-    "::test_where_redis_stays_away_the_hub_says_so_and_goes_on",
+    "redis_away": "web/test_follower.py::test_where_redis_stays_away_the_hub_says_so_and_goes_on",
     "stale_hub": "web/test_follower.py::test_a_hub_that_was_replaced_stops_and_says_so",
     "server_unreachable": "cli/test_preload.py::test_no_server_is_an_error_with_a_hint",
 }
