@@ -302,7 +302,18 @@ FAILURES: dict[str, Failure] = {
         "No modelhub server responds at {server}.",
         "Start one with 'modelhub serve' or 'python wsgi.py', or give its address with --server.",
     ),
+    # Web processes
+    "hub_away": Failure(
+        503,
+        "The server that loads models does not answer.",
+        "This web process passes requests on to it, and will again once it is back. Try again in a moment.",
+    ),
     # What is degraded: see /readyz
+    "not_live": Failure(
+        503,
+        "Not live: the server that loads models has not been heard of since {since}.",
+        "What you see is as of then, and buttons may not work.",
+    ),
     "journal_unavailable": Failure(
         503,
         "The journal of loads cannot be used: {why}.",

@@ -20,7 +20,7 @@ from modelhub.errors import ModelhubError
 from modelhub.hosts import is_loopback
 from modelhub.tokens import Tokens
 from modelhub.web import attempts, probe
-from modelhub.web.current import registry_of
+from modelhub.web.current import reading_of
 from modelhub.web.error_handlers import in_shape_of_path
 from modelhub.web.sse import streams_of
 
@@ -155,12 +155,12 @@ class Access:
 
 def init_app(app: Flask) -> None:
     """Check every request before anything else looks at it."""
-    settings = registry_of(app).settings
+    settings = reading_of(app).settings
     access = app.extensions[_EXTENSION] = Access(app, settings.read_tokens())
     if access.is_asked:
         attempts.init_app(app)
     if settings.insecure and not (access.is_asked or is_loopback(settings.host)):
-        registry_of(app).troubles.append(lambda: [ModelhubError("insecure")])
+        reading_of(app).troubles.append(lambda: [ModelhubError("insecure")])
     app.before_request(_check)
     app.context_processor(
         lambda: {"identity": g.get("identity"), "asks_for_token": access.is_asked, "may_touch": may_touch()}

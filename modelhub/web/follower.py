@@ -75,6 +75,10 @@ class Follower:
         self._closing.set()
         self._is_list_old.set()
 
+    def has_taken(self, fence: int, n: int) -> bool:
+        """Whether the entry of this position is in the mirror, or that of a newer hub."""
+        return self._position is not None and self._position >= Position(fence, n)
+
     # The log
 
     def _run(self) -> None:

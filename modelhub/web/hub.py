@@ -24,6 +24,7 @@ from modelhub.web.current import registry_of
 MIRROR = "/api/mirror"
 MIRROR_HEADER = "Modelhub-Mirror"  # with it, a web process shows that it knows the key of all
 FENCE_HEADER = "Modelhub-Fence"  # names the hub that a web process forwards a request to
+POSITION_HEADER = "Modelhub-Position"  # of the answer to that: what it tells of is in entries up to this one
 _AT_ONCE = 50  # models
 _EVERY_S, _SOON_S = 1.0, 0.1  # how often the parts are looked at, and how soon after a change
 _FLUSH_S = 1.0
@@ -132,7 +133,13 @@ def init_app(app: Flask, spawn: Callable[..., object]) -> Feed:
         if fence is not None and (publisher.is_stale or fence != str(publisher.fence)):
             raise ModelhubError("stale_hub")
 
+    def say_position(response: Response) -> Response:
+        if FENCE_HEADER in request.headers:
+            response.headers[POSITION_HEADER] = str(publisher.position)
+        return response
+
     app.before_request(check_fence)
+    app.after_request(say_position)
     app.register_blueprint(blueprint)
     return feed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import secrets
@@ -15,7 +16,7 @@ from flask_wtf import CSRFProtect
 from modelhub.errors import ModelhubError
 from modelhub.progress.redis_link import shared_secret
 from modelhub.web import access
-from modelhub.web.current import registry_of
+from modelhub.web.current import reading_of
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -43,15 +44,12 @@ class Sessions(SecureCookieSessionInterface):
 
 def init_app(app: Flask) -> None:
     """Check the access to the app, protect its forms, add headers to responses."""
-    settings = registry_of(app).settings
-    app.config.update(
-        SESSION_COOKIE_SAMESITE="Strict",
-        # Cookies do not tell the ports of a host apart: another server's is another one.
-        SESSION_COOKIE_NAME=f"modelhub_{settings.port}",
-        WTF_CSRF_TIME_LIMIT=None,
-    )
+    settings = reading_of(app).settings
+    app.config.update(SESSION_COOKIE_SAMESITE="Strict", WTF_CSRF_TIME_LIMIT=None)
     app.session_interface = Sessions()
-    _set_key(app, settings.data_dir / "secret_key", settings.redis)
+    if app.secret_key is None:  # a web process has the key of its hub, and no data folder
+        _set_key(app, settings.data_dir / "secret_key", settings.redis)
+    _name_cookie(app)
     access.init_app(app)  # before the forms: without a token, all is answered alike
     csrf.init_app(app)
     app.after_request(_add_headers)
@@ -60,10 +58,30 @@ def init_app(app: Flask) -> None:
 def use_key(app: Flask, key: str) -> None:
     """Sign sessions with another key from now on, which all web processes have; it is kept, too."""
     log.warning("The key that signs sessions is that of the other web processes now: log in again.")
+    change_key(app, key)
+    _keep_key(reading_of(app).settings.data_dir / "secret_key", key, is_shared=True)
+
+
+def change_key(app: Flask, key: str) -> None:
+    """Sign sessions with another key from now on; those of before have ended."""
     app.secret_key = key
-    settings = registry_of(app).settings
-    access.access_of(app).change(settings.read_tokens())
-    _keep_key(settings.data_dir / "secret_key", key, is_shared=True)
+    _name_cookie(app)
+    access.access_of(app).change(reading_of(app).settings.read_tokens())
+
+
+def random_key() -> str:
+    """A new key."""
+    return secrets.token_hex(_KEY_BYTES)
+
+
+def _name_cookie(app: Flask) -> None:
+    """Cookies do not tell the ports of a host apart: another server's has another name.
+
+    That of a hub and its web processes is one for all, so they take it from the key.
+    """
+    settings = reading_of(app).settings
+    digest = hashlib.sha256(f"cookie:{app.secret_key!s}".encode()).hexdigest()[:8]
+    app.config["SESSION_COOKIE_NAME"] = f"modelhub_{digest if settings.redis else settings.port}"
 
 
 def _set_key(app: Flask, path: Path, redis: str) -> None:
@@ -72,9 +90,9 @@ def _set_key(app: Flask, path: Path, redis: str) -> None:
     Where that cannot be kept, it is good for this run: forms of earlier pages are asked to reload. With
     ``redis`` it is the key that is there, so that a session is good for all web processes.
     """
-    own = _read_key(path) or secrets.token_hex(_KEY_BYTES)
+    own = _read_key(path) or random_key()
     app.secret_key = (shared_secret(redis, own) if redis else None) or own
-    registry_of(app).on_start.append(lambda: _keep_key(path, str(app.secret_key), bool(redis)))
+    reading_of(app).on_start.append(lambda: _keep_key(path, str(app.secret_key), bool(redis)))
 
 
 def _read_key(path: Path) -> str | None:
