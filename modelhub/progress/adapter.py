@@ -335,7 +335,9 @@ class ProgressAdapter:
         for snapshot, packed in logs:
             model_log = adopted.of(snapshot["id"])
             model_log.restore(packed)
-            model_log.snapshot = _with_states(snapshot)
+            newest = model_log.events[-1:]
+            is_newer = bool(newest) and newest[0].seq > snapshot["seq"]  # it came when that was read
+            model_log.snapshot = _with_states(newest[0].payload if is_newer else snapshot)
             if snapshot["state"] not in ACTIVE:
                 model_log.pack()
         self._logs, self.epoch = adopted, epoch

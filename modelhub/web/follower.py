@@ -26,7 +26,6 @@ from modelhub.progress.redis_link import (
     Kind,
     Position,
     connect,
-    failures,
 )
 from modelhub.states import ACTIVE, CHANGING, EventName, State
 from modelhub.web.hub import MIRROR, MIRROR_HEADER, sign
@@ -39,7 +38,6 @@ _CONNECT_S, _RESPONSE_S = 2.0, 10.0  # of the hub
 _LIST_EVERY_S = 1.0
 _LOOK_S = 0.2  # how often it is looked whether the hub is heard of
 _NO_MIRROR = (requests.RequestException, ValueError, KeyError, TypeError)  # no hub, or something else
-_OWNED = ("models", "loading", "model_count", "load_count")  # of the memory, what is not other programs'
 
 
 class _Behind(Exception):
@@ -84,14 +82,13 @@ class Follower:
     # The log
 
     def _run(self) -> None:
-        away: tuple[type[Exception], ...] = (*failures(), *_NO_MIRROR)
         while not self._closing.is_set():
             client = connect(self._url)
             try:
                 self._follow(client)
             except _Behind:
                 self._position = None
-            except away as error:
+            except Exception as error:  # Redis, the hub, or an entry that this version does not know
                 self._note_trouble(error)
                 self._closing.wait(RETRY_S)
             finally:
@@ -115,8 +112,8 @@ class Follower:
             return  # a hub that was replaced
         if place.fence > self._position.fence or place.n != self._position.n + 1:
             raise _Behind
-        entry = json.loads(text)
         self._position = place
+        entry = json.loads(text)
         self._mirror.heard_at = time.monotonic()
         payload = entry["payload"]
         match Kind(entry["kind"]):
@@ -306,8 +303,9 @@ def _call(hooks: Iterable[Callable[[], None]]) -> None:
         hook()
 
 
-def _owned(budget: Budget) -> list[int]:
-    return [getattr(budget, name) for name in _OWNED]
+def _owned(budget: Budget) -> tuple[int, ...]:
+    """Of the memory, what is not other programs'."""
+    return budget.models, budget.loading, budget.model_count, budget.load_count
 
 
 def _new_model(snapshot: Snapshot) -> ModelResource:
