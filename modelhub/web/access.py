@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import logging
 import secrets
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from flask import Flask, Response, current_app, g, jsonify, redirect, request, session, url_for
@@ -52,6 +53,7 @@ class Access:
         self._app = app
         self._sockets: dict[str, Identity] = {}
         self._ended: dict[str, None] = {}  # sessions that were logged out of, the oldest first
+        self.on_log_out: list[Callable[[str], None]] = []  # called with each of them that ended here
         self._take(tokens)
 
     @property
@@ -118,10 +120,20 @@ class Access:
         login = str(session.get(_LOGIN, ""))
         session.clear()
         if login:
-            self._ended[login] = None
-            if len(self._ended) > _MOST_ENDED:
-                del self._ended[next(iter(self._ended))]
-            self._disconnect()
+            self.end_sessions([login])
+            for hook in self.on_log_out:
+                hook(login)
+
+    def ended_sessions(self) -> list[str]:
+        """The sessions that were logged out of, the oldest first."""
+        return list(self._ended)
+
+    def end_sessions(self, logins: Iterable[str]) -> None:
+        """These were logged out of: their cookies are good for nothing, their connections end."""
+        self._ended |= dict.fromkeys(logins)
+        while len(self._ended) > _MOST_ENDED:
+            del self._ended[next(iter(self._ended))]
+        self._disconnect()
 
     def change(self, tokens: Tokens) -> None:
         """Take other tokens: clients that were let in with one that is gone are disconnected."""

@@ -29,7 +29,6 @@ FROM_MEMORY = frozenset(
 )
 OF_A_MODEL = ("models.model", "api.get_model")  # from memory where it is known
 OF_A_LOAD = "sse.events"  # from memory where it is the latest one of its model
-_LOG_OUT = "login.logout"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _WITHOUT_BODY = (http.client.NO_CONTENT, http.client.NOT_MODIFIED)
 _EXTENSION = "modelhub_departures"
@@ -41,6 +40,7 @@ def init_app(app: Flask) -> None:
     app.extensions[_EXTENSION] = Departures(registry.is_hub_there)
     app.secret_key = shared_secret(registry.settings.redis) or security.random_key()
     registry.secret = lambda: _secret(app, registry.settings.redis)
+    registry.mirror.on_logged_out.append(lambda logins: access_of(app).end_sessions(logins))
     app.before_request(_pass_on)
 
 
@@ -57,10 +57,7 @@ def _pass_on() -> Response | None:
     registry.start()
     if request.routing_exception is not None or _is_from_memory(registry):
         return None
-    response = _answer_of_hub(registry)
-    if request.endpoint == _LOG_OUT and response.status_code < http.client.BAD_REQUEST:
-        access_of(current_app).log_out()
-    return response
+    return _answer_of_hub(registry)
 
 
 def _is_from_memory(registry: RemoteRegistry) -> bool:

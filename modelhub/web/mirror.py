@@ -34,6 +34,7 @@ class Mirror:
     on_change: list[Callable[[], None]] = field(default_factory=list)
     on_prepared: list[Callable[[], None]] = field(default_factory=list)  # when other models are prepared
     on_parts: list[Callable[[], None]] = field(default_factory=list)  # when models have other memory
+    on_logged_out: list[Callable[[list[str]], None]] = field(default_factory=list)  # with the sessions
     on_stopping: list[Callable[[], None]] = field(default_factory=list)  # when the hub is about to end
 
     @property

@@ -16,6 +16,7 @@ import requests
 from modelhub import create_web_app
 from modelhub.errors import ModelhubError
 from tests.support.forms import Visitor, csrf_token
+from tests.support.locked import TOKEN, VIEW, LockedServer, bearer
 from tests.support.redis_server import RedisServer
 from tests.support.server import Server, wait_until
 from tests.support.types import Watch
@@ -231,3 +232,34 @@ def test_a_hub_that_dies_is_said_in_words_and_its_loads_end_by_themselves(site: 
     assert "Not live" not in _page(site.one, "/").text
     site.one.request_load(LLAMA)
     assert watcher.wait_for("model_load_completed")["epoch"] == now["snapshot"]["epoch"]
+
+
+def test_tokens_and_sessions_are_good_for_all_processes_and_end_at_all(tmp_path: Path, site: Site) -> None:
+    redis = f"{site.redis.url}/1"  # a database of its own
+    hub = LockedServer(tmp_path, REDIS=redis)
+    web = WebProcess(tmp_path / "web", redis, TOKEN_FILE=hub.token_file, HOST="0.0.0.0")
+    try:
+        for server in (hub, web):
+            server.start()
+        wait_until(lambda: web.get("/readyz", headers=bearer(TOKEN)).ok, 20)
+        for path in ("/", "/api/models", "/history", "/v1/models", "/no/such"):
+            assert web.get(path).status_code == hub.get(path, headers={}).status_code == 401
+            allowed = web.get(path, headers=bearer(VIEW)).status_code
+            assert allowed == hub.get(path, headers=bearer(VIEW)).status_code != 401
+        for token, status in ((VIEW, 403), (TOKEN, 422)):
+            load = {"model": "no!id"}
+            refused = requests.post(f"{web.url}/api/loads", json=load, headers=bearer(token), timeout=30)
+            assert refused.status_code == status
+        visitor = Visitor(web)
+        fields = {"csrf_token": csrf_token(visitor.open("/login").text), "token": TOKEN}
+        assert visitor.session.post(f"{web.url}/login", fields, timeout=30).url == f"{web.url}/"
+        stolen = dict(visitor.session.cookies)
+        for server in (hub, web):
+            assert requests.get(f"{server.url}/api/models", cookies=stolen, timeout=30).ok
+        fields = {"csrf_token": csrf_token(visitor.open("/").text)}
+        assert visitor.session.post(f"{hub.url}/logout", fields, timeout=30).url == f"{hub.url}/login"
+        url = f"{web.url}/api/models"
+        wait_until(lambda: requests.get(url, cookies=stolen, timeout=30).status_code == 401, 3)
+    finally:
+        web.stop()
+        hub.stop()
