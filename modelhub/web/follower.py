@@ -171,6 +171,8 @@ class Follower:
             mirror.readiness = parts["readiness"]
             mirror.degraded = parts["readiness"]["degraded"]
         mirror.nodes = parts.get("nodes", mirror.nodes)
+        if "tokens" in parts:
+            mirror.tokens = frozenset(parts["tokens"])
         if parts.get("list_version", mirror.list_version) != mirror.list_version:
             self._is_list_old.set()
         if before is None or mirror.budget is None or _owned(before) != _owned(mirror.budget):

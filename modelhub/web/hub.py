@@ -70,6 +70,7 @@ class Feed:
             "readiness": self._registry.readiness(),
             "list_version": self._registry.list_version,
             "nodes": [],
+            "tokens": sorted(self._access.marks()),
         }
 
     def mirror(self, with_logs: bool) -> Iterator[str]:

@@ -234,6 +234,20 @@ def test_a_hub_that_dies_is_said_in_words_and_its_loads_end_by_themselves(site: 
     assert watcher.wait_for("model_load_completed")["epoch"] == now["snapshot"]["epoch"]
 
 
+def test_a_web_process_without_the_tokens_of_its_hub_shows_nothing(site: Site, tmp_path: Path) -> None:
+    web = WebProcess(tmp_path / "web", site.redis.url, TOKEN="a-token-of-its-own")
+    try:
+        web.start()
+        wait_until(lambda: "Following" in web.log(), 20)
+        for path in ("/api/models", f"/api/models/{STORY}", "/readyz"):
+            refused = web.get(path, headers=bearer("a-token-of-its-own"))
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "other_tokens")
+        assert _page(web, "/").status_code == 503
+        assert web.get("/livez").ok
+    finally:
+        web.stop()
+
+
 def test_tokens_and_sessions_are_good_for_all_processes_and_end_at_all(tmp_path: Path, site: Site) -> None:
     redis = f"{site.redis.url}/1"  # a database of its own
     hub = LockedServer(tmp_path, REDIS=redis)
