@@ -27,8 +27,8 @@ from modelhub.payloads import (
 )
 from modelhub.progress import redis_link
 from modelhub.progress.adapter import Emit, ProgressAdapter
-from modelhub.web import follower
 from modelhub.web.departures import answers
+from modelhub.web.follower import Follower
 from modelhub.web.hub import FENCE_HEADER
 from modelhub.web.hub_request import CONNECT_S, HubRequest
 from modelhub.web.mirror import Mirror
@@ -67,22 +67,14 @@ class RemoteRegistry:
         self.mirror = Mirror(self.adapter, hub="")
         self.listing = RemoteListing(self.mirror)
         self.on_start: Hooks = []
-        self.on_change: Hooks = []
-        self.on_prepared: Hooks = []
-        self.on_parts: Hooks = []
-        self.on_stopping: Hooks = []
+        self.on_change, self.on_prepared = self.mirror.on_change, self.mirror.on_prepared
+        self.on_parts, self.on_stopping = self.mirror.on_parts, self.mirror.on_stopping
         self.on_close: Hooks = []
         self.troubles: list[Callable[[], Iterable[ModelhubError]]] = []
         self.secret: Callable[[], str] = lambda: ""  # the key that all processes share
         self._spawn = spawn
         self._is_started = False
-        hooks = follower.Hooks(
-            changed=lambda: _call(self.on_change),
-            prepared=lambda: _call(self.on_prepared),
-            stopping=lambda: _call(self.on_stopping),
-            parts=lambda: _call(self.on_parts),
-        )
-        self._follower = follower.Follower(settings.redis, lambda: self.secret(), self.mirror, emit, hooks)
+        self._follower = Follower(settings.redis, lambda: self.secret(), self.mirror)
         self.mirror.on_live.append(lambda is_live: _call(self.on_change))
 
     def start(self) -> None:
