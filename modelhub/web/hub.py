@@ -112,7 +112,7 @@ class Feed:
         self.publisher.put(Kind.PREPARED, self._prepared())
 
     def _prepared(self) -> list[str]:
-        return sorted(self._registry.launcher.kept.ids())
+        return sorted(self._registry.prepared())
 
     def _watch_parts(self) -> None:
         """Put the parts that have changed, soon after news and once a second; for a thread of its own."""
