@@ -24,6 +24,7 @@ from modelhub.web.remote_registry import RemoteRegistry, remote_registry_of
 FROM_MEMORY = frozenset(
     (
         *("static", "models.index", "api.list_models", "api.get_memory", "api.livez", "api.readyz"),
+        "metrics.show",  # of this process
         *("login.login", "reference.docs", "reference.events", "api-docs.openapi_json"),
     )
 )
@@ -76,9 +77,12 @@ def _answer_of_hub(registry: RemoteRegistry) -> Response:
     try:
         hub_request.send(request.method, target_of(request.environ), *body_of(request.environ))
         answer = hub_request.answer()
-    except (OSError, http.client.HTTPException):
-        departures.remove(watched)
-        hub_request.close()
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        _end(hub_request, departures, watched)
+        if isinstance(error, ValueError):  # it cannot be sent like that
+            raise ModelhubError(
+                "invalid_request", why="A header has characters that none may have."
+            ) from None
         raise ModelhubError("hub_away") from None
     watched.is_answered = True
     if request.method not in _SAFE:
