@@ -308,6 +308,11 @@ FAILURES: dict[str, Failure] = {
         "The server that loads models does not answer.",
         "This web process passes requests on to it, and will again once it is back. Try again in a moment.",
     ),
+    "other_tokens": Failure(
+        503,
+        "This web process does not ask for the same tokens as the server that loads models.",
+        "Start it with the MODELHUB_TOKEN and MODELHUB_VIEW_TOKEN, or MODELHUB_TOKEN_FILE, of that server.",
+    ),
     # What is degraded: see /readyz
     "not_live": Failure(
         503,

@@ -364,6 +364,7 @@ class HubParts(TypedDict):
     readiness: Readiness
     list_version: str
     nodes: list[NodeStatus]
+    tokens: list[str]  # names those that the hub asks for without revealing them
 
 
 class Prediction(TypedDict):

@@ -213,6 +213,10 @@ class Registry:
         """Whether the folders of models were looked through once, so that the list is whole."""
         return self.catalogue.is_complete
 
+    def tokens_of_hub(self) -> frozenset[str] | None:
+        """What a web process has to know of the tokens of its hub: nothing here."""
+        return None
+
     def away(self) -> str:
         """What keeps this process from knowing how things are, in words: nothing."""
         return ""

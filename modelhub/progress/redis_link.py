@@ -34,6 +34,7 @@ class Kind(str, Enum):  # noqa: UP042 - as State
     STATE = "state"  # the snapshot of a model that changed without an event
     PARTS = "parts"  # what has changed of ``payloads.HubParts``
     PREPARED = "prepared"  # the ids of all models that are kept prepared
+    LOGGED_OUT = "logged_out"  # a session that was logged out of: it is over at all processes
     STOPPING = "stopping"  # the hub is about to end
     BEAT = "beat"  # the hub is there
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 _LOOK_S = 0.2
-_PATIENCE_S = 5.0  # for an answer to begin, from a hub of which nothing is heard
+_PATIENCE_S = 1.0  # for an answer to begin, from a hub of which nothing is heard
 _ASK_AGAIN_S = 2.0
 
 

@@ -126,6 +126,8 @@ class Follower:
                 self._take_parts(payload)
             case Kind.PREPARED:
                 self._take_prepared(frozenset(payload))
+            case Kind.LOGGED_OUT:
+                self._take_logged_out(payload)
             case Kind.STOPPING:
                 _call(self._mirror.on_stopping)
             case Kind.BEAT:
@@ -156,6 +158,10 @@ class Follower:
             self._put_model(model_id)
         _call(self._mirror.on_prepared)
 
+    def _take_logged_out(self, logins: list[str]) -> None:
+        for hook in self._mirror.on_logged_out:
+            hook(logins)
+
     def _take_parts(self, parts: dict[str, Any]) -> None:
         """Take what has changed of the hub's parts; the version of the list comes with the list."""
         mirror, before = self._mirror, self._mirror.budget
@@ -165,6 +171,8 @@ class Follower:
             mirror.readiness = parts["readiness"]
             mirror.degraded = parts["readiness"]["degraded"]
         mirror.nodes = parts.get("nodes", mirror.nodes)
+        if "tokens" in parts:
+            mirror.tokens = frozenset(parts["tokens"])
         if parts.get("list_version", mirror.list_version) != mirror.list_version:
             self._is_list_old.set()
         if before is None or mirror.budget is None or _owned(before) != _owned(mirror.budget):
@@ -186,6 +194,7 @@ class Follower:
         mirror.hub, mirror.fence = address.url, address.fence
         mirror.prepared = frozenset(head["prepared"])
         self._take_parts(head)
+        self._take_logged_out(head["logged_out"])
         self._use_list(head, models)
         mirror.heard_at = time.monotonic()
         log.info("Following %s; its state took %.1f s", address.url, time.monotonic() - began)

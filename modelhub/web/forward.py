@@ -24,12 +24,12 @@ from modelhub.web.remote_registry import RemoteRegistry, remote_registry_of
 FROM_MEMORY = frozenset(
     (
         *("static", "models.index", "api.list_models", "api.get_memory", "api.livez", "api.readyz"),
+        "metrics.show",  # of this process
         *("login.login", "reference.docs", "reference.events", "api-docs.openapi_json"),
     )
 )
 OF_A_MODEL = ("models.model", "api.get_model")  # from memory where it is known
 OF_A_LOAD = "sse.events"  # from memory where it is the latest one of its model
-_LOG_OUT = "login.logout"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _WITHOUT_BODY = (http.client.NO_CONTENT, http.client.NOT_MODIFIED)
 _EXTENSION = "modelhub_departures"
@@ -41,6 +41,7 @@ def init_app(app: Flask) -> None:
     app.extensions[_EXTENSION] = Departures(registry.is_hub_there)
     app.secret_key = shared_secret(registry.settings.redis) or security.random_key()
     registry.secret = lambda: _secret(app, registry.settings.redis)
+    registry.mirror.on_logged_out.append(lambda logins: access_of(app).end_sessions(logins))
     app.before_request(_pass_on)
 
 
@@ -57,10 +58,7 @@ def _pass_on() -> Response | None:
     registry.start()
     if request.routing_exception is not None or _is_from_memory(registry):
         return None
-    response = _answer_of_hub(registry)
-    if request.endpoint == _LOG_OUT and response.status_code < http.client.BAD_REQUEST:
-        access_of(current_app).log_out()
-    return response
+    return _answer_of_hub(registry)
 
 
 def _is_from_memory(registry: RemoteRegistry) -> bool:
@@ -79,9 +77,12 @@ def _answer_of_hub(registry: RemoteRegistry) -> Response:
     try:
         hub_request.send(request.method, target_of(request.environ), *body_of(request.environ))
         answer = hub_request.answer()
-    except (OSError, http.client.HTTPException):
-        departures.remove(watched)
-        hub_request.close()
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        _end(hub_request, departures, watched)
+        if isinstance(error, ValueError):  # it cannot be sent like that
+            raise ModelhubError(
+                "invalid_request", why="A header has characters that none may have."
+            ) from None
         raise ModelhubError("hub_away") from None
     watched.is_answered = True
     if request.method not in _SAFE:

@@ -19,6 +19,7 @@ from modelhub.progress.publisher import Publisher
 from modelhub.progress.redis_link import Kind
 from modelhub.states import EventName
 from modelhub.web import security
+from modelhub.web.access import Access, access_of
 from modelhub.web.current import registry_of
 
 MIRROR = "/api/mirror"
@@ -36,8 +37,11 @@ blueprint = Blueprint("hub", __name__)
 class Feed:
     """Puts what happens at the hub into the log of its ``publisher``."""
 
-    def __init__(self, registry: Registry, publisher: Publisher, spawn: Callable[..., object]) -> None:
+    def __init__(
+        self, registry: Registry, access: Access, publisher: Publisher, spawn: Callable[..., object]
+    ) -> None:
         self._registry = registry
+        self._access = access
         self.publisher = publisher
         self._spawn = spawn
         self._sent: dict[str, Any] = {}
@@ -51,6 +55,7 @@ class Feed:
         registry.on_close.append(lambda: publisher.put(Kind.STOPPING, None))
         registry.on_closed.append(self._close)
         registry.adapter.on_silent.append(lambda snapshot: publisher.put(Kind.STATE, snapshot))
+        access.on_log_out.append(lambda login: publisher.put(Kind.LOGGED_OUT, [login]))
 
     def event(self, name: EventName, payload: Snapshot) -> None:
         """A model has a new event."""
@@ -65,6 +70,7 @@ class Feed:
             "readiness": self._registry.readiness(),
             "list_version": self._registry.list_version,
             "nodes": [],
+            "tokens": sorted(self._access.marks()),
         }
 
     def mirror(self, with_logs: bool) -> Iterator[str]:
@@ -74,7 +80,8 @@ class Feed:
         """
         registry = self._registry
         head = {"fence": self.publisher.fence, "n": self.publisher.position, "epoch": registry.epoch}
-        yield _line({"head": {**head, **self.parts(), "prepared": self._prepared()}})
+        also = {"prepared": self._prepared(), "logged_out": self._access.ended_sessions()}
+        yield _line({"head": {**head, **self.parts(), **also}})
         ids = [one.model_id for one in registry.listing.all()]
         for begin in range(0, len(ids), _AT_ONCE):
             models = registry.listing.resources(ids[begin : begin + _AT_ONCE])
@@ -126,7 +133,7 @@ def init_app(app: Flask, spawn: Callable[..., object]) -> Feed:
     publisher = Publisher(
         settings.redis, settings.hub, lambda: str(app.secret_key), lambda key: security.use_key(app, key)
     )
-    feed = app.extensions[_EXTENSION] = Feed(registry_of(app), publisher, spawn)
+    feed = app.extensions[_EXTENSION] = Feed(registry_of(app), access_of(app), publisher, spawn)
 
     def check_fence() -> None:
         fence = request.headers.get(FENCE_HEADER)

@@ -110,6 +110,9 @@ class Reading(Protocol):
     def readiness(self) -> Readiness:
         """Whether requests are answered as they should be."""
 
+    def tokens_of_hub(self) -> frozenset[str] | None:
+        """In a web process, what names the tokens that the hub asks for; None where that is not known."""
+
     def away(self) -> str:
         """That what is said is of an earlier moment, in words; empty where it is of now."""
 

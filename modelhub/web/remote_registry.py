@@ -171,6 +171,10 @@ class RemoteRegistry:
         own = [error.to_dict() for trouble in self.troubles for error in trouble()]
         return [*self._not_live(), *own, *self.mirror.degraded]
 
+    def tokens_of_hub(self) -> frozenset[str] | None:
+        """What names the tokens that the hub asks for."""
+        return self.mirror.tokens
+
     def away(self) -> str:
         """That nothing is live, in words; empty where it is."""
         return " ".join(f"{error['message']} {error['hint']}" for error in self._not_live())

@@ -17,9 +17,6 @@ class WebProcess(Server):
         self, folder: Path, redis: str, environ: dict[str, str] | None = None, **settings: Any
     ) -> None:
         super().__init__(folder, environ, REDIS=redis, **settings)
-        if "PORT" in settings:
-            self.port = settings["PORT"]
-            self.url = f"http://127.0.0.1:{self.port}"
         self.command = ["-m", "modelhub.server", "web"]
 
     def is_live(self) -> bool:

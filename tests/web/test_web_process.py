@@ -16,8 +16,9 @@ import requests
 from modelhub import create_web_app
 from modelhub.errors import ModelhubError
 from tests.support.forms import Visitor, csrf_token
+from tests.support.locked import TOKEN, VIEW, LockedServer, bearer
 from tests.support.redis_server import RedisServer
-from tests.support.server import Server, wait_until
+from tests.support.server import ROOT, Server, wait_until
 from tests.support.types import Watch
 from tests.support.web_process import WebProcess
 from tests.support.wire import Wire
@@ -142,6 +143,22 @@ def test_a_prediction_that_is_not_streamed_ends_when_its_client_leaves(site: Sit
     wait_until(lambda: site.hub.snapshot(LLAMA)["use"]["running"] == 0, 3)
 
 
+def test_bodies_are_passed_on_as_they_come(site: Site) -> None:
+    url, headers = f"{site.one.url}/api/loads", {"Content-Type": "application/json"}
+    pieces = (
+        piece for piece in (b'{"model": ', b'"no!id"}')
+    )  # its length is not known: it is sent in chunks
+    for body, code in (
+        (pieces, "invalid_id"),
+        (b'{"model": "no!id"}', "invalid_id"),
+        (b"{", "invalid_request"),
+    ):
+        refused = requests.post(url, data=body, headers=headers, timeout=30)
+        assert refused.json()["error"]["code"] == code
+    too_large = requests.post(url, data=b" " * 20_000_000, headers=headers, timeout=30)
+    assert (too_large.status_code, too_large.json()["error"]["code"]) == (413, "too_large")
+
+
 def test_the_events_of_a_load_are_replayed_from_memory(site: Site) -> None:
     site.hub.unload_all()
     load_id = site.one.request_load(STORY)["load_id"]
@@ -155,7 +172,10 @@ def test_the_events_of_a_load_are_replayed_from_memory(site: Site) -> None:
 
 
 def test_several_share_a_port_which_the_hub_does_not(site: Site, tmp_path: Path) -> None:
-    second = WebProcess(tmp_path / "second", site.redis.url, PORT=site.two.port)
+    second = WebProcess(tmp_path / "second", site.redis.url, {"PYTHONPATH": str(ROOT)})
+    second.port, second.url = site.two.port, site.two.url
+    command = "from modelhub.cli.command import main; main()"
+    second.command = ["-c", command, "web", "--port", str(site.two.port)]
     second.start()
     try:
         wait_until(lambda: "Following" in second.log(), 20)
@@ -190,10 +210,9 @@ def test_redis_that_is_not_there_yet_is_waited_for(site: Site, tmp_path: Path) -
         wire.close()
 
 
-def test_without_redis_it_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    web = WebProcess(tmp_path / "web", "")
-    web.start_refused()
-    assert "MODELHUB_REDIS" in web.log()
+def test_without_redis_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelhubError, match="MODELHUB_REDIS"):
+        create_web_app({"MODELHUB_REDIS": ""})
     monkeypatch.setitem(sys.modules, "redis", None)  # as where it is not installed
     with pytest.raises(ModelhubError, match=r"pip install -r requirements-cluster\.txt") as refused:
         create_web_app({"MODELHUB_REDIS": "redis://127.0.0.1"})
@@ -208,6 +227,7 @@ def test_a_hub_that_dies_is_said_in_words_and_its_loads_end_by_themselves(site: 
     assert watcher.subscribe(LLAMA)["snapshot"]["state"] == "loading"
     site.hub.kill()
     site.one.wait_not_live()
+    assert [one["code"] for one in site.one.get("/readyz").json()["degraded"]] == ["not_live"]
     assert re.search(
         r"Not live: [^.]* has not been heard of since \d\d:\d\d:\d\d\.", _page(site.one, "/").text
     )
@@ -219,7 +239,7 @@ def test_a_hub_that_dies_is_said_in_words_and_its_loads_end_by_themselves(site: 
     history = _page(site.one, "/history")
     assert history.status_code == 503
     assert "does not answer" in history.text
-    site.hub.start().wait_warm()
+    site.hub.start()
     site.one.wait_live()
     end = watcher.wait_for("model_load_failed")
     assert (end["state"], end["load_id"], end["epoch"]) == ("interrupted", before["load_id"], before["epoch"])
@@ -230,4 +250,49 @@ def test_a_hub_that_dies_is_said_in_words_and_its_loads_end_by_themselves(site: 
     assert "away" not in now
     assert "Not live" not in _page(site.one, "/").text
     site.one.request_load(LLAMA)
-    assert watcher.wait_for("model_load_completed")["epoch"] == now["snapshot"]["epoch"]
+    assert watcher.wait_for("model_load_started")["epoch"] == now["snapshot"]["epoch"]
+
+
+def test_a_web_process_without_the_tokens_of_its_hub_shows_nothing(site: Site, tmp_path: Path) -> None:
+    web = WebProcess(tmp_path / "web", site.redis.url, TOKEN="a-token-of-its-own")
+    try:
+        web.start()
+        wait_until(lambda: "Following" in web.log(), 20)
+        for path in ("/api/models", f"/api/models/{STORY}", "/readyz"):
+            refused = web.get(path, headers=bearer("a-token-of-its-own"))
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "other_tokens")
+        assert _page(web, "/").status_code == 503
+        assert web.get("/livez").ok
+    finally:
+        web.stop()
+
+
+def test_tokens_and_sessions_are_good_for_all_processes_and_end_at_all(tmp_path: Path, site: Site) -> None:
+    redis = f"{site.redis.url}/1"  # a database of its own
+    hub = LockedServer(tmp_path, REDIS=redis)
+    web = WebProcess(tmp_path / "web", redis, TOKEN_FILE=hub.token_file, HOST="0.0.0.0")
+    try:
+        for server in (hub, web):
+            server.start()
+        wait_until(lambda: web.get("/readyz", headers=bearer(TOKEN)).ok, 20)
+        for path in ("/", "/api/models", "/history", "/v1/models", "/no/such"):
+            assert web.get(path).status_code == hub.get(path, headers={}).status_code == 401
+            allowed = web.get(path, headers=bearer(VIEW)).status_code
+            assert allowed == hub.get(path, headers=bearer(VIEW)).status_code != 401
+        for token, status in ((VIEW, 403), (TOKEN, 422)):
+            load = {"model": "no!id"}
+            refused = requests.post(f"{web.url}/api/loads", json=load, headers=bearer(token), timeout=30)
+            assert refused.status_code == status
+        visitor = Visitor(web)
+        fields = {"csrf_token": csrf_token(visitor.open("/login").text), "token": TOKEN}
+        assert visitor.session.post(f"{web.url}/login", fields, timeout=30).url == f"{web.url}/"
+        stolen = dict(visitor.session.cookies)
+        for server in (hub, web):
+            assert requests.get(f"{server.url}/api/models", cookies=stolen, timeout=30).ok
+        fields = {"csrf_token": csrf_token(visitor.open("/").text)}
+        assert visitor.session.post(f"{hub.url}/logout", fields, timeout=30).url == f"{hub.url}/login"
+        url = f"{web.url}/api/models"
+        wait_until(lambda: requests.get(url, cookies=stolen, timeout=30).status_code == 401, 3)
+    finally:
+        web.stop()
+        hub.stop()
