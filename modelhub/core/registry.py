@@ -31,6 +31,7 @@ from modelhub.payloads import (
     ErrorPayload,
     LoadResource,
     ModelResource,
+    NodeStatus,
     Particulars,
     PreviewResource,
     Readiness,
@@ -207,6 +208,10 @@ class Registry:
     def prepared(self) -> frozenset[str]:
         """The models that are kept prepared."""
         return self.launcher.kept.ids()
+
+    def nodes(self) -> list[NodeStatus]:
+        """The nodes of the cluster; empty where there is none."""
+        return []
 
     @property
     def is_complete(self) -> bool:
