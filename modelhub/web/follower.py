@@ -112,9 +112,13 @@ class Follower:
             return  # a hub that was replaced
         if place.fence > self._position.fence or place.n != self._position.n + 1:
             raise _Behind
-        self._position = place
-        entry = json.loads(text)
         self._mirror.heard_at = time.monotonic()
+        try:
+            self._apply(json.loads(text))
+        finally:
+            self._position = place  # also after one that this version does not know
+
+    def _apply(self, entry: dict[str, Any]) -> None:
         payload = entry["payload"]
         match Kind(entry["kind"]):
             case Kind.EVENT:
@@ -309,7 +313,10 @@ class Follower:
 
 def _call(hooks: Iterable[Callable[[], None]]) -> None:
     for hook in hooks:
-        hook()
+        try:
+            hook()
+        except Exception:  # what is shown must not keep the log from being followed
+            log.exception("What follows a change of the hub has failed")
 
 
 def _owned(budget: Budget) -> tuple[int, ...]:

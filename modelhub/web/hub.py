@@ -69,7 +69,7 @@ class Feed:
             "budget": self._registry.budget()._asdict(),
             "readiness": self._registry.readiness(),
             "list_version": self._registry.list_version,
-            "nodes": [],
+            "nodes": self._registry.nodes(),
             "tokens": sorted(self._access.marks()),
         }
 
