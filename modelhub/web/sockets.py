@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from modelhub.web.pages.live import ModelPageSnapshot, PageSnapshot
 
 log = logging.getLogger(__name__)
-_PAGES = "page:"
+PAGES = "page:"  # begins the names of the rooms of pages
 _MOST = 100  # models in the acknowledgement for a dashboard
 
 
@@ -47,7 +47,7 @@ class Sockets:
         parts: Callable[[list[str]], Mapping[str, Any]],
     ) -> None:
         self._socketio = socketio
-        self._dashboards = Dashboards(socketio, _PAGES + DASHBOARD_ROOM, parts)
+        self._dashboards = Dashboards(socketio, PAGES + DASHBOARD_ROOM, parts)
         self._with_words = with_words
         self._with_charts = with_charts
         self._prepared: frozenset[str] = frozenset()
@@ -60,7 +60,7 @@ class Sockets:
             # How a model is used changes none of its charts, and is sent each second.
             is_plain = room == DASHBOARD_ROOM or name == EventName.IN_USE
             shown = page if is_plain else self._with_charts(page)
-            self._socketio.emit(name.value, shown, to=_PAGES + room)
+            self._socketio.emit(name.value, shown, to=PAGES + room)
         self._dashboards.take(payload)
 
     def announce_change(self, epoch: str) -> None:
@@ -72,7 +72,7 @@ class Sockets:
         changed, self._prepared = ids ^ self._prepared, ids
         self._broadcast(EventName.MODELS_CHANGED, {"epoch": epoch}, DASHBOARD_ROOM)
         for model_id in changed:
-            self._broadcast(PAGE_PARTS, {"prepared": model_id in ids}, _PAGES + room_of(model_id))
+            self._broadcast(PAGE_PARTS, {"prepared": model_id in ids}, PAGES + room_of(model_id))
         self._dashboards.send_soon()
 
     def announce_stop(self, epoch: str) -> None:
@@ -168,7 +168,7 @@ def _sid() -> str:
 
 def _room(model_id: str | None, with_words: bool) -> str:
     room = DASHBOARD_ROOM if model_id is None else room_of(model_id)
-    return _PAGES + room if with_words else room
+    return PAGES + room if with_words else room
 
 
 def _model_id(data: Any) -> str | None:
