@@ -36,6 +36,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         fanout,
         gate,
         limits,
+        metrics,
         probe,
         security,
         sse,
@@ -74,6 +75,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     sockets = Sockets(socketio, live.page_snapshot, with_charts, page_parts)
 
     def emit(name: EventName, payload: Snapshot, rooms: list[str]) -> None:
+        metrics.metrics_of(app).take(name, payload)
         sse.streams_of(app).send(name, payload)
         sockets.emit(name, payload, rooms)
 
@@ -83,6 +85,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     dialects = (openai, openai_more, serve, ollama)
     for module in (bodies, security, probe, token_file, error_handlers, api, sse, *pages, *dialects):
         module.init_app(app)
+    metrics.init_app(app, __version__)
     sockets.init_app(app)
     gate.init_app(app)  # in front of all of them
     app.before_request(registry.start)  # once the request was let in
