@@ -72,7 +72,10 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     def page_parts(ids: list[str]) -> Mapping[str, Any]:
         return parts.page_parts(registry, ids)
 
-    sockets = Sockets(socketio, live.page_snapshot, with_charts, page_parts)
+    def count() -> int:
+        return registry.listing.count()
+
+    sockets = Sockets(socketio, live.page_snapshot, with_charts, page_parts, count)
 
     def emit(name: EventName, payload: Snapshot, rooms: list[str]) -> None:
         metrics.metrics_of(app).take(name, payload)

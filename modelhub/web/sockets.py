@@ -23,6 +23,7 @@ from modelhub.web.access import access_of
 from modelhub.web.current import registry_of
 from modelhub.web.dashboards import Dashboards
 from modelhub.web.limits import MOST_SUBSCRIPTIONS
+from modelhub.web.paced import MANY, Paced
 
 if TYPE_CHECKING:
     from modelhub.web.pages.live import ModelPageSnapshot, PageSnapshot
@@ -30,13 +31,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 PAGES = "page:"  # begins the names of the rooms of pages
 _MOST = 100  # models in the acknowledgement for a dashboard
+_MOST_NUMBER = 1_000_000
 
 
 class Sockets:
     """The rooms of one server.
 
     ``with_words`` adds to a snapshot what every page says of it, ``with_charts`` adds to that what the page
-    of the model draws; ``parts`` is what dashboards show besides.
+    of the model draws; ``parts`` is what dashboards show besides. ``count`` is how many models are listed.
     """
 
     def __init__(
@@ -45,15 +47,25 @@ class Sockets:
         with_words: Callable[[Snapshot], PageSnapshot],
         with_charts: Callable[[PageSnapshot], ModelPageSnapshot],
         parts: Callable[[list[str]], Mapping[str, Any]],
+        count: Callable[[], int] = lambda: 0,
     ) -> None:
         self._socketio = socketio
-        self._dashboards = Dashboards(socketio, PAGES + DASHBOARD_ROOM, parts)
+        self._paced = Paced(
+            socketio, lambda name, payload: self._send(name, payload, [DASHBOARD_ROOM]), count
+        )
+        self._dashboards = Dashboards(socketio, PAGES + DASHBOARD_ROOM, parts, lambda: self._paced.period_s)
         self._with_words = with_words
         self._with_charts = with_charts
         self._prepared: frozenset[str] = frozenset()
 
     def emit(self, name: EventName, payload: Snapshot, rooms: list[str]) -> None:
         """Send an event to ``rooms``, and with words to the rooms of their pages."""
+        if DASHBOARD_ROOM in rooms and self._paced.hold(name, payload):
+            rooms = [room for room in rooms if room != DASHBOARD_ROOM]
+        self._send(name, payload, rooms)
+        self._dashboards.take(payload)
+
+    def _send(self, name: EventName, payload: Snapshot, rooms: list[str]) -> None:
         self._socketio.emit(name.value, payload, to=rooms)
         page = self._with_words(payload)
         for room in rooms:
@@ -61,7 +73,6 @@ class Sockets:
             is_plain = room == DASHBOARD_ROOM or name == EventName.IN_USE
             shown = page if is_plain else self._with_charts(page)
             self._socketio.emit(name.value, shown, to=PAGES + room)
-        self._dashboards.take(payload)
 
     def announce_change(self, epoch: str) -> None:
         """Send to every client that the list of models has changed, and should be read again."""
@@ -77,6 +88,7 @@ class Sockets:
 
     def announce_stop(self, epoch: str) -> None:
         """Send to every client that the server is about to end."""
+        self._paced.end()
         self._broadcast(
             EventName.SERVER_STOPPING, {"epoch": epoch, **ModelhubError("shutting_down").to_dict()}
         )
@@ -86,6 +98,18 @@ class Sockets:
             self._socketio.emit(str(name), payload, to=room)
         except Exception as error:  # it must neither keep the server from ending nor end the caller's thread
             log.warning("%s could not be emitted: %s", name, error)
+
+    def _models(self, registry: Registry, limit: int, offset: int) -> dict[str, Any]:
+        """The models that there is something to say about, or a part of them."""
+        touched = registry.listing.touched()
+        end = offset + limit
+        return {
+            "epoch": registry.epoch,
+            "models": touched[offset:end],
+            "total": len(touched),
+            "next": end if end < len(touched) else None,
+            "period": self._paced.period_s,
+        }
 
     def _dashboard(self, registry: Registry) -> dict[str, Any]:
         """What a page of the dashboard has to know to be up to date, or to know that it is not."""
@@ -99,6 +123,7 @@ class Sockets:
             # That of no page where it is not all: the page fetches its models anew.
             "version": registry.list_version if len(touched) <= _MOST else "",
             "models": models,
+            "period": self._paced.period_s,
             "parts": self._dashboards.parts([]),
         }
 
@@ -124,6 +149,7 @@ class Sockets:
                 access.check(_sid())
                 model_id = _model_id(data)
                 with_words = isinstance(data, dict) and data.get("words") is True
+                limit, offset = _number(data, "limit", MANY, 1), _number(data, "offset", 0, 0)
                 if model_id is not None:
                     model_id = registry.lifecycle.known_id(model_id)
                 if len(rooms()) > MOST_SUBSCRIPTIONS:  # it is in one of its own, too
@@ -136,10 +162,7 @@ class Sockets:
                     return {"ok": True, "snapshot": page}
                 if with_words:
                     return {"ok": True, "snapshot": self._dashboard(registry)}
-                return {
-                    "ok": True,
-                    "snapshot": {"epoch": registry.epoch, "models": registry.listing.touched()},
-                }
+                return {"ok": True, "snapshot": self._models(registry, limit, offset)}
             except ModelhubError as error:
                 return {"ok": False, "error": error.to_dict()}
 
@@ -173,9 +196,18 @@ def _room(model_id: str | None, with_words: bool) -> str:
 
 def _model_id(data: Any) -> str | None:
     """The id that a client subscribes to; None for the dashboard."""
-    if data is None or (isinstance(data, dict) and data.keys() <= {"words"}):
+    if data is None or (isinstance(data, dict) and data.keys() <= {"words", "limit", "offset"}):
         return None
     if not isinstance(data, dict) or not isinstance(data.get("id"), str):
         raise ModelhubError("invalid_request", why='Send {"id": "org/name"}, or {} for every model.')
     model_id: str = data["id"]
     return model_id
+
+
+def _number(data: Any, name: str, default: int, least: int) -> int:
+    """A whole number of a request."""
+    number = default if data is None else data.get(name, default)
+    if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= _MOST_NUMBER:
+        why = f"“{name}” must be a whole number from {least} to {_MOST_NUMBER}."
+        raise ModelhubError("invalid_request", why=why)
+    return number
