@@ -66,9 +66,15 @@ class Sockets:
         self._dashboards.take(payload)
 
     def _send(self, name: EventName, payload: Snapshot, rooms: list[str]) -> None:
-        self._socketio.emit(name.value, payload, to=rooms)
-        page = self._with_words(payload)
+        watched = self._socketio.server.manager.rooms.get("/", {})
+        plain = [room for room in rooms if room in watched]
+        if plain:
+            self._socketio.emit(name.value, payload, to=plain)
+        page: PageSnapshot | None = None
         for room in rooms:
+            if PAGES + room not in watched:  # to say an event in words for nobody takes as long as for all
+                continue
+            page = self._with_words(payload) if page is None else page
             # How a model is used changes none of its charts, and is sent each second.
             is_plain = room == DASHBOARD_ROOM or name == EventName.IN_USE
             shown = page if is_plain else self._with_charts(page)
