@@ -193,6 +193,7 @@ async function post(form, button, body) {
   button.removeAttribute("aria-busy");
   ignoring.set(form, performance.now() + 400);
   if (error?.code === "in_use") {
+    const { ask } = await import("./ask.js");
     if (!await ask(error, button)) return;
     body.set("sure", "1");
     return post(form, button, body);
@@ -203,33 +204,6 @@ async function post(form, button, body) {
   const id = body.get("model").trim();
   if (!live) location.assign(/[\s,]/.test(id) ? "/" : encodeURI(`/models/${id}`));
   if ("loadForm" in form.dataset) form.reset();
-}
-
-// Ask before what may not be meant; resolves to whether it is.
-function ask({ message, hint }, button) {
-  const dialog = document.createElement("dialog");
-  const text = document.createElement("p");
-  const form = document.createElement("form");
-  form.method = "dialog";
-  form.className = "actions";
-  text.textContent = `${message} ${hint}`;
-  text.id = "question";
-  for (const [value, label] of [["", "Keep it"], ["yes", button.firstChild.textContent]]) {
-    const answer = document.createElement("button");
-    answer.value = value;
-    answer.textContent = label;
-    form.append(answer);
-  }
-  dialog.setAttribute("aria-labelledby", text.id);
-  dialog.append(text, form);
-  document.body.append(dialog);
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => {
-      dialog.remove();
-      resolve(dialog.returnValue === "yes");
-    });
-  });
 }
 
 // A page as the server renders it now; null without a response.
@@ -273,7 +247,10 @@ export async function follow({ request, subscribed, unknown = () => {}, shown, p
     subscribing = false;
     if (!ack) return setTimeout(subscribe, 500);
     if (!ack.ok) return mark("lost", ack.error.message);
-    mark("live", "Live");
+    const away = document.getElementById("away");
+    write(away, ack.away || ""); // of a web process that does not hear of the hub
+    away.hidden = !ack.away;
+    mark(ack.away ? "lost" : "live", ack.away ? "Not live" : "Live");
     paced = ack.snapshot.period;
     subscribed(ack.snapshot);
   };

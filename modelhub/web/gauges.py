@@ -13,7 +13,7 @@ from modelhub.core.tally import KINDS
 from modelhub.payloads import NodeStatus
 from modelhub.progress.adapter import DASHBOARD_ROOM, room_of
 from modelhub.states import MODEL_STATES, Outcome, State
-from modelhub.web.current import registry_of
+from modelhub.web.current import reading_of
 from modelhub.web.fanout import Fanout
 from modelhub.web.sockets import PAGES
 from modelhub.web.sse import streams_of
@@ -40,17 +40,21 @@ class Gauges:
 
     def collect(self) -> Iterator[Metric]:
         """All of it, as of now."""
-        registry = registry_of(self._app)
+        registry = reading_of(self._app)
         yield from _watchers(self._app)
         yield from _drops(self._app, registry.adapter.rejected)
         if isinstance(registry, Registry):
             yield from _models(registry)
             yield from _nodes(registry)
             yield from _predictions(registry)
-            troubles = len(registry.degraded())
+        else:
             yield GaugeMetricFamily(
-                "modelhub_degraded", "How many things do not work as they should, see /readyz.", troubles
+                "modelhub_hub_live", "1 where the web process hears of its hub.", int(not registry.away())
             )
+        troubles = len(registry.degraded())
+        yield GaugeMetricFamily(
+            "modelhub_degraded", "How many things do not work as they should, see /readyz.", troubles
+        )
 
 
 def _models(registry: Registry) -> Iterator[Metric]:
@@ -72,7 +76,7 @@ def _models(registry: Registry) -> Iterator[Metric]:
         "modelhub_requests", "Requests that models work on or have waiting.", "state", requests.items()
     )
     yield GaugeMetricFamily(
-        "modelhub_prepared_models", "Models that are kept prepared.", len(registry.launcher.kept.ids())
+        "modelhub_prepared_models", "Models that are kept prepared.", len(registry.prepared())
     )
 
 

@@ -13,17 +13,17 @@ from flask import Flask, request
 from flask_socketio import SocketIO, join_room, leave_room, rooms
 
 from modelhub import wording
-from modelhub.core.registry import Registry
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Snapshot
 from modelhub.progress.adapter import DASHBOARD_ROOM, room_of
 from modelhub.states import PAGE_PARTS, EventName
 from modelhub.web import library_log
 from modelhub.web.access import access_of
-from modelhub.web.current import registry_of
+from modelhub.web.current import reading_of
 from modelhub.web.dashboards import Dashboards
 from modelhub.web.limits import MOST_SUBSCRIPTIONS
 from modelhub.web.paced import MANY, Paced
+from modelhub.web.reading import Reading
 
 if TYPE_CHECKING:
     from modelhub.web.pages.live import ModelPageSnapshot, PageSnapshot
@@ -105,7 +105,7 @@ class Sockets:
         except Exception as error:  # it must neither keep the server from ending nor end the caller's thread
             log.warning("%s could not be emitted: %s", name, error)
 
-    def _models(self, registry: Registry, limit: int, offset: int) -> dict[str, Any]:
+    def _models(self, registry: Reading, limit: int, offset: int) -> dict[str, Any]:
         """The models that there is something to say about, or a part of them."""
         touched = registry.listing.touched()
         end = offset + limit
@@ -117,7 +117,7 @@ class Sockets:
             "period": self._paced.period_s,
         }
 
-    def _dashboard(self, registry: Registry) -> dict[str, Any]:
+    def _dashboard(self, registry: Reading) -> dict[str, Any]:
         """What a page of the dashboard has to know to be up to date, or to know that it is not."""
         touched = registry.listing.touched()
         touched.sort(key=lambda model: wording.rank(model["state"]))
@@ -133,14 +133,24 @@ class Sockets:
             "parts": self._dashboards.parts([]),
         }
 
+    def _snapshot(
+        self, registry: Reading, model_id: str | None, with_words: bool, limit: int, offset: int
+    ) -> Mapping[str, Any]:
+        """What a client gets that has subscribed to a model, or with None to the dashboard."""
+        if model_id is None and with_words:
+            return self._dashboard(registry)
+        if model_id is None:
+            return self._models(registry, limit, offset)
+        snapshot = registry.snapshot(model_id)
+        return self._with_charts(self._with_words(snapshot)) if with_words else snapshot
+
     def init_app(self, app: Flask) -> None:
         """Handle ``subscribe`` and ``unsubscribe``. A room exists only for a known model."""
-        registry = registry_of(app)
+        registry = reading_of(app)
         registry.on_change.append(lambda: self.announce_change(registry.epoch))
-        registry.on_prepared.append(
-            lambda: self.announce_prepared(registry.epoch, registry.launcher.kept.ids())
-        )
-        registry.on_close.append(lambda: self.announce_stop(registry.epoch))
+        registry.on_prepared.append(lambda: self.announce_prepared(registry.epoch, registry.prepared()))
+        registry.on_parts.append(self._dashboards.send_soon)
+        registry.on_stopping.append(lambda: self.announce_stop(registry.epoch))
 
         access = access_of(app)
 
@@ -157,25 +167,21 @@ class Sockets:
                 with_words = isinstance(data, dict) and data.get("words") is True
                 limit, offset = _number(data, "limit", MANY, 1), _number(data, "offset", 0, 0)
                 if model_id is not None:
-                    model_id = registry.lifecycle.known_id(model_id)
+                    model_id = registry.known_id(model_id)
                 if len(rooms()) > MOST_SUBSCRIPTIONS:  # it is in one of its own, too
                     why = f"A connection may subscribe to {MOST_SUBSCRIPTIONS} models."
                     raise ModelhubError("invalid_request", why=why)
                 join_room(_room(model_id, with_words))
-                if model_id is not None:
-                    snapshot = registry.snapshot(model_id)
-                    page = self._with_charts(self._with_words(snapshot)) if with_words else snapshot
-                    return {"ok": True, "snapshot": page}
-                if with_words:
-                    return {"ok": True, "snapshot": self._dashboard(registry)}
-                return {"ok": True, "snapshot": self._models(registry, limit, offset)}
+                away = {"away": why} if (why := registry.away()) else {}
+                snapshot = self._snapshot(registry, model_id, with_words, limit, offset)
+                return {"ok": True, "snapshot": snapshot, **away}
             except ModelhubError as error:
                 return {"ok": False, "error": error.to_dict()}
 
         def unsubscribe(data: Any = None) -> dict[str, Any]:
             try:
                 model_id = _model_id(data)
-                model_id = model_id and registry.catalogue.id_of(model_id)
+                model_id = model_id and registry.id_of(model_id)
             except ModelhubError as error:
                 return {"ok": False, "error": error.to_dict()}
             for with_words in (False, True):

@@ -1,0 +1,71 @@
+"""Real watchers at real web processes, while Redis is killed and comes back empty."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import requests
+
+from tests.support.crowd import Crowd, Seen
+from tests.support.redis_server import RedisServer
+from tests.support.server import Server
+from tests.support.truth import TERMINAL, must_arrive
+from tests.support.web_process import WebProcess
+
+MODEL = "demo/random-0.1gb"
+
+
+def emitted(hub: Server, load_id: str) -> list[Seen]:
+    """The events of a load that has ended, as the hub has kept them."""
+    events: list[Seen] = []
+    with requests.get(f"{hub.url}/api/loads/{load_id}/events", stream=True, timeout=30) as response:
+        name = ""
+        for line in response.iter_lines(decode_unicode=True):
+            field, _, value = line.partition(": ")
+            name = value if field == "event" else name
+            if field == "data":
+                payload = json.loads(value)
+                events.append((payload["seq"], name, payload["load_id"], payload["step"]))
+    return events
+
+
+def test_redis_killed_for_two_seconds_costs_two_hundred_watchers_no_event(tmp_path: Path) -> None:
+    redis = RedisServer().start()
+    hub = Server(tmp_path / "hub", REDIS=redis.url)
+    webs = [WebProcess(tmp_path / name, redis.url) for name in ("one", "two")]
+    crowd: Crowd | None = None
+    try:
+        for server in (hub, *webs):
+            server.start()
+        hub.wait_warm().load(MODEL)
+        hub.unload_all()
+        for web in webs:
+            web.wait_live()
+        crowd = Crowd([web.port for web in webs], MODEL, 100)
+        away = threading.Thread(target=redis.away, args=(2,))
+        loads: list[str] = []
+        while not loads or away.is_alive():
+            loads.append(hub.request_load(MODEL)["load_id"])
+            if len(loads) == 1:
+                away.start()  # in the middle of this load
+            hub.wait_state(MODEL, ("ready",))
+            hub.unload_all()
+        loads.append(hub.load(MODEL)["load_id"])
+        crowd.wait_for_end(loads[-1], TERMINAL)
+        told = [event for load_id in loads for event in emitted(hub, load_id)]
+        # To who reads slowly, the fan-out sends the newest progress of a step only.
+        needed = must_arrive([[*event] for event in told])
+        for seen in crowd.seen:
+            of_loads = [one for one in seen if one[1].startswith("model_load_")]
+            seqs = [one[0] for one in of_loads]
+            assert seqs == sorted(set(seqs)), "in order, none twice"
+            assert needed <= set(seqs), "none is lost"
+            assert set(of_loads) <= set(told)
+    finally:
+        if crowd is not None:
+            crowd.close()
+        for server in (*webs, hub):
+            server.stop()
+        redis.kill()
