@@ -45,7 +45,7 @@ def test_a_model_loads_where_its_files_are_predicts_and_is_unloaded(hub: Server,
     assert answer.ok
     assert answer.json()["outputs"]
 
-    receipt = hub.delete(f"/api/models/{DEMO}").json()["receipt"]
+    receipt = hub.delete(f"/api/models/{DEMO}").json()
     assert 10**8 < receipt["freed"] < 10**9
     wait_for(lambda: all_gone([process]))
 
@@ -83,7 +83,7 @@ def _has_model(process: psutil.Process) -> bool:
 
 def test_a_model_that_only_one_node_has_goes_there_and_is_listed_with_it(hub: Server) -> None:
     model = hub.get("/api/models/tiny/only-on-b").json()
-    assert (model["on_disk"], model["nodes"]) == (True, ["b"])
+    assert (model["source"], model["nodes"]) == ("folder", ["b"])
     assert hub.load("tiny/only-on-b")["node"] == "b"
     hub.delete("/api/models/tiny/only-on-b")
 
