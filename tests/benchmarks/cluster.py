@@ -1,8 +1,8 @@
 """A load on a node against one on this machine: ``python -m tests.benchmarks.cluster [--rounds N]``.
 
-Both in turn, warm, with a spare ready and the files in the page cache, without a server: seconds from the request
-(the conditions of the load, then its worker) to the first checkpoint and to ready, and of a cancelled load until
-its process was reaped. Bar: ready on a node within 1.1 times what it takes here, by the medians.
+Both in turn, warm, with a spare ready and the files in the page cache, without a server: milliseconds from the
+request (the conditions of the load, then its worker) to the first checkpoint and to ready, and of a cancelled
+load until its process was reaped. Bar: ready on a node within 1.1 times what it takes here, by the medians.
 """
 
 from __future__ import annotations
@@ -72,22 +72,20 @@ def _measure(cluster: Cluster, folder: Path, rounds: int) -> int:
 def _rounds(both: dict[str, Machine], spec: LoadSpec, rounds: int) -> dict[str, dict[str, float]]:
     """The medians in milliseconds, by what was measured and where; the first round only warms up."""
     found: dict[str, dict[str, list[float]]] = {}
+    used: set[int | None] = {None}
     for number in range(rounds + 1):
         for place, machine in both.items() if number % 2 else reversed(both.items()):
             for measure in (_load, _cancel):
-                _wait_for_spare(machine)
+                machine.prepare_spare()
+                wait_for(lambda machine=machine: machine.status()["spare"] not in used, 30)
+                used.add(machine.status()["spare"])
+                time.sleep(_SETTLE_S)
                 for what, seconds in measure(machine, spec).items():
                     if number:
                         found.setdefault(what, {}).setdefault(place, []).append(1000 * seconds)
     return {
         what: {place: statistics.median(all_) for place, all_ in by.items()} for what, by in found.items()
     }
-
-
-def _wait_for_spare(machine: Machine) -> None:
-    machine.prepare_spare()
-    wait_for(lambda: machine.status()["spare"] is not None, 30)
-    time.sleep(_SETTLE_S)
 
 
 def _load(machine: Machine, spec: LoadSpec) -> dict[str, float]:
