@@ -263,6 +263,14 @@ FAILURES: dict[str, Failure] = {
         "No node of the cluster can load {id}: {why}.",
         "Join a machine: run 'modelhub node' there. Then load the model again.",
     ),
+    "no_other_node": Failure(
+        409,
+        "There is no other node for a copy of {id}.",
+        "Each copy is on a node of its own: join another machine.",
+    ),
+    "unknown_replica": Failure(
+        404, "{id} has no copy on node {node}.", "The model's snapshot lists its replicas, with their nodes."
+    ),
     "unknown_node": Failure(404, "There is no node {name}.", "The nodes are at /api/nodes."),
     "node_lost": Failure(
         503,

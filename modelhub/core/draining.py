@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 from modelhub.core.load import Load
 from modelhub.core.loads import Loads
+from modelhub.core.replicas import Replicas
 from modelhub.core.unloading import DRAIN_OF, Unloading, is_unused
 from modelhub.errors import ModelhubError
-from modelhub.states import State
+from modelhub.states import ACTIVE, State
 from modelhub.workers.machine import Machine, Machines
 
 log = logging.getLogger(__name__)
@@ -27,12 +28,14 @@ class Draining:
         loads: Loads,
         machines: Machines,
         unloading: Unloading,
+        replicas: Replicas,
         cancel: Callable[[str, str], object],
         spawn: Callable[..., object],
     ) -> None:
         self._loads = loads
         self._machines = machines
         self._unloading = unloading
+        self._replicas = replicas
         self._cancel = cancel
         self._spawn = spawn
         self._under_way: set[Machine] = set()
@@ -66,10 +69,13 @@ class Draining:
         return [load for load in self._loads.on(machine) if not load.process_exited.is_set()]
 
     def _end(self, load: Load, by: str, is_overdue: bool) -> None:
-        if load.state == State.READY:
-            may_leave = _is_ready if is_overdue else is_unused
-            if may_leave(load):
-                self._unloading.unload(load, by, only_if=may_leave)
+        may_leave = _is_ready if is_overdue else is_unused
+        if load.of is not None and load.state in ACTIVE:
+            self._loads.end_replica(load, by)
+        elif load.state == State.READY and self._replicas.leave(load, by, is_overdue):
+            return  # another copy goes on
+        elif may_leave(load):
+            self._unloading.unload(load.first, by, only_if=may_leave)
         elif is_overdue:
             with contextlib.suppress(ModelhubError):  # it has just ended
                 self._cancel(load.load_id, by)

@@ -107,8 +107,9 @@ class Eviction:
 
     def _leave(self, other: Load, load: Load) -> bool:
         """Have a model leave for a load, if it is still idle; whether it has."""
-        self._unloading.unload(other, f"{ROOM_FOR}{load.model_id}", at_once=True, only_if=is_idle)
-        return other.state != State.READY
+        first = other.first  # all copies of a model leave together
+        self._unloading.unload(first, f"{ROOM_FOR}{load.model_id}", at_once=True, only_if=is_idle)
+        return first.state != State.READY
 
 
 def choose(idle: Sequence[Load], lacking: int) -> list[Load]:

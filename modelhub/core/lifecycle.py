@@ -25,6 +25,7 @@ from modelhub.core.load_thread import LoadThread
 from modelhub.core.loads import Loads
 from modelhub.core.model_files import ModelFiles
 from modelhub.core.quarantine import Quarantine
+from modelhub.core.replicas import Replicas
 from modelhub.core.unloading import JUST_READY_S, PATIENCE_S, Unloading
 from modelhub.devices import check_device
 from modelhub.errors import ModelhubError
@@ -66,10 +67,17 @@ class Lifecycle:
         self._quarantine = Quarantine()
         self._unloading = Unloading(self._loads, machines, adapter, journal, spawn, kept_s, self._quarantine)
         eviction = Eviction(self._loads, self._unloading, settings.evict, settings.idle_seconds)
-        self._draining = Draining(self._loads, machines, self._unloading, self.cancel, spawn)
         shared = (self._loads, machines, adapter, journal, spawn)
+        self._replicas = Replicas(*shared, experience, eviction)
+        self._draining = Draining(self._loads, machines, self._unloading, self._replicas, self.cancel, spawn)
         self._thread = LoadThread(
-            *shared, self._unloading, settings.demo_dir, experience, eviction, self._quarantine
+            *shared,
+            self._unloading,
+            settings.demo_dir,
+            experience,
+            eviction,
+            self._quarantine,
+            self._replicas,
         )
 
     @property
@@ -197,6 +205,14 @@ class Lifecycle:
         ``wrong_state`` for a model that is not in memory.
         """
         return self._unloading.unload(self.loaded(model_id, also=State.UNLOADING), by)
+
+    def scale(self, model_id: str, count: int | None, by: str) -> None:
+        """Have ``count`` copies of a ready model in all, see ``Replicas.scale``."""
+        self._replicas.scale(self.loaded(model_id), count, by)
+
+    def end_replica(self, model_id: str, node: str, by: str) -> None:
+        """End the copy of a ready model on a node, see ``Replicas.end``."""
+        self._replicas.end(self.loaded(model_id), node, by)
 
     def drain(self, name: str, by: str) -> NodeStatus:
         """Have a node leave: it gets no new loads, and its models leave once nobody uses them.

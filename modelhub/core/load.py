@@ -43,6 +43,11 @@ class Load:
     placement: str = ""  # why there, in words; empty where there is only one
     tried: list[str] = field(default_factory=list)  # the nodes that have refused it, or were lost
     worker: Worker | None = None
+    of: Load | None = None  # of a replica: the load of its model
+    replicas: list[Load] = field(default_factory=list)  # further copies, on other machines
+    progress: float | None = None  # of a replica that loads; the others have events
+    given_up: Worker | None = None  # its process was ended, for a replica to take its place
+    emptied: tuple[Machine, ...] = ()  # those that its copies have left
     reserved_bytes: int = 0
     taken_from: int | None = None  # the anonymous memory of its process when that was reserved for a load
     cancelled_by: str | None = None
@@ -79,13 +84,62 @@ class Load:
 
     def note_ready(self) -> None:
         """Its model has become ready: what its process takes from now on is for its use."""
-        self.ready_at, self.use.idle_since = time.monotonic(), time.time()
+        self.ready_at = time.monotonic()
+        if self.of is None:
+            self.use.idle_since = time.time()
         self.anonymous_at_ready = self._anonymous_bytes()
 
     @property
     def is_in_use(self) -> bool:
-        """Whether its process works for anybody, or somebody waits for the model."""
-        return self.use.is_awaited or (self.worker is not None and self.worker.is_busy)
+        """Whether a process of its model works for anybody, or somebody waits for the model."""
+        is_busy = any(one.worker is not None and one.worker.is_busy for one in self.first.copies)
+        return self.use.is_awaited or is_busy
+
+    # Further copies: see ``core.replicas``
+
+    @property
+    def first(self) -> Load:
+        """The load of its model: for a replica another one."""
+        return self.of or self
+
+    @property
+    def copies(self) -> list[Load]:
+        """The first copy and its replicas, those too that load or have failed."""
+        return [self, *self.replicas]
+
+    @property
+    def living_replicas(self) -> list[Load]:
+        """The replicas that are ready or will be, the oldest first."""
+        return [one for one in self.replicas if one.state in (*ACTIVE, State.READY) and not one.unloaded_by]
+
+    @property
+    def without(self) -> list[str | None]:
+        """The nodes that it cannot go to: they have refused it, or of a replica, have a copy already."""
+        copies = [self.of, *self.of.living_replicas] if self.of is not None else []
+        return [*(one.machine.name for one in copies if one.machine is not None), *self.tried]
+
+    def least_busy(self) -> Load:
+        """The copy for the next request: that with the fewest, of those that are ready and stay."""
+        ready = [one for one in self.replicas if one.state == State.READY]
+        return min([self, *ready], key=lambda one: (_leaves(one), _requests(one)))
+
+    def forget(self, replica: Load) -> None:
+        """A replica is no longer one; the caller holds the lock."""
+        if replica in self.replicas:
+            self.replicas.remove(replica)
+
+    def fail(self, error: ModelhubError) -> None:
+        """A replica has failed, and is shown with the reason; the caller holds the lock."""
+        self.state = State.FAILED
+        self.row = {**self.row, "error": {**error.to_dict(), "step": None}}
+        self.reserve(0)
+
+    def become(self, heir: Load) -> None:
+        """A replica takes the place of its model's first copy; the caller holds the lock."""
+        self.worker, self.machine, self.placement = heir.worker, heir.machine, heir.placement
+        self.reserved_bytes, self.taken_from = heir.reserved_bytes, heir.taken_from
+        self.anonymous_at_ready = heir.anonymous_at_ready
+        self.row = {**self.row, "memory": heir.row["memory"]}
 
     @property
     def held_bytes(self) -> int:
@@ -112,6 +166,14 @@ class Load:
     def _anonymous_bytes(self) -> int | None:
         """What its process has for itself; None where that is not known."""
         return None if self.worker is None else self.worker.anonymous_bytes() or None
+
+
+def _leaves(load: Load) -> bool:
+    return load.machine is not None and load.machine.is_draining
+
+
+def _requests(load: Load) -> int:
+    return 0 if load.worker is None else sum(load.worker.requests)
 
 
 def end_values(payload: Snapshot) -> dict[str, object]:
@@ -161,6 +223,18 @@ def wrong_state(model_id: str, state: State, why: str, todo: str) -> ModelhubErr
 def has_left_memory(model_id: str) -> ModelhubError:
     """The error for a request whose model was unloaded while it ran."""
     return wrong_state(model_id, State.ABSENT, "It was unloaded meanwhile.", "Load it again.")
+
+
+def ended_on_purpose(copy: Load, worker: Worker) -> ModelhubError | None:
+    """The error for a request whose copy of the model was ended on request while it ran, alone or with the
+    others; None where it has ended by itself."""
+    first = copy.first
+    if first.unloaded_by is not None:
+        return has_left_memory(first.model_id)
+    if copy.unloaded_by is None and first.given_up is not worker:
+        return None
+    why, todo = "The copy that ran the request was ended.", "Send the request again."
+    return wrong_state(first.model_id, first.state, why, todo)
 
 
 def has_ended(model_id: str, state: State) -> ModelhubError:

@@ -69,6 +69,45 @@ def log_exit(load: Load, snapshot: Snapshot) -> None:
         log.info("%s was unloaded (%s): %s freed", load.model_id, why, freed)
 
 
+def log_replica_begin(replica: Load) -> None:
+    """``A replica of org/name was requested (by rest)``."""
+    log.info("A replica of %s was requested (by %s)", replica.model_id, replica.row["by"])
+
+
+def log_replica_end(replica: Load, error: ModelhubError | None, seconds: float) -> None:
+    """``A replica of org/name is ready on node c: its files are there after 3.1 s``, or why it is not."""
+    where = _where(replica)
+    if replica.state == State.READY:
+        why = f": {replica.placement}" if replica.placement else ""
+        log.info(
+            "A replica of %s is ready%s after %s%s", replica.model_id, where, units.duration(seconds), why
+        )
+    elif error is not None and replica.state == State.FAILED:
+        log.warning("A replica of %s failed%s: %s: %s", replica.model_id, where, error.code, error.message)
+
+
+def log_replica_exit(replica: Load, error: ModelhubError | None) -> None:
+    """``The replica of org/name on node c has ended (by rest)``, or why its process exited."""
+    if error is None:
+        by = replica.unloaded_by
+        log.info("The replica of %s%s has ended (by %s)", replica.model_id, _where(replica), by)
+    else:
+        text = "The replica of %s%s failed once loaded: %s: %s"
+        log.warning(text, replica.model_id, _where(replica), error.code, error.message)
+
+
+def log_takeover(load: Load, node: str | None, error: ModelhubError | None) -> None:
+    """``org/name goes on on node c, since its copy on node b has ended: killed: ...``."""
+    why = "was ended" if error is None else f"has ended: {error.code}: {error.message}"
+    level = logging.INFO if error is None else logging.WARNING
+    log.log(level, "%s goes on%s: its copy on node %s %s", load.model_id, _where(load), node, why)
+
+
+def _where(load: Load) -> str:
+    name = None if load.machine is None else load.machine.name
+    return "" if name is None else f" {on_node(name)}"
+
+
 def _when(snapshot: Snapshot) -> str:
     """``at step 5 after 3.1 s``; a load that was still in the queue had no step."""
     if not snapshot["step"]:

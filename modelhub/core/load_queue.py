@@ -65,15 +65,16 @@ class LoadQueue:
         """Give free slots to those that wait: also when a machine has come or gone."""
         without_slot = set[str]()  # the devices of loads that any machine may take, as soon as it has a slot
         for load in list(self._waiting):
-            if not load.tried and load.spec.device in without_slot:
+            without = load.without
+            if not without and load.spec.device in without_slot:
                 continue
-            choices = self._machines.choose(load.spec, self.running(), load.tried)
+            choices = self._machines.choose(load.spec, self.running(), without)
             if choices:
                 load.machine, load.placement = choices[0]
-            elif self._machines.choose(load.spec, {}, load.tried):
-                without_slot |= set() if load.tried else {load.spec.device}
+            elif self._machines.choose(load.spec, {}, without):
+                without_slot |= set() if without else {load.spec.device}
                 continue
-            elif not load.tried and self._may_wait(load):
+            elif not without and self._may_wait(load):
                 continue
             self._waiting.remove(load)
             self._running.append(load)

@@ -18,6 +18,7 @@ from modelhub.core.load_log import log_again, log_begin, log_end
 from modelhub.core.loads import Loads
 from modelhub.core.next_machine import NextMachine, no_node
 from modelhub.core.quarantine import Quarantine
+from modelhub.core.replicas import Replicas
 from modelhub.core.unloading import Unloading
 from modelhub.core.use_news import UseNews
 from modelhub.demos import sweep
@@ -47,6 +48,7 @@ class LoadThread:
         experience: Experience,
         eviction: Eviction,
         quarantine: Quarantine,
+        replicas: Replicas,
     ) -> None:
         self._loads = loads
         self._machines = machines
@@ -58,6 +60,7 @@ class LoadThread:
         self._experience = experience
         self._eviction = eviction
         self._quarantine = quarantine
+        self._replicas = replicas
         self._admission = Admission(loads, eviction, self._wait_for)
         self._next = NextMachine(loads, adapter, self._wait_for)
         self._use_news = UseNews(loads, adapter, spawn, eviction.stays_s)
@@ -81,6 +84,7 @@ class LoadThread:
             self._use_news.follow(load)
             self._spawn(self._eviction.watch, load)
             load.worker.serve()
+            self._replicas.outlive(load)
             self._unloading.leave(load)
         elif load.worker is not None:
             load.worker.close()

@@ -27,8 +27,8 @@ class Loads:
         return list(self.latest.values())
 
     def on(self, machine: Machine | None) -> list[Load]:
-        """Those of one machine."""
-        return [load for load in self.all() if load.machine is machine]
+        """Those of one machine, replicas too."""
+        return [copy for load in self.all() for copy in load.copies if copy.machine is machine]
 
     def find(self, load_id: str) -> Load | None:
         """A load of this run that is the latest of its model."""
@@ -37,6 +37,18 @@ class Loads:
     def is_loading(self, machine: Machine) -> bool:
         """Whether a load runs on a machine."""
         return any(load.state == State.LOADING for load in self.on(machine))
+
+    def end_replica(self, replica: Load, by: str) -> None:
+        """Have a replica leave: it gets no more requests, and its process is killed."""
+        with self.lock:
+            replica.unloaded_by = replica.unloaded_by or by
+            if replica.state == State.READY:
+                replica.state = State.UNLOADING
+            self.queue.leave(replica)
+            worker = replica.worker
+        replica.wakeup.set()
+        if worker is not None:
+            worker.kill()
 
     def release(self, load: Load) -> None:
         """A load gives its slot to the next in the queue."""

@@ -18,7 +18,7 @@ from modelhub.core.housekeeping import Housekeeping
 from modelhub.core.journal import Journal
 from modelhub.core.lifecycle import Lifecycle
 from modelhub.core.listing import Listing
-from modelhub.core.load import has_left_memory, load_resource
+from modelhub.core.load import ended_on_purpose, load_resource
 from modelhub.core.model_files import ModelFiles
 from modelhub.core.node_files import NodeFiles
 from modelhub.core.on_demand import OnDemand
@@ -324,17 +324,18 @@ class Registry:
         ``bad_inputs``, ``prediction_failed``, ``prediction_timeout``, ``too_busy``.
         """
         load = self.lifecycle.loaded(model_id)
-        model_id = load.model_id
-        assert load.worker is not None  # noqa: S101 - a ready load has one
-        if (waiting := load.worker.waiting) >= self.settings.max_waiting_predictions:
+        model_id, copy = load.model_id, load.least_busy()
+        worker = copy.worker
+        assert worker is not None  # noqa: S101 - a ready copy has one
+        if (waiting := worker.waiting) >= self.settings.max_waiting_predictions:
             raise ModelhubError("too_busy", id=model_id, waiting=waiting)
         load.use.begin()
         try:
-            ok, body = load.worker.predict(model_id, inputs, parameters, self.settings.limits, has_left, op)
+            ok, body = worker.predict(model_id, inputs, parameters, self.settings.limits, has_left, op)
         except ModelhubError:
-            if load.unloaded_by is None:
+            if (ended := ended_on_purpose(copy, worker)) is None:
                 raise
-            raise has_left_memory(model_id) from None
+            raise ended from None
         finally:
             load.use.end(keep_s)
         if not ok:

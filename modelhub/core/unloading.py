@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from modelhub.core.budget import unload_receipt
 from modelhub.core.journal import Journal
@@ -55,21 +55,26 @@ class Unloading:
         at_once: bool = False,
         only_if: Callable[[Load], bool] = lambda load: True,
     ) -> Snapshot:
-        """End the process of a ready model and wait for that; return the state with the receipt.
+        """End the processes of a ready model and wait for that; return the state with the receipt, which is
+        for all of its copies.
 
         With ``at_once`` the receipt has what was counted soon after the load: to count it again takes time.
         One that is not as ``only_if`` wants it by now stays.
         """
-        machine = load.machine
-        before = None if machine is None else machine.memory_of_all(None if at_once else load.worker)
-        own = None if machine is None else machine.own_bytes(load.worker)
+        copies = [load, *load.living_replicas]
+        held = [(one.machine, one.worker) for one in copies if one.machine is not None and one.worker]
+        before = _sum(machine.memory_of_all(None if at_once else worker) for machine, worker in held)
+        own = _sum(machine.own_bytes(worker) for machine, worker in held)
         with self._loads.lock:
             if not only_if(load):
                 return self._adapter.snapshot(load.model_id)
             if load.state == State.READY:
                 load.state, load.unloaded_by = State.UNLOADING, by
                 load.memory_before, load.own_bytes = before, own
+                load.emptied = tuple(machine for machine, _ in held)
                 self._adapter.unloading(load.model_id)
+        for replica in load.living_replicas:
+            self._loads.end_replica(replica, by)
         if load.worker is not None:
             load.worker.kill()
         load.process_exited.wait(PATIENCE_S)
@@ -88,7 +93,7 @@ class Unloading:
         worker.close()
         load.reserve(0)
         error = None if load.unloaded_by is not None else worker.exit_error(load.model_id)
-        after = machine.memory_of_all()
+        after = _sum(one.memory_of_all() for one in load.emptied or (machine,))
         receipt = unload_receipt(load.memory_before, after, load.unloaded_by, load.own_bytes)
         if self._loads.is_closing:
             return
@@ -125,6 +130,12 @@ class Unloading:
     def close(self) -> None:
         """Keep nothing prepared any more."""
         self._keep_later.close()
+
+
+def _sum(sizes: Iterable[int | None]) -> int | None:
+    """The sum of sizes; None where one of them is not known."""
+    known = list(sizes)
+    return None if None in known else sum(filter(None, known))
 
 
 def is_unused(load: Load) -> bool:

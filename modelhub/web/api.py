@@ -153,6 +153,26 @@ def unload_model(model_id: str) -> Snapshot:
     return registry.lifecycle.unload(model_id, by=_requested_by())
 
 
+@blueprint.post("/api/models/<path:model_id>/replicas")
+@blueprint.arguments(schemas.ReplicasRequest)
+@blueprint.response(202, schemas.ModelSchema)
+def scale_model(request: dict[str, Any], model_id: str) -> ModelResource:
+    """Have so many copies of a ready model, on as many nodes; without a count, one more.
+
+    Returns the model, whose snapshot has how far its replicas are; its events say the same.
+    """
+    registry.lifecycle.scale(model_id, request["count"], by=_requested_by())
+    return registry.model(model_id)
+
+
+@blueprint.delete("/api/models/<path:model_id>/replicas/<node>")
+@blueprint.response(200, schemas.ModelSchema)
+def end_replica(model_id: str, node: str) -> ModelResource:
+    """End the copy of a model on a node; the first one too, where another one is ready."""
+    registry.lifecycle.end_replica(model_id, node, by=_requested_by())
+    return registry.model(model_id)
+
+
 @blueprint.delete("/api/prepared/<path:model_id>")
 @blueprint.response(200, schemas.ModelSchema)
 def let_go(model_id: str) -> ModelResource:

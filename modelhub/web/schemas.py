@@ -68,6 +68,18 @@ class LoadRequest(Schema):
     retry = StrictBoolean(load_default=False, metadata={"description": "Load also where it is quarantined."})
 
 
+class ReplicasRequest(Schema):
+    """How many copies of a model there are to be."""
+
+    count = Integer(
+        strict=True,
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(1, 1000),
+        metadata={"description": "In all, the first one included; without it, one more than now."},
+    )
+
+
 class ModelSchema(Schema):
     """One model. ``size_bytes`` is that of its weights, null where it is not known yet, as ``need_bytes``."""
 

@@ -33,6 +33,8 @@ PRODUCED_BY = {
     "form_expired": f"{_ERRORS}::test_a_script_gets_failures_as_json",
     "unknown_model": f"{_ERRORS}::test_failures_of_the_api_have_one_shape",
     "unknown_load": f"{_ERRORS}::test_failures_of_the_api_have_one_shape",
+    "no_other_node": "web/test_api.py::test_without_a_cluster_a_model_has_one_copy",
+    "unknown_replica": "core/test_replicas.py::test_a_copy_is_ended_by_its_node_also_the_first_one",
     "unknown_node": "core/test_machines.py::test_a_node_is_drained_once_its_load_and_requests_have_ended",
     "unauthorized": f"{_ACCESS}::test_without_a_token_every_route_but_the_public_ones_is_refused",
     "forbidden": f"{_ACCESS}::test_with_the_view_token_one_can_watch_and_change_nothing",

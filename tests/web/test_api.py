@@ -188,6 +188,24 @@ def test_without_a_cluster_the_nodes_are_this_machine_which_cannot_be_drained(em
     assert empty_server.snapshot(LLAMA)["state"] == "ready"
 
 
+def test_without_a_cluster_a_model_has_one_copy(empty_server: Server) -> None:
+    empty_server.load(LLAMA)
+    ready = empty_server.snapshot(LLAMA)
+    assert (ready["node"], ready["placement"], ready["replicas"]) == (None, None, [])
+    for body in ({}, {"count": 2}):
+        assert _code(empty_server.post(f"/api/models/{LLAMA}/replicas", body)) == (409, "no_other_node")
+    assert empty_server.post(f"/api/models/{LLAMA}/replicas", {"count": 1}).json()["state"] == "ready"
+    for count in (0, -1, "2", 1.5, True):
+        refused = empty_server.post(f"/api/models/{LLAMA}/replicas", {"count": count})
+        assert _code(refused) == (422, "invalid_request"), count
+    assert _code(empty_server.delete(f"/api/models/{LLAMA}/replicas/b")) == (404, "unknown_replica")
+    assert _code(empty_server.post(f"/api/models/{BERT}/replicas", {})) == (409, "wrong_state")
+    pages = [empty_server.get(path).text for path in ("/", f"/models/{LLAMA}", "/nodes")]
+    assert not any('href="/nodes"' in page for page in pages)
+    assert not any("Add a copy" in page or "on node" in page for page in pages)
+    assert "This server loads all models itself" in pages[2]
+
+
 def test_probes_of_a_warm_server(server: Server) -> None:
     assert server.get("/livez").json() == {"live": True}
     assert server.get("/readyz").status_code == 200

@@ -8,15 +8,15 @@ from flask import Blueprint, Flask, current_app, redirect, render_template, requ
 from flask_wtf.csrf import CSRFError
 from werkzeug.wrappers import Response
 
-from modelhub import units, wording
+from modelhub import placement_wording, units, wording
 from modelhub.checkpoints import STEPS, TOTAL_STEPS
 from modelhub.core.model_card import read_card, read_template
 from modelhub.core.outlook import Outlook, outlook_of
 from modelhub.devices import DTYPES, devices
 from modelhub.errors import ModelhubError
 from modelhub.outlook_wording import expected
-from modelhub.payloads import LoadResource, ModelResource
-from modelhub.states import CHANGING, STATES_OF_OUTCOME, Outcome, State
+from modelhub.payloads import LoadResource, ModelResource, Snapshot
+from modelhub.states import CHANGING, STATES_OF_OUTCOME, NodeState, Outcome, State
 from modelhub.web import error_handlers
 from modelhub.web.access import access_of
 from modelhub.web.current import registry, registry_of
@@ -133,6 +133,7 @@ def model_page(model: ModelResource, **form: Any) -> str:
         log=trace.lines,
         to_replace=_to_replace(model),
         keep_seconds=registry.settings.keep_prepared_seconds,
+        may_have_more=_may_have_more(snapshot),
         form=prediction_form.form_of(snapshot.get("task")) if is_ready else None,
         chats=is_ready and snapshot.get("chats", False),
         most_tokens=registry.settings.max_new_tokens,
@@ -167,6 +168,12 @@ def _to_replace(model: ModelResource) -> list[ModelResource]:
     lack = need_bytes - registry.budget().room
     held = [(use["memory"], one) for one in ready if (use := one["snapshot"]["use"]) is not None]
     return [one for size, one in sorted(held, key=lambda pair: pair[0]) if size >= lack][:_MOST_OFFERS]
+
+
+def _may_have_more(snapshot: Snapshot) -> bool:
+    """Whether there may be a node for one more copy of a ready model."""
+    ready = [node for node in registry.nodes() if node["state"] == NodeState.READY]
+    return len(ready) > len(placement_wording.nodes(snapshot).split(", "))
 
 
 def _outlook(model: ModelResource, loads: list[LoadResource]) -> Outlook | None:

@@ -40,7 +40,7 @@ class NodeWords(NamedTuple):
 
 def in_cluster(registry: Registry) -> bool:
     """Whether there are nodes to speak of: a cluster is set, or has nodes."""
-    return bool(registry.settings.cluster) or len(registry.nodes()) > 1
+    return bool(registry.settings.cluster or registry.nodes())
 
 
 def lines(nodes: list[NodeStatus]) -> list[NodeLine]:
