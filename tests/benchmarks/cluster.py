@@ -1,6 +1,6 @@
 """A load on a node against one on this machine: ``python -m tests.benchmarks.cluster [--rounds N]``.
 
-Both in turn, warm, with a spare ready and the files in the page cache, without a server: milliseconds from the
+Both in turn, warm, with a spare and the files in the page cache, without a server: milliseconds from the
 request (the conditions of the load, then its worker) to the first checkpoint and to ready, and of a cancelled
 load until its process was reaped. Bar: ready on a node within 1.1 times what it takes here, by the medians.
 """
