@@ -32,6 +32,8 @@ _SETTINGS = {
     "RAY_enable_metrics_collection": "0",
     # It would end the agent where memory runs short, and with it every model of the node.
     "RAY_memory_monitor_refresh_ms": "0",
+    # Ray lets its workers give way, as modelhub's own do; what forks them must not.
+    "RAY_worker_niceness": "0",
     # There is nothing to wait for: the server has been told before, or whoever ends this is in a hurry.
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
 }
