@@ -89,6 +89,11 @@ class Server:
         """Unload a model; returns its state with the receipt."""
         return cast(Snapshot, self._request("id", "DELETE", f"/api/models/{model_id}"))
 
+    def scale(self, model_id: str, count: int) -> ModelResource:
+        """Have so many copies of a model that is in memory."""
+        path = f"/api/models/{model_id}/replicas"
+        return cast(ModelResource, self._request("id", "POST", path, json={"count": count}))
+
     def let_go(self, model_id: str) -> ModelResource:
         """Keep a model no longer prepared."""
         return cast(ModelResource, self._request("id", "DELETE", f"/api/prepared/{model_id}"))
