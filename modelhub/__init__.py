@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
     from flask import Flask
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from modelhub.payloads import Snapshot
     from modelhub.progress.adapter import Emit
     from modelhub.states import EventName
+    from modelhub.web.reading import Reading
+
+    NewRegistry = Callable[[Settings, Callable[..., object], Emit], Reading]
 
 __version__ = "0.1.0"
 _PACKAGE = Path(__file__).resolve().parent
@@ -28,6 +32,24 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     ASYNC_MODE is python-socketio's. Nothing is started before ``registry.start()`` or the first request.
     Raises ModelhubError ``bad_setting``.
     """
+    return _create(config, _new_registry)
+
+
+def create_web_app(config: Mapping[str, Any] | None = None) -> Flask:
+    """The application of a web process: the same pages and REST, over what it knows of the server.
+
+    It loads no models: what it does not know it passes on. Otherwise see ``create_app``.
+    """
+    from modelhub.web import forward
+    from modelhub.web.remote_registry import RemoteRegistry
+
+    return _create(config, RemoteRegistry, forward)
+
+
+def _create(
+    config: Mapping[str, Any] | None, new_registry: NewRegistry, first: ModuleType | None = None
+) -> Flask:
+    """An application over a new registry; the module ``first`` looks at each request before all others."""
     from flask import Flask  # here, since the processes of models import this package too
     from flask_socketio import SocketIO
 
@@ -39,7 +61,9 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         error_handlers,
         fanout,
         gate,
+        hub,
         limits,
+        metrics,
         probe,
         security,
         sse,
@@ -75,19 +99,30 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     def page_parts(ids: list[str]) -> Mapping[str, Any]:
         return parts.page_parts(registry, ids)
 
-    sockets = Sockets(socketio, live.page_snapshot, with_charts, page_parts)
+    def count() -> int:
+        return registry.listing.count()
+
+    sockets = Sockets(socketio, live.page_snapshot, with_charts, page_parts, count)
 
     def emit(name: EventName, payload: Snapshot, rooms: list[str]) -> None:
+        metrics.metrics_of(app).take(name, payload)
+        if feed is not None:
+            feed.event(name, payload)
         sse.streams_of(app).send(name, payload)
         sockets.emit(name, payload, rooms)
 
-    registry = _new_registry(settings, socketio.start_background_task, emit)
+    registry = new_registry(settings, socketio.start_background_task, emit)
     current.init_app(app, registry)
     pages = (models, forms, loads, nodes, login, reference)
     dialects = (openai, openai_more, serve, ollama)
+    if first is not None:
+        first.init_app(app)
     for module in (bodies, security, probe, token_file, error_handlers, api, sse, *pages, *dialects):
         module.init_app(app)
+    metrics.init_app(app, __version__, counts_loads=first is None)
     sockets.init_app(app)
+    publishes = settings.redis and first is None
+    feed = hub.init_app(app, socketio.start_background_task) if publishes else None
     gate.init_app(app)  # in front of all of them
     app.before_request(registry.start)  # once the request was let in
     return app

@@ -331,7 +331,23 @@ FAILURES: dict[str, Failure] = {
         "No modelhub server responds at {server}.",
         "Start one with 'modelhub serve' or 'python wsgi.py', or give its address with --server.",
     ),
+    # Web processes
+    "hub_away": Failure(
+        503,
+        "The server that loads models does not answer.",
+        "This web process passes requests on to it, and will again once it is back. Try again in a moment.",
+    ),
+    "other_tokens": Failure(
+        503,
+        "This web process does not ask for the same tokens as the server that loads models.",
+        "Start it with the MODELHUB_TOKEN and MODELHUB_VIEW_TOKEN, or MODELHUB_TOKEN_FILE, of that server.",
+    ),
     # What is degraded: see /readyz
+    "not_live": Failure(
+        503,
+        "Not live: the server that loads models has not been heard of since {since}.",
+        "What you see is as of then, and buttons may not work.",
+    ),
     "journal_unavailable": Failure(
         503,
         "The journal of loads cannot be used: {why}.",
@@ -341,6 +357,17 @@ FAILURES: dict[str, Failure] = {
         503,
         "MODELHUB_INSECURE is set: everybody who reaches this server can load, use and delete models.",
         "Set MODELHUB_TOKEN instead.",
+    ),
+    "redis_away": Failure(
+        503,
+        "Redis does not respond: web processes cannot follow this server.",
+        "Models load as always, and this server's own pages show it. Start Redis again, or correct "
+        "MODELHUB_REDIS.",
+    ),
+    "stale_hub": Failure(
+        503,
+        "Another server has taken over at this Redis: web processes follow that one.",
+        "Stop this one, or give it a Redis of its own with MODELHUB_REDIS.",
     ),
     "journal_set_aside": Failure(
         503,

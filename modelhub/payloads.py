@@ -167,6 +167,14 @@ class Forecast(TypedDict):
     basis: str  # what it was learned from: model, machine, or none where nothing was loaded here yet
 
 
+class OutlookPayload(TypedDict):
+    """What is expected of a load: ``core.outlook.Outlook`` as JSON."""
+
+    conditions: Conditions
+    forecast: Forecast
+    last_seconds: float | None
+
+
 class Series(TypedDict):
     """Bytes over time in one step: the n-th of ``at`` (seconds since the load began) and of ``bytes``."""
 
@@ -237,6 +245,15 @@ class LoadResource(LoadRow):
     """A load as REST returns it; ``snapshot`` is that of its model while the load is its latest."""
 
     snapshot: Snapshot | None
+
+
+class Particulars(TypedDict):
+    """What the page of a model shows beside its state."""
+
+    loads: list[LoadResource]  # the newest first
+    outlook: OutlookPayload | None  # of the load under way, or of one that would begin now
+    task: str | None  # as far as its files tell
+    chats: bool  # whether it has a chat template
 
 
 class ModelResource(TypedDict):
@@ -341,6 +358,16 @@ class Readiness(TypedDict):
     preload: dict[str, State]
     sandbox: Confinement
     degraded: list[ErrorPayload]
+
+
+class HubParts(TypedDict):
+    """What web processes show of the hub beside models; ``budget`` has the fields of ``core.budget``'s."""
+
+    budget: dict[str, int]
+    readiness: Readiness
+    list_version: str
+    nodes: list[NodeStatus]
+    tokens: list[str]  # names those that the hub asks for without revealing them
 
 
 class Prediction(TypedDict):

@@ -1,4 +1,4 @@
-"""The server: ``modelhub serve`` and ``python wsgi.py`` run it. The only module that names eventlet.
+"""The server: ``modelhub serve``, ``modelhub web`` and ``python wsgi.py`` run it; it alone names eventlet.
 
 Importing it patches the standard library, so import it before anything else.
 """
@@ -27,21 +27,24 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import eventlet.wsgi
 from flask import Flask
 
-from modelhub import create_app
-from modelhub.config import Settings, connectable
+from modelhub import create_app, create_web_app
+from modelhub.config import Settings, connectable, read_settings
 from modelhub.connections import Connections, Listener
 from modelhub.errors import ModelhubError
 from modelhub.handles import raise_limit
 from modelhub.hosts import is_loopback
+from modelhub.json_log import NAME as JSON
+from modelhub.json_log import JsonFormatter
 from modelhub.plain_log import PlainFormatter
 from modelhub.port_owner import port_owner
 from modelhub.request_body import Body
-from modelhub.web.current import registry_of
+from modelhub.web.current import reading_of
 from modelhub.web.streams import CHUNKS_TO
 from modelhub.web.turns import TURN, Turns
 
@@ -121,15 +124,19 @@ class Protocol(eventlet.wsgi.HttpProtocol):
         self.close_connection = not body.discard()
 
 
-def create() -> Flask:
+def create(new_app: Callable[[Mapping[str, Any]], Flask] = create_app) -> Flask:
     """Create the application without starting anything; exit with a message if a setting cannot be used."""
     handler = logging.StreamHandler()
     handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
-        app = create_app({"ASYNC_MODE": "eventlet"})
-        registry_of(app).settings.check_access()
-        registry_of(app).settings.check_machine()
+        if read_settings().log == JSON:
+            handler.setFormatter(JsonFormatter())
+            logging.captureWarnings(True)
+        app = new_app({"ASYNC_MODE": "eventlet"})
+        reading_of(app).settings.check_access()
+        if new_app is create_app:
+            reading_of(app).settings.check_machine()
     except ModelhubError as error:
         _exit(error)
     return app
@@ -142,14 +149,17 @@ def start() -> Flask:
     return app
 
 
-def serve(app: Flask) -> None:
-    """Serve until SIGTERM or Ctrl-C, then end every process; exit with a message if the port is taken."""
-    registry = registry_of(app)
+def serve(app: Flask, shares_port: bool = False) -> None:
+    """Serve until SIGTERM or Ctrl-C, then end every process; exit with a message if the port is taken.
+
+    Where it ``shares_port``, others that do listen there too, and the kernel gives each a part of clients.
+    """
+    registry = reading_of(app)
     host, port = registry.settings.host, registry.settings.port
     connections = Connections(raise_limit())
     stopped = _catch_signals()
     # Before the processes: a server that cannot listen starts none. Requests wait until it serves.
-    listener = _listen(host, port)
+    listener = _listen(host, port, shares_port)
     _start_processes(app)
     # What the start has made stays. Without this a full collection looks at all of it, and blocks for 50 ms.
     gc.collect()
@@ -196,16 +206,16 @@ def _close_late(connections: Connections) -> None:
 
 def _start_processes(app: Flask) -> None:
     try:
-        registry_of(app).start()
+        reading_of(app).start()
     except ModelhubError as error:
         _exit(error)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, shares_port: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         # With SO_REUSEPORT, eventlet's default, two servers would share the port and its connections.
-        listener: socket.socket = eventlet.listen((host, port), family, _BACKLOG, reuse_port=False)
+        listener: socket.socket = eventlet.listen((host, port), family, _BACKLOG, reuse_port=shares_port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             _exit(ModelhubError("port_taken", port=port, owner=port_owner(host, port)))
@@ -233,4 +243,7 @@ def _catch_signals() -> socket.socket:
 
 
 if __name__ == "__main__":
-    serve(create())
+    if sys.argv[1:] == ["web"]:
+        serve(create(create_web_app), shares_port=True)
+    else:
+        serve(create())

@@ -42,6 +42,7 @@ class NodeAgent:
             self._node = node
         except ModelhubError as error:
             self._out.say({"type": "refused", "error": error.to_dict(), "versions": here})
+            self._out.close()
 
     def take(self, batch: list[Item]) -> None:
         """What the hub has sent, in order."""

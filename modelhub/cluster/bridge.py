@@ -22,6 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from modelhub.cluster.agent import NodeAgent
 from modelhub.cluster.node_link import NodeLink
 from modelhub.cluster.wire import LABEL, NAMESPACE, RESOURCE
+from modelhub.errors import ModelhubError
 from modelhub.handles import raise_limit
 from modelhub.versions import versions
 from modelhub.workers.channel import Channel, blocking_socket
@@ -30,6 +31,7 @@ from modelhub.workers.lifeline import die_with_parent, name_process
 log = logging.getLogger(__name__)
 _POLL_S = 0.3
 _CLOSE_S = 4.0
+_AGAIN_S = 1.0  # so that an agent that ends again and again takes no core
 # A stream and a batch at once; one more in reserve.
 _CONCURRENCY = 3
 
@@ -60,8 +62,9 @@ class Bridge:
         self._versions = versions()
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self._again_at = 0.0  # the time from which on nodes get agents
         self._links: dict[str, NodeLink] = {}  # by node
-        self._done: set[str] = set()  # ids of Ray's nodes that were refused, or have left
+        self._done: dict[str, str] = {}  # by Ray's id, nodes that get no other agent: refused, or drained
         self._agent: Any = ray.remote(num_cpus=0, max_restarts=0, max_concurrency=_CONCURRENCY)(NodeAgent)
 
     def serve(self) -> None:
@@ -88,8 +91,9 @@ class Bridge:
                 nodes = [node for node in ray.nodes() if node["Alive"] and RESOURCE in node["Resources"]]
             except Exception as error:  # Ray's main process is away: what runs goes on
                 log.warning("The nodes of the cluster are not known: %s", error)
-                nodes = []
-            for node in nodes:
+                continue
+            self._forget(nodes)
+            for node in nodes if time.monotonic() >= self._again_at else ():
                 self._join(node)
 
     def close(self) -> None:
@@ -102,6 +106,14 @@ class Bridge:
         deadline = time.monotonic() + _CLOSE_S
         for link in links:
             link.over.wait(max(0.0, deadline - time.monotonic()))
+
+    def _forget(self, nodes: list[dict[str, Any]]) -> None:
+        """Those that were refused, or drained, are shown until they have left."""
+        there = {node["NodeID"] for node in nodes}
+        with self._lock:
+            gone = [self._done.pop(node_id) for node_id in [*self._done] if node_id not in there]
+        for name in gone:
+            self._say({"type": "gone", "node": name, "how": "has left the cluster"})
 
     def _join(self, node: dict[str, Any]) -> None:
         node_id, address = node["NodeID"], node["NodeManagerAddress"]
@@ -128,22 +140,46 @@ class Bridge:
 
     def _end(self, link: NodeLink, error: Exception | None) -> None:
         """The stream of a node has ended: ``error`` says why, None where it was asked to leave."""
+        node = self._node_of(link)
+        is_there = node is not None and node["Alive"]
+        if error is not None:
+            log.error("The agent of node %s has ended: %s", link.name, error)
+            if is_there and not link.has_spoken:
+                self._refuse(link, error)
         with self._lock:
             self._links.pop(link.name, None)
-            if link.is_done:
-                self._done.add(link.node_id)
-        self._say({"type": "gone", "node": link.name, "how": _how(link, error)})
-        ray.kill(link.agent)
+            self._again_at = time.monotonic() + _AGAIN_S
+            if link.is_refused or link.has_left:
+                self._done[link.node_id] = link.name
+        if not (link.is_refused and is_there):  # else it is shown until it has left
+            self._say({"type": "gone", "node": link.name, "how": _how(error, node)})
+        with contextlib.suppress(Exception):  # it has ended, or Ray's main process is away
+            ray.kill(link.agent)
+
+    def _refuse(self, link: NodeLink, error: Exception) -> None:
+        """The agent could not even begin: modelhub is not installed there, or another one."""
+        link.is_refused = True
+        why = str(error).strip().splitlines()[-1]
+        failure = ModelhubError("node_unusable", node=link.name, why=why)
+        self._say({"type": "refused", "node": link.name, "error": failure.to_dict(), "versions": {}})
+
+    def _node_of(self, link: NodeLink) -> dict[str, Any] | None:
+        """What Ray says of the node; None where it says nothing."""
+        with contextlib.suppress(Exception):
+            for node in ray.nodes():
+                if node["NodeID"] == link.node_id:
+                    found: dict[str, Any] = node
+                    return found
+        return None
 
 
-def _how(link: NodeLink, error: Exception | None) -> str:
-    """How a node was lost, in words, by what Ray says of it."""
+def _how(error: Exception | None, node: dict[str, Any] | None) -> str:
+    """How a node was lost, in words."""
     if error is None:
         return "has left the cluster"
-    log.error("Node %s is lost: %s", link.name, error)
-    said = str(error)
-    with contextlib.suppress(Exception):  # Ray's main process is away too
-        said += next(node["DeathReasonMessage"] for node in ray.nodes() if node["NodeID"] == link.node_id)
+    if node is not None and node["Alive"]:
+        return "has lost the process that loads models there"
+    said = f"{error} {node['DeathReasonMessage'] if node is not None else ''}"
     return "no longer answers" if "health check" in said else "has died"
 
 

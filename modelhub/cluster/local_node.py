@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +17,8 @@ from modelhub.cluster.relay import Relay
 from modelhub.cluster.room import Room
 from modelhub.cluster.wire import ProcessReport, Report, entry_to_dict
 from modelhub.config import Settings
-from modelhub.core import deletion
 from modelhub.core.catalogue import Catalogue
-from modelhub.core.conditions import conditions_of
-from modelhub.core.memory_count import MemoryCount
+from modelhub.core.one_machine import LocalMachine
 from modelhub.demos import sweep
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Conditions, DeletedFiles
@@ -45,7 +43,7 @@ class LocalNode:
         self._launcher = Launcher(
             self._catalogue.model_types, self._report_soon, settings.device, settings.warm_up_path
         )
-        self._memory = MemoryCount(self._launcher)
+        self._machine = LocalMachine(self._launcher, self._catalogue)
         self._room = Room()
         self._relays: dict[str, Relay] = {}
         self._is_due = threading.Event()
@@ -118,7 +116,7 @@ class LocalNode:
 
     def _note_ready(self, relay: Relay) -> None:
         self._report_soon()
-        threading.Thread(target=self._memory.read_later, args=(relay.worker,), daemon=True).start()
+        threading.Thread(target=self._machine.count_later, args=(relay.worker,), daemon=True).start()
 
     def _note_end(self, relay: Relay) -> None:
         self._relays.pop(relay.name, None)
@@ -153,14 +151,14 @@ class LocalNode:
         processes: dict[str, ProcessReport] = {}
         for name, relay in list(self._relays.items()):
             process = relay.process
-            own = self._memory.own_bytes(relay.worker)
+            own = self._machine.own_bytes(relay.worker)
             processes[name] = {"pid": process.pid, "anonymous": process.anonymous_bytes(), "own": own}
         pending, free = self._room.pending(), memory.free_bytes()
         return {
             "total": memory.total_bytes(),
             "free": free,
             "pending": pending,
-            "memory": self._memory.total(),
+            "memory": self._machine.memory_of_all(),
             "workers": launcher.status(),
             "waiting": None if (waiting := launcher.waiting()) is None else list(waiting),
             "wait_s": launcher.expected_wait_s(),
@@ -197,28 +195,16 @@ class LocalNode:
 
     def _conditions(self, message: Message) -> Conditions:
         spec = self.localize(LoadSpec(**message["spec"]))
-        entry = self._catalogue.find(spec.model_id)
-        return conditions_of(self._launcher, spec, entry, message["others"], message["fetch_bytes"])
+        return self._machine.conditions(spec, message["others"], message["fetch_bytes"])
 
     def _memory_of_all(self, message: Message) -> dict[str, int | None]:
         relay = self._relays.get(message["leaving"] or "")
         leaving = None if relay is None else relay.worker
-        total = self._memory.total(leaving)
-        return {"total": total, "own": self._memory.own_bytes(leaving)}
+        total = self._machine.memory_of_all(leaving)
+        return {"total": total, "own": self._machine.own_bytes(leaving)}
 
     def _delete(self, message: Message) -> DeletedFiles:
         """Delete the files of a model; the hub has seen to it that no load uses them."""
-        model_id = message["model"]
-        self._catalogue.refresh()
-        entry = self._catalogue.find(model_id)
-        if entry is None or (entry.source != "cache" and entry.model_id != model_id):
-            raise ModelhubError("no_files", id=model_id)
-        if entry.source == "folder" and not message["own"]:
-            raise ModelhubError("own_folder", id=model_id)
-        settings = self._settings
-        roots = {"folder": settings.models_dir, "cache": self._catalogue.cache_dir, "demo": settings.demo_dir}
-        freed = deletion.delete(entry, roots[entry.source], contextlib.nullcontext)
-        self._catalogue.forget(entry.model_id)
-        self._launcher.kept.let_go(entry.model_id)
+        deleted = self._machine.delete_files(message["model"], message["own"], lambda _: nullcontext())
         self._report_soon()
-        return {"id": entry.model_id, "source": entry.source, "freed_bytes": freed}
+        return deleted

@@ -166,7 +166,6 @@ class ClusterMachines:
             self._nodes[name] = Node(name, message["address"], message["gpus"], self._send)
             self._announce()
         elif kind == "gone":
-            log.warning("Node %s %s.", name, message["how"])
             self._lose(name, ModelhubError("node_lost", node=name, how=message["how"]))
         elif (node := self._nodes.get(name)) is not None and node.handle(message):
             if node.state == NodeState.REFUSED and node.error is not None:
@@ -174,12 +173,15 @@ class ClusterMachines:
             self._announce()
 
     def _lose(self, name: str, error: ModelhubError) -> None:
-        if (node := self._nodes.get(name)) is not None:
-            has_left = node.is_draining
-            node.lose(error)
-            if has_left:
-                del self._nodes[name]
-            self._announce()
+        node = self._nodes.get(name)
+        if node is None:
+            return
+        if node.state in (NodeState.DRAINING, NodeState.REFUSED):
+            del self._nodes[name]  # there is nothing to say of it any more
+        if node.is_there or node.state == NodeState.JOINING:
+            log.warning("%s", error.message)
+        node.lose(error)
+        self._announce()
 
     def _send(self, message: Message, descriptor: int | None) -> None:
         channel = self._channel

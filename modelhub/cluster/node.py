@@ -286,8 +286,7 @@ class Node:
     def lose(self, error: ModelhubError) -> None:
         """It is lost, or has left; its processes have ended with it."""
         with self._lock:
-            if self.state != NodeState.REFUSED:
-                self.state, self.error = NodeState.LOST, error
+            self.state, self.error = NodeState.LOST, error
             processes, self._processes = list(self._processes.values()), {}
             questions = list(self._questions.values())
         for process in processes:

@@ -35,7 +35,9 @@ class NodeLink:
         self.node_id = node_id
         self.agent = agent
         self.over = threading.Event()
-        self.is_done = False  # it was refused, or has left: it gets no other agent
+        self.has_spoken = False  # its agent has begun
+        self.is_refused = False
+        self.has_left = False
         self._say = say
         self._end = end
         self._sockets: dict[str, socket.socket] = {}  # of the hub's workers
@@ -84,8 +86,9 @@ class NodeLink:
                 with contextlib.suppress(OSError):  # the hub has closed it: the other thread notices
                     sock.sendall(data)
             return
-        if item["type"] in ("refused", "left"):
-            self.is_done = True
+        self.has_spoken = True
+        self.is_refused = self.is_refused or item["type"] == "refused"
+        self.has_left = self.has_left or item["type"] == "left"
         self._say({**item, "node": self.name})
         if item["type"] == "exited" and (sock := self._sockets.get(item["worker"])) is not None:
             _shut_down(sock)

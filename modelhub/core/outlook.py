@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from modelhub.checkpoints import TOTAL_STEPS
-from modelhub.payloads import Conditions, Forecast, LoadRow
+from modelhub.payloads import Conditions, Forecast, LoadRow, OutlookPayload
 from modelhub.progress.kinds import kind_of, uncached_bytes
 from modelhub.states import OUTCOME_OF_STATE, Outcome
 
@@ -23,6 +23,14 @@ class Outlook(NamedTuple):
     conditions: Conditions
     forecast: Forecast
     last_seconds: float | None
+
+    def to_dict(self) -> OutlookPayload:
+        """The same for another process."""
+        return {
+            "conditions": self.conditions,
+            "forecast": self.forecast,
+            "last_seconds": self.last_seconds,
+        }
 
 
 def outlook_of(load: LoadRow, others: Iterable[LoadRow]) -> Outlook | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
@@ -24,7 +25,9 @@ from modelhub.core.node_files import NodeFiles
 from modelhub.core.on_demand import OnDemand
 from modelhub.core.one_machine import OneMachine
 from modelhub.core.outlook import Outlook
+from modelhub.core.particulars import NEWEST_LOADS, particulars
 from modelhub.core.preview import Previewer
+from modelhub.core.tally import Tally
 from modelhub.demos import sweep
 from modelhub.errors import ModelhubError
 from modelhub.payloads import (
@@ -33,6 +36,7 @@ from modelhub.payloads import (
     LoadResource,
     ModelResource,
     NodeStatus,
+    Particulars,
     PreviewResource,
     Readiness,
     Snapshot,
@@ -86,12 +90,16 @@ class Registry:
             on_new_load=self._previewer.forget,
         )
         self.on_demand = OnDemand(self.lifecycle, self.adapter, settings.autoload)
-        self.generations = Generations(settings, self.lifecycle)
+        self.tally = Tally()
+        self.generations = Generations(settings, self.lifecycle, self.tally)
         # Called each time the data folder has become this server's; it may be impossible to write to.
         self.on_start: list[Callable[[], None]] = []
         self.on_change: list[Callable[[], None]] = []  # called when the list of models has changed
         self.on_prepared: list[Callable[[], None]] = []  # called when other models are kept prepared
-        self.on_close: list[Callable[[], None]] = []  # called when the server is about to end
+        self.on_parts: list[Callable[[], None]] = []  # where memory use is another without any event: never
+        self.on_stopping: list[Callable[[], None]] = []  # called when the server is about to end
+        self.on_close: list[Callable[[], None]] = []  # and then, for what ends with it
+        self.on_closed: list[Callable[[], None]] = []  # called when all loads have ended
         self.listing = Listing(self.catalogue, self.adapter, self.budget, self.prepared, settings.dtype)
         self.catalogue.on_late.append(self.announce_change)
         # What each returns does not work as it should, though loads do: see ``degraded``.
@@ -171,10 +179,12 @@ class Registry:
         """End every process; loads that are running end as interrupted."""
         self._closing.set()
         self.lifecycle.close()
-        for hook in self.on_close:
+        for hook in (*self.on_stopping, *self.on_close):
             hook()
         self.machines.close()
         self.lifecycle.wait_ended(_LAST_EVENTS_S)
+        for hook in self.on_closed:
+            hook()
         if self._journal is not None:
             self._journal.interrupt()
             self._journal.close()
@@ -208,6 +218,27 @@ class Registry:
     def degraded(self) -> list[ErrorPayload]:
         """What does not work as it should, though loads do: its code, what it means and what to do."""
         return [error.to_dict() for trouble in self.troubles for error in trouble()]
+
+    def id_of(self, text: str) -> str:
+        """The id of what a person or a client names; raises ``invalid_id``."""
+        return self.catalogue.id_of(text)
+
+    def known_id(self, text: str) -> str:
+        """The id of a model that is on this machine or was requested; raises ``unknown_model``."""
+        return self.lifecycle.known_id(text)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the folders of models were looked through once, so that the list is whole."""
+        return self.catalogue.is_complete
+
+    def tokens_of_hub(self) -> frozenset[str] | None:
+        """What a web process has to know of the tokens of its hub: nothing here."""
+        return None
+
+    def away(self) -> str:
+        """What keeps this process from knowing how things are, in words: nothing."""
+        return ""
 
     def models(self) -> list[ModelResource]:
         """Every model that is on this machine or was requested, by id."""
@@ -280,6 +311,14 @@ class Registry:
                 raise
             return None
 
+    def particulars(self, model_id: str, with_outlook: bool) -> Particulars:
+        """What the page of a model shows beside its state; raises ``unknown_model``."""
+        model_id = self.known_id(model_id)
+        entry = self.catalogue.find(model_id)
+        loads = self.loads(model_id, limit=NEWEST_LOADS)
+        outlook = functools.partial(self.outlook, model_id) if with_outlook else None
+        return particulars(loads, outlook, entry.folder if entry is not None else None)
+
     def delete_files(self, model_id: str, own: bool = False) -> DeletedFiles:
         """Delete the files of a model, in the cache those of all revisions, on every machine that has them.
 
@@ -323,6 +362,18 @@ class Registry:
         It is stopped once its client ``has_left``. Raises ``wrong_state`` for a model that is not in memory,
         ``bad_inputs``, ``prediction_failed``, ``prediction_timeout``, ``too_busy``.
         """
+        with self.tally.prediction(op, has_left):
+            return self._predict(model_id, inputs, parameters, has_left, op, keep_s)
+
+    def _predict(
+        self,
+        model_id: str,
+        inputs: Any,
+        parameters: dict[str, Any],
+        has_left: Callable[[], bool],
+        op: Literal["predict", "embed"],
+        keep_s: float | None,
+    ) -> bytes:
         load = self.lifecycle.loaded(model_id)
         model_id, copy = load.model_id, load.least_busy()
         worker = copy.worker

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 from marshmallow import ValidationError
@@ -51,6 +51,16 @@ def room_of(model_id: str) -> str:
     return f"model:{model_id}"
 
 
+def _with_states(payload: Snapshot) -> Snapshot:
+    """A payload that was JSON, with the enumerations that it had before."""
+    cause = payload["stall_cause"]
+    return {
+        **payload,
+        "state": State(payload["state"]),
+        "stall_cause": None if cause is None else StallCause(cause),
+    }
+
+
 class _OpenLoad:
     """A load between its first and its terminal event."""
 
@@ -72,6 +82,7 @@ class ProgressAdapter:
     ) -> None:
         self.epoch = secrets.token_hex(6)  # names this run of the server
         self.rejected = 0
+        self.on_silent: list[Callable[[Snapshot], None]] = []  # called where a state changes without an event
         self._emit = emit
         self._stall_s = stall_s
         self._clock = clock
@@ -126,6 +137,7 @@ class ProgressAdapter:
         """The end of an earlier run of the server interrupted a load of this model; emits nothing."""
         model_log = self.log_of(model_id)
         model_log.snapshot = {**model_log.snapshot, "state": State.INTERRUPTED, "error": error}
+        self._note_silent(model_log)
 
     def queued(self, model_id: str, load_id: str, position: int) -> float | None:
         """A load waits; ``position`` 1 is the next to run.
@@ -241,6 +253,7 @@ class ProgressAdapter:
         seq = model_log.snapshot["seq"] + 1
         model_log.snapshot = absent(model_id, self.epoch, seq)
         model_log.forget_trace()
+        self._note_silent(model_log)
 
     def in_use(
         self, model_id: str, load_id: str, use: Use, replicas: Sequence[Replica] | None = None
@@ -282,6 +295,7 @@ class ProgressAdapter:
         """The model is about to leave memory: the state changes, without an event of its own."""
         model_log = self.log_of(model_id)
         model_log.snapshot = {**model_log.snapshot, "state": State.UNLOADING, "use": None}
+        self._note_silent(model_log)
 
     def unloaded(
         self,
@@ -305,6 +319,65 @@ class ProgressAdapter:
             cast(Mapping[str, object], receipt),
             lambda payload: record(payload, None),
         )
+
+    # Following the adapter of another process, see ``web.follower``; one thread at a time
+
+    def take(
+        self, name: EventName, payload: Snapshot, record: Callable[[Snapshot], None] = lambda payload: None
+    ) -> None:
+        """Keep an event of the other process and emit it, unless it is old, or of another epoch.
+
+        ``record`` gets its payload before it is emitted.
+        """
+        if not self._is_newer(payload):
+            return
+        model_log = self.log_of(payload["id"])
+        payload = _with_states(payload)
+        if name == EventName.IN_USE:
+            model_log.replace(payload)
+        else:
+            model_log.append(name, payload)
+        record(payload)
+        self._send(name, payload)
+        if payload["state"] not in ACTIVE and name != EventName.IN_USE:
+            model_log.pack()
+
+    def take_silent(self, snapshot: Snapshot) -> bool:
+        """The same for a state that changed without an event: its number may be that of the last one."""
+        if not self._is_newer(snapshot, or_same=True):
+            return False
+        model_log = self.log_of(snapshot["id"])
+        model_log.replace(_with_states(snapshot))
+        if snapshot["load_id"] is None:
+            model_log.forget_trace()
+        return True
+
+    def adopt(self, epoch: str, logs: Iterable[tuple[Snapshot, bytes]]) -> None:
+        """Follow another epoch: of each model its snapshot, and its log as ``ModelLog.packed``."""
+        adopted = ModelLogs(epoch, self._is_queued, numbers=False)
+        for snapshot, packed in logs:
+            model_log = adopted.of(snapshot["id"])
+            model_log.restore(packed)
+            newest = model_log.events[-1:]
+            is_newer = bool(newest) and newest[0].seq > snapshot["seq"]  # it came when that was read
+            model_log.snapshot = _with_states(newest[0].payload if is_newer else snapshot)
+            if snapshot["state"] not in ACTIVE:
+                model_log.pack()
+        self._logs, self.epoch = adopted, epoch
+
+    def _is_newer(self, payload: Snapshot, or_same: bool = False) -> bool:
+        if payload["epoch"] != self.epoch:
+            return False
+        model_log = self._logs.find(payload["id"])
+        return model_log is None or payload["seq"] + or_same > model_log.snapshot["seq"]
+
+    def _is_queued(self, model_id: str) -> bool:
+        model_log = self._logs.find(model_id)
+        return model_log is not None and model_log.snapshot["state"] == State.QUEUED
+
+    def _note_silent(self, model_log: ModelLog) -> None:
+        for hook in self.on_silent:
+            hook(model_log.snapshot)
 
     def _running(self, model_id: str) -> tuple[_OpenLoad, Tracker]:
         load = self._open.get(model_id)
@@ -375,7 +448,8 @@ class ProgressAdapter:
         try:
             self._emit(name, payload, [room_of(payload["id"]), DASHBOARD_ROOM])
         except Exception as error:
-            log.warning("%s of %s could not be emitted: %s", name, payload["id"], error)
+            extra = {"load_id": payload["load_id"], "model": payload["id"]}
+            log.warning("%s of %s could not be emitted: %s", name, payload["id"], error, extra=extra)
 
     def _reject(self, what: str, error: Exception) -> None:
         self.rejected += 1

@@ -78,6 +78,21 @@ class ModelLog:
             self._events = deque(list(self._events)[-_UNPACKED_EVENTS:], maxlen=_KEPT_EVENTS)
             self._trace = Trace()
 
+    def packed(self) -> bytes:
+        """The events and the story of the latest load, packed; ``restore`` has them read elsewhere."""
+        with self._appended:
+            has_newer = bool(self._events) and self._events[-1].seq > self._packed_seq
+            if self._packed is not None and not has_newer:
+                return self._packed
+            return pack(self.events, self.trace)
+
+    def restore(self, packed: bytes) -> None:
+        """Take what ``packed`` has returned of another log, in place of one's own."""
+        with self._appended:
+            events, self._trace = unpack(packed)
+            self._events, self._packed = deque(events, maxlen=_KEPT_EVENTS), None
+            self._appended.notify_all()
+
     def forget_trace(self) -> None:
         """Leave out the story of the latest load."""
         with self._appended:

@@ -17,11 +17,13 @@ class ModelLogs:
 
     Of those whose load has ended before its files were found, such as that of an unknown id, few are kept.
     ``is_open`` says whether a load of a model waits or runs: its log stays, as does one of a model in memory.
+    ``numbers``: the events are numbered here, and not by another process that is followed.
     """
 
-    def __init__(self, epoch: str, is_open: Callable[[str], bool]) -> None:
+    def __init__(self, epoch: str, is_open: Callable[[str], bool], numbers: bool = True) -> None:
         self._epoch = epoch
         self._is_open = is_open
+        self._numbers = numbers
         self._logs: dict[str, ModelLog] = {}
         self._first_seq = 0
 
@@ -70,7 +72,8 @@ class ModelLogs:
         if unused:
             forgotten = self._logs.pop(min(unused)[1], None)
             seq = 0 if forgotten is None else forgotten.snapshot["seq"]
-            self._first_seq = max(self._first_seq, seq + 1)
+            if self._numbers:
+                self._first_seq = max(self._first_seq, seq + 1)
 
 
 def _found_nothing(model_log: ModelLog) -> bool:

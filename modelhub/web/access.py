@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import logging
 import secrets
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from flask import Flask, Response, current_app, g, jsonify, redirect, request, session, url_for
@@ -20,11 +21,12 @@ from modelhub.errors import ModelhubError
 from modelhub.hosts import is_loopback
 from modelhub.tokens import Tokens
 from modelhub.web import attempts, probe
-from modelhub.web.current import registry_of
+from modelhub.web.current import reading_of
 from modelhub.web.error_handlers import in_shape_of_path
 from modelhub.web.sse import streams_of
 
 PUBLIC = frozenset(("static", "api.livez", "login.login"))
+_SIGNED = "hub.mirror"  # asks for the key of all web processes itself
 # GETs that start work, or lead to it
 TOUCHING = frozenset(("api.get_preview", "forms.ask_to_delete", "nodes.ask_to_drain"))
 _ALSO_TO_WATCH = frozenset(("login.logout", "ollama.show"))
@@ -46,18 +48,35 @@ class Identity(NamedTuple):
 
 
 class Access:
-    """The tokens of one server, and the Socket.IO connections that were let in with them."""
+    """The tokens of one server, and the Socket.IO connections that were let in with them.
 
-    def __init__(self, app: Flask, tokens: Tokens) -> None:
+    ``of_hub()`` are the ``marks`` of the hub, where this is a web process that knows them.
+    """
+
+    def __init__(
+        self, app: Flask, tokens: Tokens, of_hub: Callable[[], frozenset[str] | None] = lambda: None
+    ) -> None:
         self._app = app
+        self._of_hub = of_hub
         self._sockets: dict[str, Identity] = {}
         self._ended: dict[str, None] = {}  # sessions that were logged out of, the oldest first
+        self.on_log_out: list[Callable[[str], None]] = []  # called with each of them that ended here
         self._take(tokens)
 
     @property
     def is_asked(self) -> bool:
         """Whether a token is asked for at all."""
         return bool(self._known)
+
+    def marks(self) -> frozenset[str]:
+        """Names the tokens that are asked for without revealing them; the same at all with one key."""
+        return frozenset(f"{identity.mark} {identity.may_touch}" for _, identity in self._known)
+
+    def check_tokens(self) -> None:
+        """Raise ``other_tokens`` where the hub asks for others: what it keeps closed is not shown here."""
+        of_hub = self._of_hub()
+        if of_hub is not None and of_hub != self.marks():
+            raise ModelhubError("other_tokens")
 
     def identify(self, token: str) -> Identity | None:
         """What a token allows; None if it is not one of this server's. Takes as long for any text."""
@@ -79,6 +98,7 @@ class Access:
 
     def of_request(self) -> Identity | None:
         """What the current request is allowed by its Authorization header, else by its session."""
+        self.check_tokens()
         if not self.is_asked:
             return Identity(may_touch=True)
         given = bearer.get_auth()
@@ -91,6 +111,7 @@ class Access:
         """Let a Socket.IO client in, by the token in ``auth`` or by its request; raises what refuses it."""
         token = auth.get("token") if isinstance(auth, dict) else None
         try:
+            self.check_tokens()
             by_token = attempts.identify(self, token) if self.is_asked and isinstance(token, str) else None
             identity = by_token if isinstance(token, str) and self.is_asked else self.of_request()
             if identity is None:
@@ -101,6 +122,7 @@ class Access:
 
     def check(self, sid: str) -> None:
         """Raise ``unauthorized`` where the token of a Socket.IO client is no longer one of this server's."""
+        self.check_tokens()
         if not self._holds(self._sockets.get(sid)):
             raise ModelhubError("unauthorized")
 
@@ -118,10 +140,20 @@ class Access:
         login = str(session.get(_LOGIN, ""))
         session.clear()
         if login:
-            self._ended[login] = None
-            if len(self._ended) > _MOST_ENDED:
-                del self._ended[next(iter(self._ended))]
-            self._disconnect()
+            self.end_sessions([login])
+            for hook in self.on_log_out:
+                hook(login)
+
+    def ended_sessions(self) -> list[str]:
+        """The sessions that were logged out of, the oldest first."""
+        return list(self._ended)
+
+    def end_sessions(self, logins: Iterable[str]) -> None:
+        """These were logged out of: their cookies are good for nothing, their connections end."""
+        self._ended |= dict.fromkeys(logins)
+        while len(self._ended) > _MOST_ENDED:
+            del self._ended[next(iter(self._ended))]
+        self._disconnect()
 
     def change(self, tokens: Tokens) -> None:
         """Take other tokens: clients that were let in with one that is gone are disconnected."""
@@ -155,12 +187,12 @@ class Access:
 
 def init_app(app: Flask) -> None:
     """Check every request before anything else looks at it."""
-    settings = registry_of(app).settings
-    access = app.extensions[_EXTENSION] = Access(app, settings.read_tokens())
+    settings = reading_of(app).settings
+    access = app.extensions[_EXTENSION] = Access(app, settings.read_tokens(), reading_of(app).tokens_of_hub)
     if access.is_asked:
         attempts.init_app(app)
     if settings.insecure and not (access.is_asked or is_loopback(settings.host)):
-        registry_of(app).troubles.append(lambda: [ModelhubError("insecure")])
+        reading_of(app).troubles.append(lambda: [ModelhubError("insecure")])
     app.before_request(_check)
     app.context_processor(
         lambda: {"identity": g.get("identity"), "asks_for_token": access.is_asked, "may_touch": may_touch()}
@@ -182,7 +214,7 @@ def may_touch() -> bool:
 def _check() -> AnyResponse | None:
     """Refuse a request without a token, and one that touches with a token to watch."""
     access = access_of(current_app)
-    if request.endpoint in PUBLIC or probe.is_probe():
+    if request.endpoint in (*PUBLIC, _SIGNED) or probe.is_probe():
         g.identity = access.of_session() if access.is_asked else Identity(may_touch=True)
         return None
     g.identity = identity = access.of_request()

@@ -17,7 +17,7 @@ from modelhub.checkpoints import LoadOptions
 from modelhub.config import CLI_USER_AGENT
 from modelhub.core.journal import STATISTICS_OF_NEWEST
 from modelhub.core.listing import Listing, matching
-from modelhub.payloads import DeletedFiles, LoadResource, ModelResource, NodeStatus, Snapshot
+from modelhub.payloads import DeletedFiles, LoadResource, ModelResource, NodeStatus, Particulars, Snapshot
 from modelhub.progress.schemas import EventSchema
 from modelhub.states import Outcome
 from modelhub.web import schemas
@@ -200,6 +200,14 @@ def get_preview(query: dict[str, Any]) -> dict[str, Any]:
     options = LoadOptions(device=query.get("device") or None, dtype=query.get("dtype") or None)
     preview = registry.preview(query["model"], options)
     return {**preview, "said": outlook_wording.preview(preview)}
+
+
+@blueprint.get("/api/particulars/<path:model_id>")
+@blueprint.arguments(schemas.ParticularsQuery, location="query")
+@blueprint.response(200, schemas.ParticularsSchema)
+def get_particulars(query: dict[str, Any], model_id: str) -> Particulars:
+    """What the page of a model shows beside its state: its newest loads, what is expected of the next."""
+    return registry.particulars(model_id, with_outlook=query["outlook"] == "yes")
 
 
 @blueprint.get("/api/memory")

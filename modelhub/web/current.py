@@ -8,11 +8,12 @@ from flask import Flask, current_app
 from werkzeug.local import LocalProxy
 
 from modelhub.core.registry import Registry
+from modelhub.web.reading import Reading
 
 _EXTENSION = "modelhub"
 
 
-def init_app(app: Flask, new_registry: Registry) -> None:
+def init_app(app: Flask, new_registry: Reading) -> None:
     """Make ``new_registry`` the registry of ``app``."""
     app.extensions[_EXTENSION] = new_registry
 
@@ -22,4 +23,10 @@ def registry_of(app: Flask) -> Registry:
     return cast(Registry, app.extensions[_EXTENSION])
 
 
+def reading_of(app: Flask) -> Reading:
+    """The same, for what a web process answers too."""
+    return cast(Reading, app.extensions[_EXTENSION])
+
+
 registry = cast(Registry, LocalProxy(lambda: registry_of(current_app)))
+reading = cast(Reading, registry)  # for the views that a web process has too

@@ -14,7 +14,13 @@ from modelhub.errors import ModelhubError
 
 log = logging.getLogger(__name__)
 # By code
-RETRY_AFTER_S = {"queue_full": "10", "shutting_down": "10", "too_busy": "10", "too_many_requests": "60"}
+RETRY_AFTER_S = {
+    "hub_away": "5",
+    "queue_full": "10",
+    "shutting_down": "10",
+    "too_busy": "10",
+    "too_many_requests": "60",
+}
 Shape: TypeAlias = Callable[[ModelhubError], Response]
 _SHAPES = "modelhub_error_shapes"
 

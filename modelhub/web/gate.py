@@ -15,7 +15,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from modelhub.errors import ModelhubError
 from modelhub.hosts import Hosts, is_address_of_others, parse
-from modelhub.web.current import registry_of
+from modelhub.web import vouching
+from modelhub.web.current import reading_of
 
 Environ = dict[str, Any]
 _PORTS = {"http": 80, "https": 443}
@@ -25,10 +26,10 @@ _NO_LINK = ("/api/", "/socket.io")  # below these, a link of another site leads 
 
 def init_app(app: Flask) -> None:
     """Put the gate in front of everything that was registered so far."""
-    settings = registry_of(app).settings
+    settings = reading_of(app).settings
     is_open = bool(settings.read_tokens().full) or settings.insecure
     hosts = Hosts(settings.host, settings.hosts)
-    gate = Gate(app.wsgi_app, hosts, is_open=is_open)
+    gate = Gate(app.wsgi_app, hosts, is_open=is_open, key=lambda: str(app.secret_key))
     of = settings.proxies
     logging.getLogger("engineio.server").addFilter(_without_query)
     app.wsgi_app = ProxyFix(gate, x_for=of, x_proto=of, x_host=of) if of else gate  # type: ignore[method-assign]
@@ -42,12 +43,23 @@ def _without_query(record: logging.LogRecord) -> bool:
 
 
 class Gate:
-    """Wraps a WSGI application. ``is_open``: others than this machine may send requests."""
+    """Wraps a WSGI application. ``is_open``: others than this machine may send requests.
 
-    def __init__(self, application: Callable[..., Iterable[bytes]], hosts: Hosts, *, is_open: bool) -> None:
+    ``key()`` is that of the sessions, by which the web processes of this server are known.
+    """
+
+    def __init__(
+        self,
+        application: Callable[..., Iterable[bytes]],
+        hosts: Hosts,
+        *,
+        is_open: bool,
+        key: Callable[[], str],
+    ) -> None:
         self._application = application
         self._hosts = hosts
         self._is_open = is_open
+        self._key = key
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Pass the request on, or refuse it."""
@@ -62,10 +74,12 @@ class Gate:
         )
 
     def _refusal(self, environ: Environ) -> ModelhubError | None:
-        before_proxies = environ.get("werkzeug.proxy_fix.orig", environ)
+        # A web process has looked itself at the name that it was reached by, which need not be one of here.
+        is_passed_on = vouching.take(self._key(), environ)
+        before_proxies = environ if is_passed_on else environ.get("werkzeug.proxy_fix.orig", environ)
         if not self._is_open and is_address_of_others(before_proxies.get("REMOTE_ADDR") or ""):
             return ModelhubError("token_missing", host="an address that others reach")
-        if not self._hosts.accept(environ.get("HTTP_HOST", "")):
+        if not (is_passed_on or self._hosts.accept(environ.get("HTTP_HOST", ""))):
             return ModelhubError("unknown_host")
         return ModelhubError("cross_site") if is_of_another_site(environ) else None
 

@@ -19,15 +19,24 @@ class Mirror:
 
     adapter: ProgressAdapter  # the logs of events, filled by the follower; its epoch is that of the hub
     hub: str  # the address of the hub, as that has published it; empty before that
-    models: dict[str, ModelResource] = field(default_factory=dict)  # the whole list, by id
+    fence: int = 0  # of the hub that is followed; a command is for that one
+    # The whole list, by id: ``state``, ``snapshot`` and ``prepared`` are as of now, ``fits`` is not.
+    models: dict[str, ModelResource] = field(default_factory=dict)
     budget: Budget | None = None
     prepared: frozenset[str] = frozenset()
     list_version: str = ""
     degraded: list[ErrorPayload] = field(default_factory=list)
     nodes: list[NodeStatus] = field(default_factory=list)
     readiness: Readiness | None = None
+    tokens: frozenset[str] | None = None  # names those that the hub asks for
     heard_at: float | None = None  # of the last word of the hub, on the monotonic clock
     on_live: list[Callable[[bool], None]] = field(default_factory=list)  # called when ``is_live`` changes
+    # Called when another hub is followed, or the list of models is another
+    on_change: list[Callable[[], None]] = field(default_factory=list)
+    on_prepared: list[Callable[[], None]] = field(default_factory=list)  # when other models are prepared
+    on_parts: list[Callable[[], None]] = field(default_factory=list)  # when models have other memory
+    on_logged_out: list[Callable[[list[str]], None]] = field(default_factory=list)  # with the sessions
+    on_stopping: list[Callable[[], None]] = field(default_factory=list)  # when the hub is about to end
 
     @property
     def is_live(self) -> bool:

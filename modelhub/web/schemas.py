@@ -362,6 +362,32 @@ class LoadSchema(Schema):
     snapshot = Nested(EventSchema, allow_none=True)
 
 
+class OutlookSchema(Schema):
+    """What is expected of a load that runs, or of one that would begin now."""
+
+    conditions = Nested(ConditionsSchema)
+    forecast = Nested(ForecastSchema)
+    last_seconds = Float(
+        allow_none=True,
+        metadata={"description": "What the last load took, where it began in like conditions."},
+    )
+
+
+class ParticularsQuery(Schema):
+    """Whether the outlook is wanted, which takes a look at the model's files."""
+
+    outlook = String(validate=validate.OneOf(("yes", "no")), load_default="no")
+
+
+class ParticularsSchema(Schema):
+    """What the page of a model shows beside its state."""
+
+    items_ = List(Nested(LoadSchema), data_key="loads", attribute="loads")
+    outlook = Nested(OutlookSchema, allow_none=True)
+    task = String(allow_none=True, metadata={"description": "As far as the model's files tell."})
+    chats = Boolean(metadata={"description": "Whether it has a chat template."})
+
+
 class SeriesSchema(Schema):
     """Bytes over time in one step: the n-th of ``at`` (seconds since the load began) and of ``bytes``."""
 

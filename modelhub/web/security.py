@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import secrets
@@ -13,8 +14,9 @@ from flask.sessions import SecureCookieSessionInterface
 from flask_wtf import CSRFProtect
 
 from modelhub.errors import ModelhubError
+from modelhub.progress.redis_link import shared_secret
 from modelhub.web import access
-from modelhub.web.current import registry_of
+from modelhub.web.current import reading_of
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -42,28 +44,55 @@ class Sessions(SecureCookieSessionInterface):
 
 def init_app(app: Flask) -> None:
     """Check the access to the app, protect its forms, add headers to responses."""
-    settings = registry_of(app).settings
-    app.config.update(
-        SESSION_COOKIE_SAMESITE="Strict",
-        # Cookies do not tell the ports of a host apart: another server's is another one.
-        SESSION_COOKIE_NAME=f"modelhub_{settings.port}",
-        WTF_CSRF_TIME_LIMIT=None,
-    )
+    settings = reading_of(app).settings
+    app.config.update(SESSION_COOKIE_SAMESITE="Strict", WTF_CSRF_TIME_LIMIT=None)
     app.session_interface = Sessions()
-    _set_key(app, settings.data_dir / "secret_key")
+    if app.secret_key is None:  # a web process has the key of its hub, and no data folder
+        _set_key(app, settings.data_dir / "secret_key", settings.redis)
+    _name_cookie(app)
     access.init_app(app)  # before the forms: without a token, all is answered alike
     csrf.init_app(app)
     app.after_request(_add_headers)
 
 
-def _set_key(app: Flask, path: Path) -> None:
+def use_key(app: Flask, key: str) -> None:
+    """Sign sessions with another key from now on, which all web processes have; it is kept, too."""
+    log.warning("The key that signs sessions is that of the other web processes now: log in again.")
+    change_key(app, key)
+    _keep_key(reading_of(app).settings.data_dir / "secret_key", key, is_shared=True)
+
+
+def change_key(app: Flask, key: str) -> None:
+    """Sign sessions with another key from now on; those of before have ended."""
+    app.secret_key = key
+    _name_cookie(app)
+    access.access_of(app).change(reading_of(app).settings.read_tokens())
+
+
+def random_key() -> str:
+    """A new key."""
+    return secrets.token_hex(_KEY_BYTES)
+
+
+def _name_cookie(app: Flask) -> None:
+    """Cookies do not tell the ports of a host apart: another server's has another name.
+
+    That of a hub and its web processes is one for all, so they take it from the key.
+    """
+    settings = reading_of(app).settings
+    digest = hashlib.sha256(f"cookie:{app.secret_key!s}".encode()).hexdigest()[:8]
+    app.config["SESSION_COOKIE_NAME"] = f"modelhub_{digest if settings.redis else settings.port}"
+
+
+def _set_key(app: Flask, path: Path, redis: str) -> None:
     """Sign sessions with the key in the data folder, which only its owner can read; make one if needed.
 
-    Where that cannot be kept, it is good for this run: forms of earlier pages are asked to reload.
+    Where that cannot be kept, it is good for this run: forms of earlier pages are asked to reload. With
+    ``redis`` it is the key that is there, so that a session is good for all web processes.
     """
-    kept = _read_key(path)
-    app.secret_key = kept or secrets.token_hex(_KEY_BYTES)
-    registry_of(app).on_start.append(lambda: _keep_key(path, str(app.secret_key)))
+    own = _read_key(path) or random_key()
+    app.secret_key = (shared_secret(redis, own) if redis else None) or own
+    reading_of(app).on_start.append(lambda: _keep_key(path, str(app.secret_key), bool(redis)))
 
 
 def _read_key(path: Path) -> str | None:
@@ -75,13 +104,14 @@ def _read_key(path: Path) -> str | None:
     return text if len(text) >= _KEY_BYTES and text.isprintable() else None
 
 
-def _keep_key(path: Path, key: str) -> None:
-    """Keep the key for the next run; what else is in its place is set aside."""
-    if _read_key(path) == key:
+def _keep_key(path: Path, key: str, is_shared: bool) -> None:
+    """Keep the key for the next run; what else is in its place is set aside, unless it is a key as well."""
+    kept = _read_key(path)
+    if kept == key:
         return
     written = path.with_name("secret_key.new")
     try:
-        if os.path.lexists(path):
+        if os.path.lexists(path) and not (kept and is_shared):
             aside = path.with_name(f"secret_key.bad-{time.strftime('%Y-%m-%dT%H%M%S')}")
             os.rename(path, aside)
             log.warning("The key that signs sessions could not be used: it is now %s", aside.name)

@@ -6,7 +6,7 @@ from flask import Blueprint, Flask, Response, current_app, request
 
 from modelhub.payloads import LoadResource
 from modelhub.states import ACTIVE
-from modelhub.web.current import registry
+from modelhub.web.current import reading as registry
 from modelhub.web.streams import Stream, Streams, of_load
 
 _EXTENSION = "modelhub_streams"

@@ -11,7 +11,7 @@ from flask import Flask
 
 from modelhub import tokens
 from modelhub.web.access import Access, access_of
-from modelhub.web.current import registry_of
+from modelhub.web.current import reading_of
 
 _LOOK_S = 1.0
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 def init_app(app: Flask) -> None:
     """Look after the file, if there is one, from the start of the registry to its end."""
-    registry = registry_of(app)
+    registry = reading_of(app)
     path = registry.settings.token_file
     if path is None:
         return

@@ -23,7 +23,7 @@ from modelhub.cluster.machines import ClusterMachines
 from modelhub.cluster.node import Node
 from modelhub.errors import ModelhubError
 from modelhub.generation import GenerationRequest
-from modelhub.payloads import Facts
+from modelhub.payloads import ErrorPayload, Facts
 from modelhub.states import NodeState
 from modelhub.workers.worker import Worker
 from tests.cluster.conftest import are_warm
@@ -182,23 +182,25 @@ def test_files_are_deleted_there(machines: ClusterMachines) -> None:
     assert "tiny/only-on-b" not in node.entries()
 
 
-def test_a_node_with_another_version_is_refused_with_both_named(
+def test_a_node_with_another_modelhub_is_refused_in_words(
     machines: ClusterMachines, cluster: Cluster, short_folder: Path
 ) -> None:
     other = short_folder / "other"
     shutil.copytree(ROOT / "modelhub", other / "modelhub", ignore=shutil.ignore_patterns("__pycache__"))
     init = other / "modelhub" / "__init__.py"
     init.write_text(re.sub(r'__version__ = ".*"', '__version__ = "0.0.9"', init.read_text()))
-    command = cluster.start_node("c", cwd=other)
-    wait_for(lambda: any(one.name == "c" and one.error is not None for one in machines.known()))
-    status = named(machines, "c").node_status()
-    assert status["state"] == NodeState.REFUSED
-    assert status["error"] is not None
-    assert status["error"]["code"] == "versions_differ"
-    assert "modelhub 0.0.9" in status["error"]["message"]
-    assert f"modelhub {modelhub.__version__}" in status["error"]["message"]
-    assert [one.machine.name for one in machines.choose(SPEC, {})] == ["a", "b"]
-    assert command.stop() == 0
+    older = refusal_of(machines, cluster.start_node("c", cwd=other))
+    assert older["code"] == "versions_differ"
+    assert "it has modelhub 0.0.9" in older["message"]
+    assert f"this server modelhub {modelhub.__version__}" in older["message"]
+    (other / "modelhub" / "cluster" / "agent.py").unlink()
+    broken = refusal_of(machines, cluster.start_node("d", cwd=other))
+    assert broken["code"] == "node_unusable"
+    assert "No module named 'modelhub.cluster.agent'" in broken["message"]
+    assert {one.machine.name for one in machines.choose(SPEC, {})} == {"a", "b"}
+    for name in ("c", "d"):
+        assert command_of(cluster, name).stop() == 0
+    wait_for(lambda: [one.name for one in machines.known()] == ["a", "b"])
 
 
 def test_when_the_bridge_dies_its_models_end_in_words_and_the_nodes_come_back(
@@ -281,3 +283,12 @@ def loss_of(model: Loaded) -> ModelhubError:
     """Why a model has ended, once it has."""
     assert model.worker.wait(20)
     return model.worker.exit_error(DEMO)
+
+
+def refusal_of(machines: ClusterMachines, command: NodeCommand) -> ErrorPayload:
+    """Why a node that has just been started is refused."""
+    name = command.name or ""
+    wait_for(lambda: any(one.name == name and one.state == NodeState.REFUSED for one in machines.known()))
+    error = named(machines, name).node_status()["error"]
+    assert error is not None
+    return error

@@ -23,6 +23,7 @@ TESTS = Path(__file__).parents[1]
 _HERE = "faults/test_codes.py"
 _ACCESS = "web/test_access.py"
 _ERRORS = "web/test_error_handlers.py"
+_WEB = "web/test_web_process.py"
 _UNLOADABLE = "core/test_catalogue.py::test_what_cannot_be_loaded_is_listed_with_what_to_do"
 PRODUCED_BY = {
     # The request
@@ -109,9 +110,15 @@ PRODUCED_BY = {
     "newer_journal": "core/test_journal.py::test_a_journal_of_a_newer_modelhub_is_left_alone",
     "journal_unavailable": "faults/test_data_folder.py"
     "::test_a_server_starts_while_another_program_has_locked_the_journal",
+    # Web processes
+    "hub_away": f"{_WEB}::test_a_hub_that_dies_is_said_in_words_and_its_loads_end_by_themselves",
+    "not_live": f"{_WEB}::test_a_hub_that_dies_is_said_in_words_and_its_loads_end_by_themselves",
+    "other_tokens": f"{_WEB}::test_a_web_process_without_the_tokens_of_its_hub_shows_nothing",
     "insecure": f"{_ACCESS}::test_a_server_without_a_token_says_so_everywhere",
     "journal_set_aside": "faults/test_data_folder.py"
     "::test_a_journal_that_is_damaged_while_the_server_runs_is_set_aside_and_a_new_one_begun",
+    "redis_away": "web/test_follower.py::test_where_redis_stays_away_the_hub_says_so_and_goes_on",
+    "stale_hub": "web/test_follower.py::test_a_hub_that_was_replaced_stops_and_says_so",
     "server_unreachable": "cli/test_preload.py::test_no_server_is_an_error_with_a_hint",
 }
 _NOT_PRODUCED = {

@@ -88,6 +88,15 @@ class Server:
                 time.sleep(0.02)
         raise AssertionError(f"The server did not start:\n{self.log()}")
 
+    def start_refused(self) -> None:
+        """Start it, and wait until it has ended by itself, since it cannot serve."""
+        with self.log_path.open("wb") as log:
+            command = [*self.prefix, self.python, *self.command]
+            done = subprocess.run(
+                command, cwd=self.cwd, env=self.environ, stdout=log, stderr=log, timeout=30, check=False
+            )
+        assert done.returncode != 0, self.log()
+
     def wait_warm(self, timeout_s: float = 60) -> Server:
         """Wait until loads start at once."""
         wait_until(

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from modelhub import wording
 from modelhub.core.listing import Listed, matching
-from modelhub.core.registry import Registry
 from modelhub.payloads import ModelResource, Snapshot
 from modelhub.states import CHANGING, State
+from modelhub.web.reading import Reading
 
 PAGE_SIZE = 50
 _OF_ABSENT = ("id", "load_id", "epoch", "seq", "state")
@@ -29,7 +29,7 @@ class ListPage(NamedTuple):
     is_complete: bool  # or the folders are still being looked through, for the first time
 
 
-def list_page(registry: Registry, search: str, number: int) -> ListPage:
+def list_page(registry: Reading, search: str, number: int) -> ListPage:
     """Page ``number`` of the models whose id contains ``search``, or the last one where there are fewer.
 
     The first page has all models that are loading or waiting, however many.
@@ -50,7 +50,7 @@ def list_page(registry: Registry, search: str, number: int) -> ListPage:
         len(found),
         len(listed),
         registry.list_version,
-        registry.catalogue.is_complete,
+        registry.is_complete,
     )
 
 

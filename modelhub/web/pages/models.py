@@ -10,16 +10,16 @@ from werkzeug.wrappers import Response
 
 from modelhub import placement_wording, units, wording
 from modelhub.checkpoints import STEPS, TOTAL_STEPS
-from modelhub.core.model_card import read_card, read_template
-from modelhub.core.outlook import Outlook, outlook_of
+from modelhub.core.outlook import Outlook
 from modelhub.devices import DTYPES, devices
 from modelhub.errors import ModelhubError
 from modelhub.outlook_wording import expected
-from modelhub.payloads import LoadResource, ModelResource, Snapshot
+from modelhub.payloads import ModelResource, Particulars, Snapshot
 from modelhub.states import CHANGING, STATES_OF_OUTCOME, NodeState, Outcome, State
 from modelhub.web import error_handlers
 from modelhub.web.access import access_of
-from modelhub.web.current import registry, registry_of
+from modelhub.web.current import reading as registry
+from modelhub.web.current import reading_of
 from modelhub.web.pages import (
     live,
     load_wording,
@@ -68,7 +68,8 @@ def init_app(app: Flask) -> None:
         why=load_wording.why,
         DTYPES=DTYPES,
         devices=devices,
-        degraded=registry_of(app).degraded,
+        degraded=reading_of(app).degraded,
+        away=reading_of(app).away,
         in_cluster=lambda: node_wording.in_cluster(registry),
     )
     app.register_error_handler(
@@ -104,7 +105,7 @@ def model(model_id: str) -> str | tuple[str, int] | Response:
     except ModelhubError as error:
         if error.code != "unknown_model":
             raise
-        plain_id = registry.catalogue.id_of(model_id)
+        plain_id = registry.id_of(model_id)
         return render_template("error.html", error=error, model_id=plain_id), error.status
     if found["id"] != model_id:
         return redirect(url_for("models.model", model_id=found["id"]), 303)
@@ -114,13 +115,14 @@ def model(model_id: str) -> str | tuple[str, int] | Response:
 def model_page(model: ModelResource, **form: Any) -> str:
     """The page of a model; ``form`` is what the prediction form held, and its result or failure."""
     snapshot, trace = model["snapshot"], registry.adapter.trace(model["id"])
-    loads = registry.loads(model["id"], limit=20)
+    charts = live.charts(snapshot, trace)
+    is_to_come = model["state"] in _TO_COME and model["fits"] is not False and model["cannot_load"] is None
+    about = registry.particulars(model["id"], is_to_come or charts["segments"] is None)
+    loads = about["loads"]
     is_over = STATES_OF_OUTCOME[Outcome.COMPLETED]
     past = (load for load in loads if load["state"] in is_over and load["steps"])
     last = next((load for load in past if load["load_id"] != snapshot["load_id"]), None)
-    charts = live.charts(snapshot, trace)
-    is_to_come = model["state"] in _TO_COME and model["fits"] is not False and model["cannot_load"] is None
-    outlook = _outlook(model, loads) if is_to_come or charts["segments"] is None else None
+    outlook = about["outlook"] and Outlook(**about["outlook"])
     is_ready = snapshot["state"] == State.READY
     return render_template(
         "model.html",
@@ -138,19 +140,17 @@ def model_page(model: ModelResource, **form: Any) -> str:
         chats=is_ready and snapshot.get("chats", False),
         most_tokens=registry.settings.max_new_tokens,
         task_title=prediction_form.title_of(snapshot.get("task")),
-        **_use(model),
+        **_use(model, about),
         **form,
     )
 
 
-def _use(model: ModelResource) -> dict[str, Any]:
+def _use(model: ModelResource, about: Particulars) -> dict[str, Any]:
     """How to use the model at the address by which this request names the server."""
-    entry = registry.catalogue.find(model["id"])
-    folder = entry.folder if entry is not None else None
-    task = model["snapshot"].get("task") if model["state"] == State.READY else read_card(folder).task
-    chats, asks = bool(read_template(folder)), access_of(current_app).is_asked
+    task = model["snapshot"].get("task") if model["state"] == State.READY else about["task"]
+    asks = access_of(current_app).is_asked
     return {
-        "snippets": use_it.snippets(model["id"], task, chats, request.host_url, asks),
+        "snippets": use_it.snippets(model["id"], task, about["chats"], request.host_url, asks),
         "loads_by_itself": registry.settings.autoload and use_it.loads_by_itself(task),
         "token_variable": use_it.TOKEN_VARIABLE,
     }
@@ -174,12 +174,6 @@ def _may_have_more(snapshot: Snapshot) -> bool:
     """Whether there may be a node for one more copy of a ready model."""
     ready = [node for node in registry.nodes() if node["state"] == NodeState.READY]
     return len(ready) > len(placement_wording.nodes(snapshot).split(", "))
-
-
-def _outlook(model: ModelResource, loads: list[LoadResource]) -> Outlook | None:
-    """What was expected of the load under way, or is of one that would begin now."""
-    running = loads[0] if loads and loads[0]["state"] == State.LOADING else None
-    return (running and outlook_of(running, loads)) or registry.outlook(model["id"])
 
 
 def _shares(outlook: Outlook) -> list[float]:

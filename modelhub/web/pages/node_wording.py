@@ -6,9 +6,9 @@ from typing import NamedTuple, TypedDict
 
 from modelhub import units, wording
 from modelhub.core.budget import Budget
-from modelhub.core.registry import Registry
 from modelhub.payloads import NodeStatus
 from modelhub.states import NodeState
+from modelhub.web.reading import Reading
 
 STATE_NAMES = {
     NodeState.JOINING: "Joining",
@@ -38,7 +38,7 @@ class NodeWords(NamedTuple):
     can_drain: bool
 
 
-def in_cluster(registry: Registry) -> bool:
+def in_cluster(registry: Reading) -> bool:
     """Whether there are nodes to speak of: a cluster is set, or has nodes."""
     return bool(registry.settings.cluster or registry.nodes())
 

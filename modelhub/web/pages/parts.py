@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TypedDict
 
 from modelhub import wording
-from modelhub.core.registry import Registry
 from modelhub.web.pages import node_wording
 from modelhub.web.pages.model_wording import about
+from modelhub.web.reading import Reading
 
 
 class RowParts(TypedDict):
@@ -29,7 +29,7 @@ class PageParts(TypedDict):
     prepared: list[str]  # the models that are kept prepared
 
 
-def page_parts(registry: Registry, ids: list[str]) -> PageParts:
+def page_parts(registry: Reading, ids: list[str]) -> PageParts:
     """The memory as of now, and what the rows of the models ``ids`` say."""
     budget = registry.budget()
     models = registry.listing.resources(filter(registry.listing.has, ids)) if ids else []
