@@ -25,6 +25,7 @@ schema = schemathesis.openapi.from_dict(app.extensions["modelhub_api"].spec.to_d
 schema.app = app
 load_all_checks()
 SERVER_ERROR, POSITIVE = CHECKS.get_by_names(["not_a_server_error", "positive_data_acceptance"])
+METHODS = CHECKS.get_by_names(["unsupported_method", "allow_header_conformance"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,4 +49,6 @@ def test_rest_is_as_its_document_says(case: Any) -> None:
         excluded.append(SERVER_ERROR)  # it is documented
     if '"no_device"' in response.text:
         excluded.append(POSITIVE)  # another machine has one
+    if "/replicas" in case.operation.path:
+        excluded += METHODS  # the id of a model may end alike: its methods are there, too
     case.validate_response(response, excluded_checks=excluded)
