@@ -50,7 +50,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     make_story(folder / "models" / ENDLESS, is_endless=True)
     redis = RedisServer().start()
     hub = Server(folder / "hub", MODELS_DIR=folder / "models", REDIS=redis.url)
-    webs = [WebProcess(folder / name, redis.url, MODELS_DIR=folder / "models") for name in ("one", "two")]
+    webs = [WebProcess(folder / name, redis.url) for name in ("one", "two")]
     try:
         hub.start()
         for web in webs:

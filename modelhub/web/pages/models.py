@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 from modelhub import units, wording
 from modelhub.checkpoints import STEPS, TOTAL_STEPS
 from modelhub.core.outlook import Outlook
-from modelhub.devices import DTYPES, devices
+from modelhub.devices import DTYPES
 from modelhub.errors import ModelhubError
 from modelhub.outlook_wording import expected
 from modelhub.payloads import ModelResource, Particulars
@@ -66,7 +66,7 @@ def init_app(app: Flask) -> None:
         outcome=load_wording.outcome,
         why=load_wording.why,
         DTYPES=DTYPES,
-        devices=devices,
+        devices=reading_of(app).devices,
         degraded=reading_of(app).degraded,
         away=reading_of(app).away,
     )
