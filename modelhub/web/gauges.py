@@ -15,10 +15,12 @@ from modelhub.progress.adapter import DASHBOARD_ROOM, room_of
 from modelhub.states import MODEL_STATES, Outcome, State
 from modelhub.web.current import reading_of
 from modelhub.web.fanout import Fanout
+from modelhub.web.hub import publisher_of
 from modelhub.web.sockets import PAGES
 from modelhub.web.sse import streams_of
 
 NODE_STATES = ("joining", State.READY.value, "draining", "lost", "refused")
+THERE = (State.READY.value, "draining")  # of those states, a node has processes and memory
 ZYGOTE_STATES = ("cold", "warming", "warm")
 ROOMS = {
     "dashboard": DASHBOARD_ROOM,
@@ -87,9 +89,10 @@ def _nodes(registry: Registry) -> Iterator[Metric]:
     states, zygotes, spares = dict.fromkeys(NODE_STATES, 0), dict.fromkeys(ZYGOTE_STATES, 0), 0
     for node in node_statuses(registry):
         states[node["state"]] += 1
-        if node["state"] == State.READY or node["state"] == "draining":
-            zygotes[node["workers"]["state"]] += 1
-            spares += node["workers"]["spare"] is not None
+        if node["state"] not in THERE:
+            continue
+        zygotes[node["workers"]["state"]] += 1
+        spares += node["workers"]["spare"] is not None
         used = node["models"], node["loading"], node["free"]
         other = max(0, node["total"] - sum(used))
         for owner, size in zip(("models", State.LOADING.value, "free", "other"), (*used, other), strict=True):
@@ -102,12 +105,15 @@ def _nodes(registry: Registry) -> Iterator[Metric]:
 
 def node_statuses(registry: Registry) -> list[NodeStatus]:
     """The machines that load models; without a cluster this one."""
+    nodes: list[NodeStatus] = registry.nodes() if hasattr(registry, "nodes") else []
+    if nodes:
+        return nodes
     settings, budget = registry.settings, registry.budget()
     here: NodeStatus = {
         "name": settings.node,
         "address": "",
         "state": State.READY.value,
-        "workers": registry.launcher.status(),
+        "workers": registry.readiness()["workers"],
         "total": budget.total,
         "free": budget.free,
         "models": budget.models,
@@ -170,6 +176,8 @@ def _drops(app: Flask, rejected: int) -> Iterator[Metric]:
     if isinstance(manager, Fanout):
         drops.add_metric(("superseded",), manager.drops.superseded)
         drops.add_metric(("unread",), manager.drops.unread)
+    publisher = publisher_of(app)
+    drops.add_metric(("unpublished",), 0 if publisher is None else publisher.dropped)
     yield drops
     clients = manager.drops.clients if isinstance(manager, Fanout) else 0
     yield CounterMetricFamily("modelhub_clients_dropped", "Clients that read too slowly.", clients)
