@@ -64,6 +64,7 @@ def _create(
         gate,
         hub,
         limits,
+        metrics,
         probe,
         security,
         sse,
@@ -99,9 +100,13 @@ def _create(
     def page_parts(ids: list[str]) -> Mapping[str, Any]:
         return parts.page_parts(registry, ids)
 
-    sockets = Sockets(socketio, live.page_snapshot, with_charts, page_parts)
+    def count() -> int:
+        return registry.listing.count()
+
+    sockets = Sockets(socketio, live.page_snapshot, with_charts, page_parts, count)
 
     def emit(name: EventName, payload: Snapshot, rooms: list[str]) -> None:
+        metrics.metrics_of(app).take(name, payload)
         if feed is not None:
             feed.event(name, payload)
         sse.streams_of(app).send(name, payload)
@@ -115,6 +120,7 @@ def _create(
         first.init_app(app)
     for module in (bodies, security, probe, token_file, error_handlers, api, sse, *pages, *dialects):
         module.init_app(app)
+    metrics.init_app(app, __version__, counts_loads=first is None)
     sockets.init_app(app)
     publishes = settings.redis and first is None
     feed = hub.init_app(app, socketio.start_background_task) if publishes else None

@@ -44,7 +44,7 @@ async function refetch() {
   writeTitle();
 }
 
-// Rows stay while the pointer or the focus is in the list, or a click would hit another row's button.
+// Rows stay while pointer or focus is in the list, or a click would hit another row's button.
 const TOUCH_MS = 2000; // a finger leaves after each tap
 let touchedAt = -Infinity;
 const isPointed = () => list.matches(":hover") || performance.now() - touchedAt < TOUCH_MS;
@@ -88,7 +88,7 @@ function compare(a, b) {
   return a.dataset.rank - b.dataset.rank || (name(a) < name(b) ? -1 : 1);
 }
 
-// Move one row to its place among the others: that costs little, sorting all of them a lot.
+// Move one row to its place: sorting all of them costs a lot.
 function moveToRank(row) {
   if (isPointed()) row.dataset.held = ""; // what it says now has to fit
   if (isHeld()) {
@@ -101,7 +101,7 @@ function moveToRank(row) {
   list.insertBefore(row, next);
 }
 
-// Models that are no longer there: their rows go once nobody points at the list.
+// The rows of models that are gone go once nobody points at the list.
 function removeRows(ids) {
   for (const row of list.children) {
     if (ids.has(row.dataset.model) || !forget(row.dataset.model)) continue;
@@ -118,7 +118,7 @@ function writeTitle() {
   document.title = `${title ? `${title} · ` : ""}Models · modelhub`;
 }
 
-// A model that became ready while the tab was not looked at is in its title until it is.
+// A model that became ready unseen is in the tab's title until it is seen.
 let readyUnseen = "";
 document.addEventListener("visibilitychange", () => {
   readyUnseen = "";

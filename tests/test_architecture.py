@@ -17,7 +17,18 @@ HEAVY = ("torch", "transformers", "safetensors", "numpy", "PIL", "ray")
 # Each layer imports from those before it and from itself; a module belongs to the longest name that fits.
 # docs/architecture.md draws the same picture.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("units", "states", "checkpoints", "memory", "page_cache", "demos", "handles", "limits", "generation"),
+    (
+        "units",
+        "states",
+        "checkpoints",
+        "memory",
+        "page_cache",
+        "demos",
+        "handles",
+        "limits",
+        "generation",
+        "json_log",
+    ),
     ("task_parameters",),
     ("tasks",),
     ("payloads",),

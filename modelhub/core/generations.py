@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from modelhub.config import Settings
 from modelhub.core.lifecycle import Lifecycle
 from modelhub.core.load import Load, has_left_memory
+from modelhub.core.tally import Tally
 from modelhub.errors import ModelhubError
 from modelhub.generation import Frame, GenerationRequest
+from modelhub.states import Outcome
 from modelhub.workers.pending import PendingGeneration
 
 _LOOK_S = 0.2  # how often to look whether the client has left
@@ -33,14 +35,17 @@ class Generation:
         has_left: Callable[[], bool],
         keep_s: float | None,
         on_end: Callable[[Generation], None],
+        on_tokens: Callable[[int], None],
     ) -> None:
         self.id = generation_id
         self.model_id = load.model_id
+        self.outcome, self.code = Outcome.CANCELLED, ""
         self._load = load
         self._pending = pending
         self._has_left = has_left
         self._keep_s = keep_s
         self._on_end = on_end
+        self._on_tokens = on_tokens
         self._has_ended = False
 
     def frames(self) -> Iterator[Frame | None]:
@@ -49,17 +54,25 @@ class Generation:
         Raises ModelhubError. Whatever ends the iteration ends the work, also a client that ``has_left``.
         """
         quiet_since = looked_at = time.monotonic()
+        written = 0
         try:
             while True:
                 frame = self._pending.next(_LOOK_S)
                 now = time.monotonic()
                 if frame is not None:
                     quiet_since = now
+                    before, written = written, max(written, frame.get("tokens", 0))
+                    self._on_tokens(written - before)
+                    if "finish" in frame:
+                        self.outcome = Outcome.COMPLETED
                     yield frame
                     if "finish" in frame:
                         return
                 elif self._pending.ended.is_set():
-                    raise self._error()
+                    error = self._error()
+                    if not self._has_ended:
+                        self.outcome, self.code = Outcome.FAILED, error.code
+                    raise error
                 elif now - quiet_since >= _SILENCE_S:
                     quiet_since = now
                     yield None
@@ -96,8 +109,9 @@ class Generation:
 class Generations:
     """Those that are under way."""
 
-    def __init__(self, settings: Settings, lifecycle: Lifecycle) -> None:
+    def __init__(self, settings: Settings, lifecycle: Lifecycle, tally: Tally) -> None:
         self._settings = settings
+        self._tally = tally
         self._lifecycle = lifecycle
         self._running: dict[str, Generation] = {}
 
@@ -114,6 +128,17 @@ class Generations:
         ``keep_s`` seconds after its end the model leaves if nobody uses it, see ``core.use``.
         Raises ``wrong_state`` for a model that is not in memory, ``too_busy`` where too many wait already.
         """
+        with self._tally.refusals("generate"):
+            return self._start(model_id, request, has_left, keep_s, generation_id or new_id())
+
+    def _start(
+        self,
+        model_id: str,
+        request: GenerationRequest,
+        has_left: Callable[[], bool],
+        keep_s: float | None,
+        new: str,
+    ) -> Generation:
         load = self._lifecycle.loaded(model_id)
         worker = load.worker
         assert worker is not None  # noqa: S101 - a ready load has one
@@ -126,8 +151,8 @@ class Generations:
                 raise
             raise has_left_memory(load.model_id) from None
         load.use.begin()
-        new = generation_id or new_id()
-        generation = Generation(new, load, pending, has_left, keep_s, self._forget)
+        on_tokens = self._tally.add_tokens
+        generation = Generation(new, load, pending, has_left, keep_s, self._forget, on_tokens)
         self._running[generation.id] = generation
         return generation
 
@@ -140,4 +165,5 @@ class Generations:
         return generation.model_id
 
     def _forget(self, generation: Generation) -> None:
+        self._tally.add("generate", generation.outcome, generation.code)
         self._running.pop(generation.id, None)

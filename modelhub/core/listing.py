@@ -55,6 +55,11 @@ class Listing:
         others = (one for one in self._listed if one.model_id not in states) if states else self._listed
         return sorted([*others, *touched], key=_by_id)
 
+    def count(self) -> int:
+        """About how many there are; does not wait for a scan."""
+        on_disk = self._catalogue.last
+        return len(on_disk) + sum(name not in on_disk for name in self._adapter.known())
+
     def has(self, model_id: str) -> bool:
         """Whether the list has the model."""
         return self._adapter.knows(model_id) or model_id in self._catalogue.entries()

@@ -16,7 +16,7 @@ log = logging.getLogger("modelhub.loads")
 
 def log_begin(load: Load) -> None:
     """``Loading org/name (load 9f2c61d0a4b7e853, by page)``."""
-    log.info("Loading %s (load %s, by %s)", load.model_id, load.load_id, load.row["by"])
+    log.info("Loading %s (load %s, by %s)", load.model_id, load.load_id, load.row["by"], extra=of(load))
 
 
 def log_again(load: Load, snapshot: Snapshot, error: ModelhubError, left: Sequence[str]) -> None:
@@ -29,6 +29,7 @@ def log_again(load: Load, snapshot: Snapshot, error: ModelhubError, left: Sequen
         error.code,
         names,
         verb,
+        extra=of(load, error.code),
     )
 
 
@@ -44,25 +45,38 @@ def log_end(load: Load, snapshot: Snapshot) -> None:
             "the hub" if snapshot.get("source") == "hub" else "disk",
             snapshot.get("dtype"),
             snapshot.get("device"),
+            extra=of(load),
         )
     elif load.state == State.CANCELLED:
-        log.info("%s was cancelled %s (by %s)", model_id, _when(snapshot), load.cancelled_by)
+        log.info("%s was cancelled %s (by %s)", model_id, _when(snapshot), load.cancelled_by, extra=of(load))
     elif load.state == State.INTERRUPTED:
-        log.info("%s was interrupted %s: the server is shutting down", model_id, _when(snapshot))
+        log.info(
+            "%s was interrupted %s: the server is shutting down",
+            model_id,
+            _when(snapshot),
+            extra=of(load, str(State.INTERRUPTED)),
+        )
     elif error is not None:
-        log.warning("%s failed %s: %s: %s", model_id, _when(snapshot), error["code"], error["message"])
+        what = model_id, _when(snapshot), error["code"], error["message"]
+        log.warning("%s failed %s: %s: %s", *what, extra=of(load, error["code"]))
 
 
 def log_exit(load: Load, snapshot: Snapshot) -> None:
     """``org/name was unloaded (by page): 543 MB freed``, ``(idle for 5 min)``, or why its process exited."""
     error = snapshot["error"]
     if error is not None:
-        log.warning("%s failed once loaded: %s: %s", load.model_id, error["code"], error["message"])
+        what = load.model_id, error["code"], error["message"]
+        log.warning("%s failed once loaded: %s: %s", *what, extra=of(load, error["code"]))
     else:
         freed = units.size(snapshot.get("freed"))
         why = load.unloaded_by or ""
         why = why if " " in why else f"by {why}"  # a request, or else the reason
-        log.info("%s was unloaded (%s): %s freed", load.model_id, why, freed)
+        log.info("%s was unloaded (%s): %s freed", load.model_id, why, freed, extra=of(load))
+
+
+def of(load: Load, code: str | None = None) -> dict[str, str | None]:
+    """What a line says of a load besides its text: logging's ``extra``, see ``json_log``."""
+    return {"load_id": load.load_id, "model": load.model_id, "code": code}
 
 
 def _when(snapshot: Snapshot) -> str:

@@ -16,7 +16,7 @@ from modelhub.core.experience import Experience
 from modelhub.core.follow import announce, follow
 from modelhub.core.journal import Journal
 from modelhub.core.load import Load, end_values, record
-from modelhub.core.load_log import log_again, log_begin, log_end
+from modelhub.core.load_log import log_again, log_begin, log_end, of
 from modelhub.core.loads import Loads
 from modelhub.core.quarantine import Quarantine
 from modelhub.core.unloading import Unloading
@@ -74,7 +74,7 @@ class LoadThread:
         except ModelhubError as error:
             failure = error
         except Exception:
-            log.exception("Following the load of %s failed", load.model_id)
+            log.exception("Following the load of %s failed", load.model_id, extra=of(load, "internal"))
             failure = ModelhubError("internal")
         self._end(load, facts, failure)
         if load.ready_at is not None and load.worker is not None:  # by now it may be unloading

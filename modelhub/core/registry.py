@@ -24,6 +24,7 @@ from modelhub.core.on_demand import OnDemand
 from modelhub.core.outlook import Outlook
 from modelhub.core.particulars import NEWEST_LOADS, particulars
 from modelhub.core.preview import Previewer
+from modelhub.core.tally import Tally
 from modelhub.demos import sweep
 from modelhub.devices import devices
 from modelhub.errors import ModelhubError
@@ -77,7 +78,8 @@ class Registry:
             on_new_load=self._previewer.forget,
         )
         self.on_demand = OnDemand(self.lifecycle, self.adapter, settings.autoload)
-        self.generations = Generations(settings, self.lifecycle)
+        self.tally = Tally()
+        self.generations = Generations(settings, self.lifecycle, self.tally)
         # Called each time the data folder has become this server's; it may be impossible to write to.
         self.on_start: list[Callable[[], None]] = []
         self.on_change: list[Callable[[], None]] = []  # called when the list of models has changed
@@ -357,6 +359,18 @@ class Registry:
         It is stopped once its client ``has_left``. Raises ``wrong_state`` for a model that is not in memory,
         ``bad_inputs``, ``prediction_failed``, ``prediction_timeout``, ``too_busy``.
         """
+        with self.tally.prediction(op, has_left):
+            return self._predict(model_id, inputs, parameters, has_left, op, keep_s)
+
+    def _predict(
+        self,
+        model_id: str,
+        inputs: Any,
+        parameters: dict[str, Any],
+        has_left: Callable[[], bool],
+        op: Literal["predict", "embed"],
+        keep_s: float | None,
+    ) -> bytes:
         load = self.lifecycle.loaded(model_id)
         model_id = load.model_id
         assert load.worker is not None  # noqa: S101 - a ready load has one

@@ -425,7 +425,8 @@ class ProgressAdapter:
         try:
             self._emit(name, payload, [room_of(payload["id"]), DASHBOARD_ROOM])
         except Exception as error:
-            log.warning("%s of %s could not be emitted: %s", name, payload["id"], error)
+            extra = {"load_id": payload["load_id"], "model": payload["id"]}
+            log.warning("%s of %s could not be emitted: %s", name, payload["id"], error, extra=extra)
 
     def _reject(self, what: str, error: Exception) -> None:
         self.rejected += 1

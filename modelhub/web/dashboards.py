@@ -17,14 +17,22 @@ _MUCH_BYTES = 64 * 1024 * 1024  # of what a model in use takes more or less: as 
 
 
 class Dashboards:
-    """The dashboards in ``room``. ``parts(ids)`` is what they show: memory, and the sizes of these models."""
+    """The dashboards in ``room``. ``parts(ids)`` is what they show: memory, and the sizes of these models.
+
+    ``period_s`` is how far apart the events are that they are sent, at least.
+    """
 
     def __init__(
-        self, socketio: SocketIO, room: str, parts: Callable[[list[str]], Mapping[str, Any]]
+        self,
+        socketio: SocketIO,
+        room: str,
+        parts: Callable[[list[str]], Mapping[str, Any]],
+        period_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._socketio = socketio
         self._room = room
         self._parts = parts
+        self._period_s = period_s
         self._seen: dict[str, tuple[State, str | None, bool, int]] = {}
         self._changed: set[str] = set()
         self._is_due = False
@@ -57,7 +65,7 @@ class Dashboards:
             self._socketio.start_background_task(self._send)
 
     def _send(self) -> None:
-        self._socketio.sleep(_SOON_S)
+        self._socketio.sleep(max(_SOON_S, self._period_s()))
         self._is_due = False
         ids, self._changed = sorted(self._changed), set()
         if self.watchers():

@@ -32,6 +32,9 @@ class ModelList(Protocol):
     def all(self) -> list[Listed]:
         """Every model, by id."""
 
+    def count(self) -> int:
+        """About how many there are; takes no time."""
+
     def has(self, model_id: str) -> bool:
         """Whether the list has the model."""
 

@@ -22,6 +22,7 @@ from tests.support.server import ROOT, Server, wait_until
 from tests.support.types import Watch
 from tests.support.web_process import WebProcess
 from tests.support.wire import Wire
+from tests.web.test_metrics import scrape, value
 
 LLAMA, STORY, ENDLESS = "tiny/llama", "tiny/story", "tiny/endless"
 READ = ("/livez", "/openapi.json", "/api/models", "/api/models?q=tiny&limit=2", f"/api/models/{STORY}")
@@ -296,3 +297,15 @@ def test_tokens_and_sessions_are_good_for_all_processes_and_end_at_all(tmp_path:
     finally:
         web.stop()
         hub.stop()
+
+
+def test_a_web_process_has_the_metrics_of_its_own_watchers_only(site: Site, watch: Watch) -> None:
+    watcher = watch(site.one)
+    watcher.subscribe(LLAMA)
+    one, two, hub = (scrape(server) for server in (site.one, site.two, site.hub))
+    assert value(one, "modelhub_subscriptions", room="model") == 1
+    assert value(two, "modelhub_subscriptions", room="model") == 0
+    assert value(one, "modelhub_hub_live") == 1
+    of_hub = {name for name, _ in hub} - {name for name, _ in one}
+    assert {"modelhub_loads_total", "modelhub_memory_bytes", "modelhub_predictions_total"} <= of_hub
+    assert {name for name, _ in one} - {name for name, _ in hub} == {"modelhub_hub_live"}
