@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from modelhub.config import Settings
+    from modelhub.core.registry import Registry
     from modelhub.payloads import Snapshot
     from modelhub.progress.adapter import Emit
     from modelhub.states import EventName
@@ -31,9 +32,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     ASYNC_MODE is python-socketio's. Nothing is started before ``registry.start()`` or the first request.
     Raises ModelhubError ``bad_setting``.
     """
-    from modelhub.core.registry import Registry  # here, since the processes of models import this package too
-
-    return _create(config, Registry)
+    return _create(config, _new_registry)
 
 
 def create_web_app(config: Mapping[str, Any] | None = None) -> Flask:
@@ -51,7 +50,7 @@ def _create(
     config: Mapping[str, Any] | None, new_registry: NewRegistry, first: ModuleType | None = None
 ) -> Flask:
     """An application over a new registry; the module ``first`` looks at each request before all others."""
-    from flask import Flask
+    from flask import Flask  # here, since the processes of models import this package too
     from flask_socketio import SocketIO
 
     from modelhub.config import read_settings
@@ -64,13 +63,14 @@ def _create(
         gate,
         hub,
         limits,
+        metrics,
         probe,
         security,
         sse,
         token_file,
     )
     from modelhub.web.dialects import ollama, openai, openai_more, serve
-    from modelhub.web.pages import forms, live, loads, login, models, parts, reference
+    from modelhub.web.pages import forms, live, loads, login, models, nodes, parts, reference
     from modelhub.web.sockets import Sockets
 
     config = dict(config or {})
@@ -99,9 +99,13 @@ def _create(
     def page_parts(ids: list[str]) -> Mapping[str, Any]:
         return parts.page_parts(registry, ids)
 
-    sockets = Sockets(socketio, live.page_snapshot, with_charts, page_parts)
+    def count() -> int:
+        return registry.listing.count()
+
+    sockets = Sockets(socketio, live.page_snapshot, with_charts, page_parts, count)
 
     def emit(name: EventName, payload: Snapshot, rooms: list[str]) -> None:
+        metrics.metrics_of(app).take(name, payload)
         if feed is not None:
             feed.event(name, payload)
         sse.streams_of(app).send(name, payload)
@@ -109,15 +113,27 @@ def _create(
 
     registry = new_registry(settings, socketio.start_background_task, emit)
     current.init_app(app, registry)
-    pages = (models, forms, loads, login, reference)
+    pages = (models, forms, loads, nodes, login, reference)
     dialects = (openai, openai_more, serve, ollama)
     if first is not None:
         first.init_app(app)
     for module in (bodies, security, probe, token_file, error_handlers, api, sse, *pages, *dialects):
         module.init_app(app)
+    metrics.init_app(app, __version__, counts_loads=first is None)
     sockets.init_app(app)
     publishes = settings.redis and first is None
     feed = hub.init_app(app, socketio.start_background_task) if publishes else None
     gate.init_app(app)  # in front of all of them
     app.before_request(registry.start)  # once the request was let in
     return app
+
+
+def _new_registry(settings: Settings, spawn: Callable[..., object], emit: Emit) -> Registry:
+    """The registry of a server that loads models: on this machine, or on the nodes of a cluster."""
+    from modelhub.core.registry import Registry
+
+    if not settings.cluster:
+        return Registry(settings, spawn, emit)
+    from modelhub.cluster.machines import ClusterMachines
+
+    return Registry(settings, spawn, emit, ClusterMachines(settings.cluster))

@@ -237,6 +237,8 @@ class LoadRow(TypedDict):
     steps: list[float | None] | None
     conditions: Conditions | None
     forecast: Forecast | None
+    node: str | None  # of a cluster, where it was loaded
+    placement: str | None  # why there, in words
 
 
 class LoadResource(LoadRow):
@@ -271,6 +273,7 @@ class ModelResource(TypedDict):
     fits: bool | None
     random_weights: bool
     prepared: bool  # a process keeps all but its weights for the next load
+    nodes: list[str]  # of a cluster, those that have its files
     state: State
     snapshot: Snapshot
 

@@ -34,11 +34,13 @@ import eventlet.wsgi
 from flask import Flask
 
 from modelhub import create_app, create_web_app
-from modelhub.config import Settings, connectable
+from modelhub.config import Settings, connectable, read_settings
 from modelhub.connections import Connections, Listener
 from modelhub.errors import ModelhubError
 from modelhub.handles import raise_limit
 from modelhub.hosts import is_loopback
+from modelhub.json_log import NAME as JSON
+from modelhub.json_log import JsonFormatter
 from modelhub.plain_log import PlainFormatter
 from modelhub.port_owner import port_owner
 from modelhub.request_body import Body
@@ -128,6 +130,9 @@ def create(new_app: Callable[[Mapping[str, Any]], Flask] = create_app) -> Flask:
     handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
+        if read_settings().log == JSON:
+            handler.setFormatter(JsonFormatter())
+            logging.captureWarnings(True)
         app = new_app({"ASYNC_MODE": "eventlet"})
         reading_of(app).settings.check_access()
         if new_app is create_app:

@@ -13,7 +13,7 @@ const spread = () => 40 * Math.random() * watchers;
 const rowOf = (id, top = list) => top.querySelector(`[data-model="${CSS.escape(id)}"]`);
 const matches = (id) => id.toLowerCase().includes(search.value.trim().toLowerCase());
 
-// Take over the rows of a page that was fetched: those that are not here, or are newer there.
+// Take over from a fetched page the rows that are not here, or are newer there.
 function addRows(page) {
   for (const snapshot of read(page).snapshots) {
     const { id, epoch, seq } = snapshot;
@@ -44,7 +44,7 @@ async function refetch() {
   writeTitle();
 }
 
-// Rows stay while the pointer or the focus is in the list, or a click would hit another row's button.
+// Rows stay while pointer or focus is in the list, or a click would hit another row's button.
 const TOUCH_MS = 2000; // a finger leaves after each tap
 let touchedAt = -Infinity;
 const isPointed = () => list.matches(":hover") || performance.now() - touchedAt < TOUCH_MS;
@@ -88,7 +88,7 @@ function compare(a, b) {
   return a.dataset.rank - b.dataset.rank || (name(a) < name(b) ? -1 : 1);
 }
 
-// Move one row to its place among the others: that costs little, sorting all of them a lot.
+// Move one row to its place: sorting all of them costs a lot.
 function moveToRank(row) {
   if (isPointed()) row.dataset.held = ""; // what it says now has to fit
   if (isHeld()) {
@@ -101,7 +101,7 @@ function moveToRank(row) {
   list.insertBefore(row, next);
 }
 
-// Models that are no longer there: their rows go once nobody points at the list.
+// The rows of models that are gone go once nobody points at the list.
 function removeRows(ids) {
   for (const row of list.children) {
     if (ids.has(row.dataset.model) || !forget(row.dataset.model)) continue;
@@ -118,7 +118,7 @@ function writeTitle() {
   document.title = `${title ? `${title} · ` : ""}Models · modelhub`;
 }
 
-// A model that became ready while the tab was not looked at is in its title until it is.
+// A model that became ready unseen is in the tab's title until it is seen.
 let readyUnseen = "";
 document.addEventListener("visibilitychange", () => {
   readyUnseen = "";
@@ -161,8 +161,8 @@ function draw(parent, name, items) {
   }));
 }
 
-// The memory, what of it each model needs, and which are prepared.
-function showParts({ memory, free, lack, rows, prepared, watchers: count }) {
+// The memory, the nodes, what each model needs, and which are prepared.
+function showParts({ memory, nodes, free, lack, rows, prepared, watchers: count }) {
   watchers = count;
   let end = 0;
   draw(document.querySelector(".strip"), "rect", memory.map(([kind, share]) => {
@@ -170,6 +170,7 @@ function showParts({ memory, free, lack, rows, prepared, watchers: count }) {
     return { class: kind, x: `${end - 100 * share}%`, width: `${100 * share}%`, height: 10 };
   }));
   draw(document.querySelector(".legend"), "li", memory.map(([kind, , text]) => ({ class: kind, text })));
+  draw(byId("nodes"), "li", nodes);
   for (const row of list.children) {
     const need = row.querySelector(".need");
     row.querySelector(".prepared").hidden = !prepared.includes(row.dataset.model);

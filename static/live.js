@@ -1,4 +1,4 @@
-// Shared by the live pages. The server sends the texts (web/pages/live.py): terminal and API use the same words.
+// Shared by the live pages. The server sends the texts: see web/pages/live.py.
 
 import { notifyOf, offerNotices, showFavicon } from "./notices.js";
 
@@ -19,11 +19,11 @@ export function duration(seconds) {
 }
 
 // Whether an event is old, the next one ("news"), or shows that some were missed. A snapshot that subscribe
-// returned is old or news.
+// returned is old or news; in a paced room, where events are left out, so is each event.
 export function judge(last, next, isSnapshot = false) {
   if (!last || last.epoch !== next.epoch) return last && !isSnapshot ? "missed" : "news";
   if (next.seq < last.seq || (next.seq === last.seq && !isSnapshot)) return "old";
-  return isSnapshot || next.seq === last.seq + 1 ? "news" : "missed";
+  return isSnapshot || paced || next.seq === last.seq + 1 ? "news" : "missed";
 }
 
 // Model id -> { root, snapshot, at: when it came (ms); from, to, began, span: the animation of the bar }
@@ -37,6 +37,7 @@ export const NO_RESPONSE = "The server does not respond. Is it running?";
 let live = false;
 let lostAt = ""; // the time of day at which the connection was lost
 let animated = false;
+let paced = 0;
 let onSnapshot = () => {};
 
 export const snapshots = () => [...views.values()].map((view) => view.snapshot);
@@ -80,7 +81,7 @@ export function show(snapshot, isSnapshot) {
   return verdict;
 }
 
-// The bar follows the newest progress that the server sent, never past it: no later event can contradict it.
+// The bar never passes the newest progress that the server sent, so that no later event contradicts it.
 function barAt({ from, to, began, span }, now) {
   return from + (to - from) * Math.min(1, (now - began) / span);
 }
@@ -105,7 +106,7 @@ function writeTexts(root, words) {
 
 const timeOfDay = () => new Date().toLocaleTimeString("sv");
 
-// Without a connection nothing is live: what moves is marked with the time it is of, and has no time left.
+// Without a connection, what moves is marked with the time it is of, and has no time left.
 function writeStale({ root, snapshot: { state, words } }) {
   if (!MOVING.includes(state)) return;
   for (const element of root.querySelectorAll("[data-asof]")) write(element, `as of ${lostAt}`);
@@ -163,7 +164,7 @@ function frame() {
 
 // Buttons: the form is sent as it would be without a script, but the page stays.
 
-// Form -> until when (ms) it ignores clicks: a quick second click is not meant for the button that comes next.
+// Form -> until when (ms) it ignores clicks: a second one is not meant for the button that comes next.
 const ignoring = new WeakMap();
 
 async function send(event) {
@@ -211,9 +212,9 @@ export async function fetchPage(url = location.href) {
   return text && new DOMParser().parseFromString(text, "text/html");
 }
 
-// Subscribe with `request` and show what comes. `subscribed` gets the snapshot of the acknowledgement, `unknown` one
-// of a model without a place here, `shown` each that was shown, whether its state is new, and the one before. `parts`
-// gets what else the page shows; `spread` is how long (ms) to wait with what all pages ask.
+// Subscribe with `request` and show what comes. `subscribed` gets the acknowledged snapshot, `unknown` one of a model
+// without a place here, `shown` each that was shown, whether its state is new, and the one before. `parts` gets what
+// else the page shows; `spread` is how long (ms) to wait with what all pages ask.
 export async function follow({ request, subscribed, unknown = () => {}, shown, parts = () => {}, spread = () => 0 }) {
   onSnapshot = shown;
   document.addEventListener("submit", send);
@@ -250,6 +251,7 @@ export async function follow({ request, subscribed, unknown = () => {}, shown, p
     write(away, ack.away || ""); // of a web process that does not hear of the hub
     away.hidden = !ack.away;
     mark(ack.away ? "lost" : "live", ack.away ? "Not live" : "Live");
+    paced = ack.snapshot.period;
     subscribed(ack.snapshot);
   };
   const lost = (reason) => {

@@ -33,7 +33,7 @@ def make_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeAp
         given = {"DATA_DIR": folder / "data", "MODELS_DIR": folder / "models", **settings}
         app = create_app({"TESTING": True, **{f"MODELHUB_{name}": str(one) for name, one in given.items()}})
         # The first request would start the zygote, a process that imports torch.
-        monkeypatch.setattr(registry_of(app).launcher, "start", lambda: None)
+        monkeypatch.setattr(registry_of(app).machines, "start", lambda: None)
         made.append(app)
         return app
 

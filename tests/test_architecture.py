@@ -17,10 +17,23 @@ HEAVY = ("torch", "transformers", "safetensors", "numpy", "PIL", "ray")
 # Each layer imports from those before it and from itself; a module belongs to the longest name that fits.
 # docs/architecture.md draws the same picture.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("units", "states", "checkpoints", "memory", "page_cache", "demos", "handles", "limits", "generation"),
+    (
+        "units",
+        "states",
+        "checkpoints",
+        "memory",
+        "page_cache",
+        "demos",
+        "handles",
+        "limits",
+        "generation",
+        "json_log",
+    ),
+    ("versions",),
     ("task_parameters",),
     ("tasks",),
     ("payloads",),
+    ("placement_wording",),
     ("errors",),
     ("model_ids", "devices", "hosts", "tokens", "config"),
     ("formats",),

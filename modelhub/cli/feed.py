@@ -31,9 +31,13 @@ def about_server(name: str, payload: Any) -> str | None:
 
 
 class Sequence:
-    """The events of one model: puts overtaken ones in order, drops old ones, notices a gap."""
+    """The events of one model: puts overtaken ones in order, drops old ones, notices a gap.
+
+    ``may_skip``: the server leaves events out, so that a gap is none.
+    """
 
     def __init__(self) -> None:
+        self.may_skip = False
         self._epoch: str | None = None
         self._seq = 0
         self._early: dict[int, News] = {}
@@ -50,6 +54,9 @@ class Sequence:
         if payload["epoch"] != self._epoch:
             self._gap_since = float("-inf")
             return []
+        if self.may_skip and payload["seq"] > self._seq:
+            self._seq = payload["seq"]
+            return [(name, payload)]
         if payload["seq"] > self._seq:
             self._early[payload["seq"]] = (name, payload)
         ready: list[News] = []
@@ -179,6 +186,8 @@ class Feed:
             self._sequences.clear()
             models = [model["snapshot"] for model in snapshot["models"]]
         for model in models:
-            self._sequences.setdefault(model["id"], Sequence()).restart(model)
+            sequence = self._sequences.setdefault(model["id"], Sequence())
+            sequence.restart(model)
+            sequence.may_skip = bool(snapshot.get("period"))
         self._stale.discard(model_id)
         self._fresh.append((SNAPSHOT, snapshot))

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 
 from modelhub.config import Settings
 from modelhub.core.lifecycle import Lifecycle
-from modelhub.core.load import Load, has_left_memory
+from modelhub.core.load import Load, ended_on_purpose
+from modelhub.core.tally import Tally
 from modelhub.errors import ModelhubError
 from modelhub.generation import Frame, GenerationRequest
+from modelhub.states import Outcome
 from modelhub.workers.pending import PendingGeneration
 
 _LOOK_S = 0.2  # how often to look whether the client has left
@@ -28,19 +30,23 @@ class Generation:
     def __init__(
         self,
         generation_id: str,
-        load: Load,
+        copy: Load,
         pending: PendingGeneration,
         has_left: Callable[[], bool],
         keep_s: float | None,
         on_end: Callable[[Generation], None],
+        on_tokens: Callable[[int], None],
     ) -> None:
         self.id = generation_id
-        self.model_id = load.model_id
-        self._load = load
+        self.model_id = copy.model_id
+        self.outcome, self.code = Outcome.CANCELLED, ""
+        self._copy = copy
+        self._worker = copy.worker
         self._pending = pending
         self._has_left = has_left
         self._keep_s = keep_s
         self._on_end = on_end
+        self._on_tokens = on_tokens
         self._has_ended = False
 
     def frames(self) -> Iterator[Frame | None]:
@@ -49,17 +55,25 @@ class Generation:
         Raises ModelhubError. Whatever ends the iteration ends the work, also a client that ``has_left``.
         """
         quiet_since = looked_at = time.monotonic()
+        written = 0
         try:
             while True:
                 frame = self._pending.next(_LOOK_S)
                 now = time.monotonic()
                 if frame is not None:
                     quiet_since = now
+                    before, written = written, max(written, frame.get("tokens", 0))
+                    self._on_tokens(written - before)
+                    if "finish" in frame:
+                        self.outcome = Outcome.COMPLETED
                     yield frame
                     if "finish" in frame:
                         return
                 elif self._pending.ended.is_set():
-                    raise self._error()
+                    error = self._error()
+                    if not self._has_ended:
+                        self.outcome, self.code = Outcome.FAILED, error.code
+                    raise error
                 elif now - quiet_since >= _SILENCE_S:
                     quiet_since = now
                     yield None
@@ -75,10 +89,9 @@ class Generation:
         if self._has_ended:
             return
         self._has_ended = True
-        worker = self._load.worker
-        if worker is not None and not self._pending.ended.is_set():
-            worker.stop(self._pending)
-        self._load.use.end(self._keep_s)
+        if self._worker is not None and not self._pending.ended.is_set():
+            self._worker.stop(self._pending)
+        self._copy.use.end(self._keep_s)
         self._on_end(self)
 
     def _error(self) -> ModelhubError:
@@ -87,17 +100,17 @@ class Generation:
             return ModelhubError.from_json(self._pending.result[1])
         if self._has_ended:
             return self._pending.stopped()
-        if self._load.unloaded_by is not None:
-            return has_left_memory(self.model_id)
-        assert self._load.worker is not None  # noqa: S101 - a load that was ready has one
-        return self._load.worker.exit_error(self.model_id)
+        assert self._worker is not None  # noqa: S101 - a copy that was ready has one
+        ended = ended_on_purpose(self._copy, self._worker)
+        return ended or self._worker.exit_error(self.model_id)
 
 
 class Generations:
     """Those that are under way."""
 
-    def __init__(self, settings: Settings, lifecycle: Lifecycle) -> None:
+    def __init__(self, settings: Settings, lifecycle: Lifecycle, tally: Tally) -> None:
         self._settings = settings
+        self._tally = tally
         self._lifecycle = lifecycle
         self._running: dict[str, Generation] = {}
 
@@ -114,20 +127,32 @@ class Generations:
         ``keep_s`` seconds after its end the model leaves if nobody uses it, see ``core.use``.
         Raises ``wrong_state`` for a model that is not in memory, ``too_busy`` where too many wait already.
         """
+        with self._tally.refusals("generate"):
+            return self._start(model_id, request, has_left, keep_s, generation_id or new_id())
+
+    def _start(
+        self,
+        model_id: str,
+        request: GenerationRequest,
+        has_left: Callable[[], bool],
+        keep_s: float | None,
+        new: str,
+    ) -> Generation:
         load = self._lifecycle.loaded(model_id)
-        worker = load.worker
-        assert worker is not None  # noqa: S101 - a ready load has one
+        copy = load.least_busy()
+        worker = copy.worker
+        assert worker is not None  # noqa: S101 - a ready copy has one
         if (waiting := worker.waiting) >= self._settings.max_waiting_predictions:
             raise ModelhubError("too_busy", id=load.model_id, waiting=waiting)
         try:
             pending = worker.generate(load.model_id, request, self._settings.limits)
         except ModelhubError:
-            if load.unloaded_by is None:
+            if (ended := ended_on_purpose(copy, worker)) is None:
                 raise
-            raise has_left_memory(load.model_id) from None
+            raise ended from None
         load.use.begin()
-        new = generation_id or new_id()
-        generation = Generation(new, load, pending, has_left, keep_s, self._forget)
+        on_tokens = self._tally.add_tokens
+        generation = Generation(new, copy, pending, has_left, keep_s, self._forget, on_tokens)
         self._running[generation.id] = generation
         return generation
 
@@ -140,4 +165,5 @@ class Generations:
         return generation.model_id
 
     def _forget(self, generation: Generation) -> None:
+        self._tally.add("generate", generation.outcome, generation.code)
         self._running.pop(generation.id, None)

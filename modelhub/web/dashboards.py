@@ -8,7 +8,7 @@ from typing import Any
 from flask_socketio import SocketIO
 
 from modelhub.payloads import Snapshot
-from modelhub.states import PAGE_PARTS, State
+from modelhub.states import PAGE_PARTS
 
 _SOON_S = 0.15  # memory is free once the end of a load has been dealt with; and changes come in groups
 _WEIGHTS_STEP = 5  # by then, memory is reserved for the load
@@ -17,15 +17,23 @@ _MUCH_BYTES = 64 * 1024 * 1024  # of what a model in use takes more or less: as 
 
 
 class Dashboards:
-    """The dashboards in ``room``. ``parts(ids)`` is what they show: memory, and the sizes of these models."""
+    """The dashboards in ``room``. ``parts(ids)`` is what they show: memory, and the sizes of these models.
+
+    ``period_s`` is how far apart the events are that they are sent, at least.
+    """
 
     def __init__(
-        self, socketio: SocketIO, room: str, parts: Callable[[list[str]], Mapping[str, Any]]
+        self,
+        socketio: SocketIO,
+        room: str,
+        parts: Callable[[list[str]], Mapping[str, Any]],
+        period_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._socketio = socketio
         self._room = room
         self._parts = parts
-        self._seen: dict[str, tuple[State, str | None, bool, int]] = {}
+        self._period_s = period_s
+        self._seen: dict[str, tuple[object, ...]] = {}
         self._changed: set[str] = set()
         self._is_due = False
 
@@ -41,7 +49,8 @@ class Dashboards:
         """A model has a new snapshot: send the parts, if its state or much of its memory is another."""
         step, use = snapshot["step"] or 0, snapshot["use"]
         grown = 0 if use is None else use["memory"] // _MUCH_BYTES
-        now = (snapshot["state"], snapshot["load_id"], step >= _WEIGHTS_STEP, grown)
+        copies = tuple((one["node"], one["state"]) for one in snapshot["replicas"])
+        now = (snapshot["state"], snapshot["load_id"], step >= _WEIGHTS_STEP, grown, copies)
         if self._seen.get(snapshot["id"]) == now:
             return
         while len(self._seen) >= _MAX_SEEN:
@@ -57,7 +66,7 @@ class Dashboards:
             self._socketio.start_background_task(self._send)
 
     def _send(self) -> None:
-        self._socketio.sleep(_SOON_S)
+        self._socketio.sleep(max(_SOON_S, self._period_s()))
         self._is_due = False
         ids, self._changed = sorted(self._changed), set()
         if self.watchers():

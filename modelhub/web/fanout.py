@@ -13,6 +13,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from engineio.packet import MESSAGE, NOOP, Packet
@@ -30,6 +31,15 @@ _UNSENT_BYTES = 16 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
+@dataclass(slots=True)
+class Drops:
+    """What clients were not sent: progress that newer has replaced, and all that waited for those dropped."""
+
+    superseded: int = 0
+    unread: int = 0
+    clients: int = 0
+
+
 class Fanout(Manager):
     """Emits by fan-out; in threading mode, or over libraries not as expected, as python-socketio does.
 
@@ -42,6 +52,7 @@ class Fanout(Manager):
     def __init__(self) -> None:
         super().__init__()
         self.active = False
+        self.drops = Drops()
         # Of each model that loads, and kind of payload: the step emitted last.
         self._steps: dict[tuple[str, bool, bool], tuple[Any, Any]] = {}
 
@@ -61,7 +72,7 @@ class Fanout(Manager):
         own_queue, own_websocket = hooks["queue"], hooks["websocket"]
 
         def outbox(*args: Any, **kwargs: Any) -> Outbox:
-            return Outbox(own_queue(*args, **kwargs))
+            return Outbox(own_queue(*args, **kwargs), self.drops)
 
         def websocket(handler: Callable[[Any], Any], eio: Any) -> Callable[..., Any]:
             return _without_compression(own_websocket(_with_writer(handler), eio))
@@ -119,8 +130,9 @@ class Outbox:
     Green threads switch only where one of them waits, so what is checked here holds until it is used.
     """
 
-    def __init__(self, own: Any) -> None:
+    def __init__(self, own: Any, drops: Drops) -> None:
         self._own = own
+        self._drops = drops
         self._waiting: deque[Any] = own.queue
         self._all_sent = False  # the writer has sent all that it took from the queue, and waits for more
         self._taken = 0  # since it last waited
@@ -154,6 +166,7 @@ class Outbox:
         if old is not None:
             self._waiting.remove(old)
             self._own.task_done()
+            self._drops.superseded += 1
         if len(self._waiting) > MAX_WAITING and self.client is not None:
             self._drop(self.client)
 
@@ -169,6 +182,8 @@ class Outbox:
     def _drop(self, client: Any) -> None:
         log.warning("A client was dropped: %d packets waited for it.", len(self._waiting))
         self.client = None
+        self._drops.clients += 1
+        self._drops.unread += len(self._waiting)
         self._waiting.clear()
         if self.writer is not None:
             self.writer.reset()

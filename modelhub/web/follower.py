@@ -336,6 +336,7 @@ def _new_model(snapshot: Snapshot) -> ModelResource:
         "partial_bytes": None,
         "cannot_load": None,
         "fits": None,
+        "nodes": [],
         "random_weights": False,
         "prepared": False,
         "state": snapshot["state"],

@@ -163,6 +163,12 @@ def init_app(app: Flask, spawn: Callable[..., object]) -> Feed:
     return feed
 
 
+def publisher_of(app: Flask) -> Publisher | None:
+    """What publishes the log of this hub; None where nothing is published."""
+    feed: Feed | None = app.extensions.get(_EXTENSION)
+    return None if feed is None else feed.publisher
+
+
 def sign(secret: str, fence: int) -> str:
     """What a web process sends to get the mirror of a hub."""
     text = _serializer(secret).dumps(fence)

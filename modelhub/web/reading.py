@@ -17,6 +17,7 @@ from modelhub.payloads import (
     ErrorPayload,
     LoadResource,
     ModelResource,
+    NodeStatus,
     Particulars,
     Readiness,
     Snapshot,
@@ -31,6 +32,9 @@ class ModelList(Protocol):
 
     def all(self) -> list[Listed]:
         """Every model, by id."""
+
+    def count(self) -> int:
+        """About how many there are; takes no time."""
 
     def has(self, model_id: str) -> bool:
         """Whether the list has the model."""
@@ -106,6 +110,9 @@ class Reading(Protocol):
 
     def devices(self) -> Sequence[str]:
         """The devices that a load can choose."""
+
+    def nodes(self) -> list[NodeStatus]:
+        """The nodes of a cluster; without one none."""
 
     def prepared(self) -> frozenset[str]:
         """The models that are kept prepared."""

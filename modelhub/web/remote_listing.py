@@ -21,6 +21,11 @@ class RemoteListing:
         ids = sorted({*self._mirror.models, *self._mirror.adapter.known()}, key=str.lower)
         return [self._listed(model_id) for model_id in ids]
 
+    def count(self) -> int:
+        """About how many there are."""
+        models = self._mirror.models
+        return len(models) + sum(name not in models for name in self._mirror.adapter.known())
+
     def has(self, model_id: str) -> bool:
         """Whether the list has the model."""
         return self._mirror.adapter.knows(model_id) or model_id in self._mirror.models
@@ -51,6 +56,7 @@ class RemoteListing:
             "partial_bytes": found["partial_bytes"] if found is not None else None,
             "cannot_load": cannot_load,
             "fits": is_fitting,
+            "nodes": found["nodes"] if found is not None else [],
             "random_weights": found is not None and found["random_weights"],
             "prepared": model_id in self._mirror.prepared,
             "state": snapshot["state"],

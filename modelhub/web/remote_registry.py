@@ -23,6 +23,7 @@ from modelhub.payloads import (
     ErrorPayload,
     LoadResource,
     ModelResource,
+    NodeStatus,
     Particulars,
     Readiness,
     Snapshot,
@@ -176,7 +177,11 @@ class RemoteRegistry:
 
     def budget(self) -> Budget:
         """Memory use by owner; nothing before the hub was heard of for the first time."""
-        return self.mirror.budget or Budget(0, 0, 0, 0, 0, 0, 0)
+        return self.mirror.budget or Budget(0, 0, 0, 0, 0, 0, 0, 0)
+
+    def nodes(self) -> list[NodeStatus]:
+        """The nodes of a cluster."""
+        return self.mirror.nodes
 
     def prepared(self) -> frozenset[str]:
         """The models that are kept prepared."""

@@ -22,21 +22,23 @@ from modelhub.web.access import access_of
 from modelhub.web.current import reading_of
 from modelhub.web.dashboards import Dashboards
 from modelhub.web.limits import MOST_SUBSCRIPTIONS
+from modelhub.web.paced import MANY, Paced
 from modelhub.web.reading import Reading
 
 if TYPE_CHECKING:
     from modelhub.web.pages.live import ModelPageSnapshot, PageSnapshot
 
 log = logging.getLogger(__name__)
-_PAGES = "page:"
+PAGES = "page:"  # begins the names of the rooms of pages
 _MOST = 100  # models in the acknowledgement for a dashboard
+_MOST_NUMBER = 1_000_000
 
 
 class Sockets:
     """The rooms of one server.
 
     ``with_words`` adds to a snapshot what every page says of it, ``with_charts`` adds to that what the page
-    of the model draws; ``parts`` is what dashboards show besides.
+    of the model draws; ``parts`` is what dashboards show besides. ``count`` is how many models are listed.
     """
 
     def __init__(
@@ -45,23 +47,38 @@ class Sockets:
         with_words: Callable[[Snapshot], PageSnapshot],
         with_charts: Callable[[PageSnapshot], ModelPageSnapshot],
         parts: Callable[[list[str]], Mapping[str, Any]],
+        count: Callable[[], int] = lambda: 0,
     ) -> None:
         self._socketio = socketio
-        self._dashboards = Dashboards(socketio, _PAGES + DASHBOARD_ROOM, parts)
+        self._paced = Paced(
+            socketio, lambda name, payload: self._send(name, payload, [DASHBOARD_ROOM]), count
+        )
+        self._dashboards = Dashboards(socketio, PAGES + DASHBOARD_ROOM, parts, lambda: self._paced.period_s)
         self._with_words = with_words
         self._with_charts = with_charts
         self._prepared: frozenset[str] = frozenset()
 
     def emit(self, name: EventName, payload: Snapshot, rooms: list[str]) -> None:
         """Send an event to ``rooms``, and with words to the rooms of their pages."""
-        self._socketio.emit(name.value, payload, to=rooms)
-        page = self._with_words(payload)
+        if DASHBOARD_ROOM in rooms and self._paced.hold(name, payload):
+            rooms = [room for room in rooms if room != DASHBOARD_ROOM]
+        self._send(name, payload, rooms)
+        self._dashboards.take(payload)
+
+    def _send(self, name: EventName, payload: Snapshot, rooms: list[str]) -> None:
+        watched = self._socketio.server.manager.rooms.get("/", {})
+        plain = [room for room in rooms if room in watched]
+        if plain:
+            self._socketio.emit(name.value, payload, to=plain)
+        page: PageSnapshot | None = None
         for room in rooms:
+            if PAGES + room not in watched:  # to say an event in words for nobody takes as long as for all
+                continue
+            page = self._with_words(payload) if page is None else page
             # How a model is used changes none of its charts, and is sent each second.
             is_plain = room == DASHBOARD_ROOM or name == EventName.IN_USE
             shown = page if is_plain else self._with_charts(page)
-            self._socketio.emit(name.value, shown, to=_PAGES + room)
-        self._dashboards.take(payload)
+            self._socketio.emit(name.value, shown, to=PAGES + room)
 
     def announce_change(self, epoch: str) -> None:
         """Send to every client that the list of models has changed, and should be read again."""
@@ -72,11 +89,12 @@ class Sockets:
         changed, self._prepared = ids ^ self._prepared, ids
         self._broadcast(EventName.MODELS_CHANGED, {"epoch": epoch}, DASHBOARD_ROOM)
         for model_id in changed:
-            self._broadcast(PAGE_PARTS, {"prepared": model_id in ids}, _PAGES + room_of(model_id))
+            self._broadcast(PAGE_PARTS, {"prepared": model_id in ids}, PAGES + room_of(model_id))
         self._dashboards.send_soon()
 
     def announce_stop(self, epoch: str) -> None:
         """Send to every client that the server is about to end."""
+        self._paced.end()
         self._broadcast(
             EventName.SERVER_STOPPING, {"epoch": epoch, **ModelhubError("shutting_down").to_dict()}
         )
@@ -86,6 +104,18 @@ class Sockets:
             self._socketio.emit(str(name), payload, to=room)
         except Exception as error:  # it must neither keep the server from ending nor end the caller's thread
             log.warning("%s could not be emitted: %s", name, error)
+
+    def _models(self, registry: Reading, limit: int, offset: int) -> dict[str, Any]:
+        """The models that there is something to say about, or a part of them."""
+        touched = registry.listing.touched()
+        end = offset + limit
+        return {
+            "epoch": registry.epoch,
+            "models": touched[offset:end],
+            "total": len(touched),
+            "next": end if end < len(touched) else None,
+            "period": self._paced.period_s,
+        }
 
     def _dashboard(self, registry: Reading) -> dict[str, Any]:
         """What a page of the dashboard has to know to be up to date, or to know that it is not."""
@@ -99,15 +129,18 @@ class Sockets:
             # That of no page where it is not all: the page fetches its models anew.
             "version": registry.list_version if len(touched) <= _MOST else "",
             "models": models,
+            "period": self._paced.period_s,
             "parts": self._dashboards.parts([]),
         }
 
-    def _snapshot(self, registry: Reading, model_id: str | None, with_words: bool) -> Mapping[str, Any]:
+    def _snapshot(
+        self, registry: Reading, model_id: str | None, with_words: bool, limit: int, offset: int
+    ) -> Mapping[str, Any]:
         """What a client gets that has subscribed to a model, or with None to the dashboard."""
         if model_id is None and with_words:
             return self._dashboard(registry)
         if model_id is None:
-            return {"epoch": registry.epoch, "models": registry.listing.touched()}
+            return self._models(registry, limit, offset)
         snapshot = registry.snapshot(model_id)
         return self._with_charts(self._with_words(snapshot)) if with_words else snapshot
 
@@ -132,6 +165,7 @@ class Sockets:
                 access.check(_sid())
                 model_id = _model_id(data)
                 with_words = isinstance(data, dict) and data.get("words") is True
+                limit, offset = _number(data, "limit", MANY, 1), _number(data, "offset", 0, 0)
                 if model_id is not None:
                     model_id = registry.known_id(model_id)
                 if len(rooms()) > MOST_SUBSCRIPTIONS:  # it is in one of its own, too
@@ -139,7 +173,8 @@ class Sockets:
                     raise ModelhubError("invalid_request", why=why)
                 join_room(_room(model_id, with_words))
                 away = {"away": why} if (why := registry.away()) else {}
-                return {"ok": True, "snapshot": self._snapshot(registry, model_id, with_words), **away}
+                snapshot = self._snapshot(registry, model_id, with_words, limit, offset)
+                return {"ok": True, "snapshot": snapshot, **away}
             except ModelhubError as error:
                 return {"ok": False, "error": error.to_dict()}
 
@@ -168,14 +203,23 @@ def _sid() -> str:
 
 def _room(model_id: str | None, with_words: bool) -> str:
     room = DASHBOARD_ROOM if model_id is None else room_of(model_id)
-    return _PAGES + room if with_words else room
+    return PAGES + room if with_words else room
 
 
 def _model_id(data: Any) -> str | None:
     """The id that a client subscribes to; None for the dashboard."""
-    if data is None or (isinstance(data, dict) and data.keys() <= {"words"}):
+    if data is None or (isinstance(data, dict) and data.keys() <= {"words", "limit", "offset"}):
         return None
     if not isinstance(data, dict) or not isinstance(data.get("id"), str):
         raise ModelhubError("invalid_request", why='Send {"id": "org/name"}, or {} for every model.')
     model_id: str = data["id"]
     return model_id
+
+
+def _number(data: Any, name: str, default: int, least: int) -> int:
+    """A whole number of a request."""
+    number = default if data is None else data.get(name, default)
+    if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= _MOST_NUMBER:
+        why = f"“{name}” must be a whole number from {least} to {_MOST_NUMBER}."
+        raise ModelhubError("invalid_request", why=why)
+    return number

@@ -31,6 +31,10 @@ class Streams:
         self._streams: dict[str, set[Stream]] = {}
         self._newest: tuple[tuple[str, str, int], bytes] | None = None  # the last event, encoded
 
+    def count(self) -> int:
+        """How many are being read."""
+        return sum(len(streams) for streams in list(self._streams.values()))
+
     def add(self, stream: Stream) -> None:
         """A stream begins to be read."""
         self._streams.setdefault(stream.load_id, set()).add(stream)

@@ -17,6 +17,18 @@ def without_secrets() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not _is_secret(name)}
 
 
+def bridge_environment() -> dict[str, str]:
+    """The environment of the bridge to the nodes: what Ray is told, its token too, stays in it."""
+    of_ray = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
+    return {"RAY_USAGE_STATS_ENABLED": "0", **without_secrets(), **of_ray, "PYTHONPATH": python_path()}
+
+
+def python_path() -> str:
+    """PYTHONPATH with which a process that is started finds this package from any working directory."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+
+
 def hub_token() -> str | None:
     """The token of the hub that this process was given; a process gets it with a load that may fetch."""
     return next((token for name in HUB_TOKENS if (token := os.environ.get(name))), None)

@@ -98,7 +98,8 @@ def _load(
     except Exception as error:
         failure = guard.explain(explain(error, spec))
         if failure.code in ("load_failed", "internal"):
-            log.exception("Loading %s failed", spec.model_id)
+            what = {"model": spec.model_id, "code": failure.code}
+            log.exception("Loading %s failed", spec.model_id, extra=what)
         channel.send({"type": "error", "error": failure.to_dict()})
         return None
     prefer_as_oom_victim()

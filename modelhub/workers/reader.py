@@ -18,7 +18,7 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
-from modelhub import memory
+from modelhub import json_log, memory
 from modelhub.checkpoints import LoadSpec
 from modelhub.errors import ModelhubError
 from modelhub.loader.files.fingerprint import Fingerprint, fingerprint
@@ -39,6 +39,7 @@ _HEADER_BYTES = 64 * 2**10  # of a weight file: most headers are smaller
 def main() -> None:
     """Entry point; arguments: the control socket's descriptor, the parent's process id."""
     die_with_parent(int(sys.argv[2]))
+    json_log.use_in_child()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     name_process("modelhub-reader", "modelhub: reader")
     with contextlib.suppress(EOFError):

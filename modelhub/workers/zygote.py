@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from modelhub import json_log
 from modelhub.workers import spare
 from modelhub.workers.channel import Channel, Message, blocking_socket
 from modelhub.workers.forking import fork_for_server
@@ -216,6 +217,7 @@ def main() -> None:
     """Entry point; arguments: the control socket's descriptor, the parent's process id, model types."""
     descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
     die_with_parent(parent)
+    json_log.use_in_child()
     zygote = Zygote(blocking_socket(descriptor), parent)
     with contextlib.suppress(EOFError):
         zygote.run(sys.argv[3:])

@@ -51,6 +51,12 @@ def test_a_gap_needs_a_snapshot_and_older_events_are_dropped(sequence: Sequence)
     assert [receive(sequence, seq) for seq in (7, 8, 9)] == [[], [], [9]]
 
 
+def test_where_events_are_left_out_each_newer_one_is_taken(sequence: Sequence) -> None:
+    sequence.may_skip = True
+    assert [receive(sequence, seq) for seq in (7, 6, 7, 20)] == [[7], [], [], [20]]
+    assert not sequence.is_broken(100.0)
+
+
 def test_a_new_epoch_needs_a_snapshot_at_once(sequence: Sequence) -> None:
     assert sequence.receive("e", event(5, "two"), 0.0) == []
     assert sequence.is_broken(0.0)

@@ -324,7 +324,7 @@ def test_a_server_deletes_what_is_beyond_its_setting(tmp_path: Path, monkeypatch
     _filled(tmp_path, 150).close()
     app = create_app({"MODELHUB_DATA_DIR": tmp_path, "MODELHUB_KEEP_LOADS": 100})
     registry = registry_of(app)
-    monkeypatch.setattr(registry.launcher, "start", lambda: None)  # the zygote would import torch
+    monkeypatch.setattr(registry.machines, "start", lambda: None)  # the zygote would import torch
     registry.start()
     wait_until(lambda: registry.journal.count() == 100)
     assert registry.journal.loads(limit=200)[-1]["load_id"] == "0050"

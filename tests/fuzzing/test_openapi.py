@@ -31,7 +31,7 @@ def application() -> Iterator[None]:
     """The application without a zygote, so that each load fails, and /readyz is 503."""
     registry = registry_of(app)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry.launcher, "start", lambda: None)
+        patch.setattr(registry.machines, "start", lambda: None)
         patch.setattr("modelhub.core.preview._WARM_UP_TIMEOUT_S", 0.01)
         yield
     registry.close()
