@@ -47,7 +47,7 @@ class Gauges:
         yield from _drops(self._app, registry.adapter.rejected)
         if isinstance(registry, Registry):
             yield from _models(registry)
-            yield from _nodes(registry)
+            yield from of_nodes(_nodes_of(registry))
             yield from _predictions(registry)
         else:
             yield GaugeMetricFamily(
@@ -82,12 +82,13 @@ def _models(registry: Registry) -> Iterator[Metric]:
     )
 
 
-def _nodes(registry: Registry) -> Iterator[Metric]:
+def of_nodes(nodes: Iterable[NodeStatus]) -> Iterator[Metric]:
+    """What there is to say of machines that load models."""
     memory = GaugeMetricFamily(
         "modelhub_memory_bytes", "The memory that models could have, by owner.", labels=("node", "owner")
     )
     states, zygotes, spares = dict.fromkeys(NODE_STATES, 0), dict.fromkeys(ZYGOTE_STATES, 0), 0
-    for node in node_statuses(registry):
+    for node in nodes:
         states[node["state"]] += 1
         if node["state"] not in THERE:
             continue
@@ -103,7 +104,7 @@ def _nodes(registry: Registry) -> Iterator[Metric]:
     yield GaugeMetricFamily("modelhub_spares", "Processes that are ready for the next load.", spares)
 
 
-def node_statuses(registry: Registry) -> list[NodeStatus]:
+def _nodes_of(registry: Registry) -> list[NodeStatus]:
     """The machines that load models; without a cluster this one."""
     nodes: list[NodeStatus] = registry.nodes() if hasattr(registry, "nodes") else []
     if nodes:
