@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from modelhub.core.registry import Registry
 from modelhub.core.tally import KINDS
+from modelhub.payloads import NodeStatus
 from modelhub.progress.adapter import DASHBOARD_ROOM, room_of
 from modelhub.states import MODEL_STATES, NodeState, Outcome, State
 from modelhub.web.current import reading_of
@@ -44,7 +45,7 @@ class Gauges:
         yield from _drops(self._app, registry.adapter.rejected)
         if isinstance(registry, Registry):
             yield from _models(registry)
-            yield from _nodes(registry)
+            yield from of_nodes(registry.lifecycle.nodes())
             yield from _predictions(registry)
         else:
             yield GaugeMetricFamily(
@@ -79,12 +80,13 @@ def _models(registry: Registry) -> Iterator[Metric]:
     )
 
 
-def _nodes(registry: Registry) -> Iterator[Metric]:
+def of_nodes(nodes: Iterable[NodeStatus]) -> Iterator[Metric]:
+    """What there is to say of machines that load models."""
     memory = GaugeMetricFamily(
         "modelhub_memory_bytes", "The memory that models could have, by owner.", labels=("node", "owner")
     )
     states, zygotes, spares = dict.fromkeys(NodeState, 0), dict.fromkeys(ZYGOTE_STATES, 0), 0
-    for node in registry.lifecycle.nodes():
+    for node in nodes:
         states[NodeState(node["state"])] += 1
         if node["state"] not in (NodeState.READY, NodeState.DRAINING):
             continue
