@@ -49,6 +49,7 @@ def test_a_model_loads_where_its_files_are_predicts_and_is_unloaded(hub: Server,
     assert 10**8 < receipt["freed"] < 10**9
     wait_for(lambda: all_gone([process]))
 
+    wait_for(lambda: hub.get(f"/api/models/{DEMO}").json()["disk_bytes"] > 0)
     again = hub.load(DEMO)  # its files are there now
     assert (again["node"], again["placement"].partition(",")[0]) == (first["node"], "its files are there")
     hub.delete(f"/api/models/{DEMO}")
