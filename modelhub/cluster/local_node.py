@@ -78,8 +78,7 @@ class LocalNode:
         elif op == "let_go":
             self._launcher.kept.let_go(message["repo"])
         elif op == "scan":
-            self._scanned_at = float("-inf")
-            self._report_soon()
+            self._scan_soon(anew=message["anew"])
         elif op in self._answers:
             threading.Thread(target=self._answer, args=(message,), daemon=True).start()
 
@@ -115,17 +114,23 @@ class LocalNode:
         )
 
     def _note_ready(self, relay: Relay) -> None:
-        self._report_soon()
+        self._scan_soon(anew=True)  # its files may have come with the load
         threading.Thread(target=self._machine.count_later, args=(relay.worker,), daemon=True).start()
 
     def _note_end(self, relay: Relay) -> None:
         self._relays.pop(relay.name, None)
         if not relay.is_ready:
             sweep(self._settings.demo_dir)
-            self._catalogue.refresh()
-        self._report_soon()
+        self._scan_soon(anew=not relay.is_ready)
 
     # Reports
+
+    def _scan_soon(self, anew: bool) -> None:
+        """Report which models there are; ``anew``: something has just changed."""
+        if anew:
+            self._catalogue.refresh()
+        self._scanned_at = float("-inf")
+        self._report_soon()
 
     def _report_soon(self) -> None:
         self._is_due.set()

@@ -206,7 +206,8 @@ class Node:
     def entries(self) -> Mapping[str, Entry]:
         """The models there by id, as of the last report; the same object while nothing changes."""
         if time.monotonic() - self._looked_at > _LOOK_S:
-            self.refresh_files()
+            self._looked_at = time.monotonic()
+            self._say("scan", anew=False)
         return self._entries
 
     def find(self, model_id: str) -> Entry | None:
@@ -216,7 +217,7 @@ class Node:
     def refresh_files(self) -> None:
         """Have it look which models there are, and report that if they are others."""
         self._looked_at = time.monotonic()
-        self._say("scan")
+        self._say("scan", anew=True)
 
     def delete_files(
         self, model_id: str, own: bool, unused: Callable[[str], AbstractContextManager[None]]

@@ -71,8 +71,9 @@ class NodeLink:
         try:
             # The stream ends with the actor; what it says is small, or a part of what a worker says.
             for batch in self.agent.stream.options(num_returns="streaming").remote():
+                items = ray.get(batch)  # the last one is the error that has ended the stream
                 self.heard_at = time.monotonic()
-                for item in ray.get(batch):
+                for item in items:
                     self._take(item)
         except Exception as caught:
             error = caught

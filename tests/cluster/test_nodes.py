@@ -227,14 +227,17 @@ def test_a_node_that_stops_answering_is_lost_and_comes_back_clean(
     with Loaded(named(machines, "b")) as model, Loaded(named(machines, "a")) as other:
         frozen = command_of(cluster, "b").freeze()
         stopped_at = time.monotonic()
-        error = loss_of(model)
-        seconds = time.monotonic() - stopped_at
+        try:
+            error = loss_of(model)
+            seconds = time.monotonic() - stopped_at
+            choices = machines.choose(SPEC, {})
+        finally:
+            for one in frozen:
+                one.resume()
         print(f"a node that no longer answered was lost after {seconds:.2f} s")
         assert seconds < 8
         assert (error.code, error.message) == ("node_lost", "Node b no longer answers.")
-        assert [one.machine.name for one in machines.choose(SPEC, {})] == ["a"]
-        for one in frozen:
-            one.resume()
+        assert [one.machine.name for one in choices] == ["a"]
         wait_for(lambda: are_warm(machines, "a", "b"), 60)
         # All but the command itself, which has joined again.
         assert all_gone(frozen[1:])
