@@ -36,6 +36,11 @@ def log_again(load: Load, snapshot: Snapshot, error: ModelhubError, left: Sequen
     )
 
 
+def log_move(load: Load, why: str) -> None:
+    """``org/name goes on on b now, since a has too little memory (most memory, 11 GB free)``."""
+    log.warning("%s goes on %s (%s)", load.model_id, why, load.placement)
+
+
 def log_end(load: Load, snapshot: Snapshot) -> None:
     """``org/name is ready after 3.1 s: 543 MB from disk, bfloat16 on cpu``, or how else it ended."""
     model_id, error = load.model_id, snapshot["error"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from modelhub.core.load import Load
+from modelhub.core.load_log import log_move
 from modelhub.core.loads import Loads
 from modelhub.errors import ModelhubError
 from modelhub.progress.adapter import ProgressAdapter
@@ -44,7 +45,9 @@ class NextMachine:
             return ""
         assert load.machine is not None  # noqa: S101 - it was given one
         self._adapter.placed(load.model_id, load.machine.name, load.placement or None)
-        return f"on {load.machine.name} now, since {_why(load.tried[-1], error)}"
+        why = f"on {load.machine.name} now, since {_why(load.tried[-1], error)}"
+        log_move(load, why)
+        return why
 
     def _wait_for_next(self, load: Load) -> bool:
         """Wait for a slot of a machine that was not tried yet; False where none is left, or at a cancel."""

@@ -55,7 +55,9 @@ def test_a_load_goes_to_the_first_choice_and_says_where_and_why(cluster: Cluster
     assert b["models"] == load.held_bytes
 
 
-def test_where_one_refuses_the_next_takes_the_load_which_goes_on_from_there(cluster: Cluster) -> None:
+def test_where_one_refuses_the_next_takes_the_load_which_goes_on_from_there(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
     a, b = cluster.nodes["a"], cluster.nodes["b"]
     a.claims, a.free = 9, lambda: 0
     load = cluster.load(ONE)
@@ -66,6 +68,7 @@ def test_where_one_refuses_the_next_takes_the_load_which_goes_on_from_there(clus
     assert (events[-1]["node"], events[-1]["placement"]) == ("b", "it claims 0")
     moved = next(event for event in events if event["node"] == "b")
     assert moved["detail"] == "on b now, since a has too little memory"
+    assert f"{ONE} goes on on b now, since a has too little memory (it claims 0)" in caplog.messages
     steps = [event["step"] for event in events]
     assert steps == sorted(steps), "a load never goes back"
     assert len(cluster.events_of(ONE, EventName.STARTED)) == 1
