@@ -360,6 +360,17 @@ class Readiness(TypedDict):
     degraded: list[ErrorPayload]
 
 
+class ShownSettings(TypedDict):
+    """The settings of the hub that pages name, for web processes, and the devices that a load can choose."""
+
+    models_dir: str
+    autoload: bool
+    keep_prepared_seconds: float
+    max_new_tokens: int
+    cluster: str
+    devices: list[str]
+
+
 class HubParts(TypedDict):
     """What web processes show of the hub beside models; ``budget`` has the fields of ``core.budget``'s."""
 
@@ -368,6 +379,7 @@ class HubParts(TypedDict):
     list_version: str
     nodes: list[NodeStatus]
     tokens: list[str]  # names those that the hub asks for without revealing them
+    shown: ShownSettings
 
 
 class Prediction(TypedDict):

@@ -31,6 +31,8 @@ from modelhub.workers.lifeline import die_with_parent, name_process
 log = logging.getLogger(__name__)
 _POLL_S = 0.3
 _CLOSE_S = 4.0
+_SILENT_S = 3.5
+_LOOK_S, _PAUSE_S = 1.2, 0.02
 _AGAIN_S = 1.0  # so that an agent that ends again and again takes no core
 # A stream and a batch at once; one more in reserve.
 _CONCURRENCY = 3
@@ -140,8 +142,14 @@ class Bridge:
 
     def _end(self, link: NodeLink, error: Exception | None) -> None:
         """The stream of a node has ended: ``error`` says why, None where it was asked to leave."""
+        silent_s = time.monotonic() - link.heard_at
         node = self._node_of(link)
-        is_there = node is not None and node["Alive"]
+        # Ray notices the end of the agent sooner than that of its machine.
+        deadline = time.monotonic() + _LOOK_S
+        while link.has_spoken and error is not None and _is_alive(node) and time.monotonic() < deadline:
+            time.sleep(_PAUSE_S)
+            node = self._node_of(link)
+        is_there = _is_alive(node)
         if error is not None:
             log.error("The agent of node %s has ended: %s", link.name, error)
             if is_there and not link.has_spoken:
@@ -152,7 +160,7 @@ class Bridge:
             if link.is_refused or link.has_left:
                 self._done[link.node_id] = link.name
         if not (link.is_refused and is_there):  # else it is shown until it has left
-            self._say({"type": "gone", "node": link.name, "how": _how(error, node)})
+            self._say({"type": "gone", "node": link.name, "how": _how(error, node, silent_s)})
         with contextlib.suppress(Exception):  # it has ended, or Ray's main process is away
             ray.kill(link.agent)
 
@@ -173,14 +181,18 @@ class Bridge:
         return None
 
 
-def _how(error: Exception | None, node: dict[str, Any] | None) -> str:
+def _is_alive(node: dict[str, Any] | None) -> bool:
+    return node is not None and bool(node["Alive"])
+
+
+def _how(error: Exception | None, node: dict[str, Any] | None, silent_s: float) -> str:
     """How a node was lost, in words."""
     if error is None:
         return "has left the cluster"
-    if node is not None and node["Alive"]:
+    if _is_alive(node):
         return "has lost the process that loads models there"
-    said = f"{error} {node['DeathReasonMessage'] if node is not None else ''}"
-    return "no longer answers" if "health check" in said else "has died"
+    # The head gives up both, and calls it the same. An agent has something to say every second.
+    return "no longer answers" if silent_s > _SILENT_S else "has died"
 
 
 if __name__ == "__main__":

@@ -32,15 +32,18 @@ _SETTINGS = {
     "RAY_enable_metrics_collection": "0",
     # It would end the agent where memory runs short, and with it every model of the node.
     "RAY_memory_monitor_refresh_ms": "0",
+    # Ray lets its workers give way, as modelhub's own do; what forks them must not.
+    "RAY_worker_niceness": "0",
     # There is nothing to wait for: the server has been told before, or whoever ends this is in a hurry.
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
 }
-# How soon the head notices that a node no longer answers: after about six seconds.
+# How soon the head gives a node up: one that has died after a second, since it refuses to be asked five times
+# in a row; one that does not answer after six, since each of the five questions waits for a second.
 _HEAD_SETTINGS = {
     "RAY_health_check_initial_delay_ms": "1000",
-    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_period_ms": "200",
     "RAY_health_check_timeout_ms": "1000",
-    "RAY_health_check_failure_threshold": "3",
+    "RAY_health_check_failure_threshold": "5",
 }
 
 

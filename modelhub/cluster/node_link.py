@@ -7,6 +7,7 @@ import logging
 import selectors
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +37,7 @@ class NodeLink:
         self.agent = agent
         self.over = threading.Event()
         self.has_spoken = False  # its agent has begun
+        self.heard_at = time.monotonic()
         self.is_refused = False
         self.has_left = False
         self._say = say
@@ -69,6 +71,7 @@ class NodeLink:
         try:
             # The stream ends with the actor; what it says is small, or a part of what a worker says.
             for batch in self.agent.stream.options(num_returns="streaming").remote():
+                self.heard_at = time.monotonic()
                 for item in ray.get(batch):
                     self._take(item)
         except Exception as caught:

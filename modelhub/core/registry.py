@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from modelhub.checkpoints import LoadOptions
@@ -29,6 +29,7 @@ from modelhub.core.particulars import NEWEST_LOADS, particulars
 from modelhub.core.preview import Previewer
 from modelhub.core.tally import Tally
 from modelhub.demos import sweep
+from modelhub.devices import devices
 from modelhub.errors import ModelhubError
 from modelhub.payloads import (
     DeletedFiles,
@@ -235,6 +236,10 @@ class Registry:
     def tokens_of_hub(self) -> frozenset[str] | None:
         """What a web process has to know of the tokens of its hub: nothing here."""
         return None
+
+    def devices(self) -> Sequence[str]:
+        """The devices that a load can choose."""
+        return devices()
 
     def away(self) -> str:
         """What keeps this process from knowing how things are, in words: nothing."""

@@ -175,6 +175,7 @@ class Follower:
             mirror.readiness = parts["readiness"]
             mirror.degraded = parts["readiness"]["degraded"]
         mirror.nodes = parts.get("nodes", mirror.nodes)
+        mirror.shown = parts.get("shown", mirror.shown)
         if "tokens" in parts:
             mirror.tokens = frozenset(parts["tokens"])
         if parts.get("list_version", mirror.list_version) != mirror.list_version:

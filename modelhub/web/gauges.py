@@ -10,10 +10,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from modelhub.core.registry import Registry
 from modelhub.core.tally import KINDS
+from modelhub.payloads import NodeStatus
 from modelhub.progress.adapter import DASHBOARD_ROOM, room_of
 from modelhub.states import MODEL_STATES, NodeState, Outcome, State
 from modelhub.web.current import reading_of
 from modelhub.web.fanout import Fanout
+from modelhub.web.hub import publisher_of
 from modelhub.web.sockets import PAGES
 from modelhub.web.sse import streams_of
 
@@ -43,7 +45,7 @@ class Gauges:
         yield from _drops(self._app, registry.adapter.rejected)
         if isinstance(registry, Registry):
             yield from _models(registry)
-            yield from _nodes(registry)
+            yield from of_nodes(registry.lifecycle.nodes())
             yield from _predictions(registry)
         else:
             yield GaugeMetricFamily(
@@ -78,16 +80,18 @@ def _models(registry: Registry) -> Iterator[Metric]:
     )
 
 
-def _nodes(registry: Registry) -> Iterator[Metric]:
+def of_nodes(nodes: Iterable[NodeStatus]) -> Iterator[Metric]:
+    """What there is to say of machines that load models."""
     memory = GaugeMetricFamily(
         "modelhub_memory_bytes", "The memory that models could have, by owner.", labels=("node", "owner")
     )
     states, zygotes, spares = dict.fromkeys(NodeState, 0), dict.fromkeys(ZYGOTE_STATES, 0), 0
-    for node in registry.lifecycle.nodes():
+    for node in nodes:
         states[NodeState(node["state"])] += 1
-        if node["state"] in (NodeState.READY, NodeState.DRAINING):
-            zygotes[node["workers"]["state"]] += 1
-            spares += node["workers"]["spare"] is not None
+        if node["state"] not in (NodeState.READY, NodeState.DRAINING):
+            continue
+        zygotes[node["workers"]["state"]] += 1
+        spares += node["workers"]["spare"] is not None
         used = node["models"], node["loading"], node["free"]
         other = max(0, node["total"] - sum(used))
         for owner, size in zip(("models", State.LOADING.value, "free", "other"), (*used, other), strict=True):
@@ -147,6 +151,8 @@ def _drops(app: Flask, rejected: int) -> Iterator[Metric]:
     if isinstance(manager, Fanout):
         drops.add_metric(("superseded",), manager.drops.superseded)
         drops.add_metric(("unread",), manager.drops.unread)
+    publisher = publisher_of(app)
+    drops.add_metric(("unpublished",), 0 if publisher is None else publisher.dropped)
     yield drops
     clients = manager.drops.clients if isinstance(manager, Fanout) else 0
     yield CounterMetricFamily("modelhub_clients_dropped", "Clients that read too slowly.", clients)

@@ -38,7 +38,7 @@ def cluster(short_folder: Path) -> Iterator[Cluster]:
         cluster.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def machines(cluster: Cluster) -> Iterator[ClusterMachines]:
     """The nodes as a server sees them, warm."""
     machines = ClusterMachines(cluster.address)

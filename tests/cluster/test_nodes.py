@@ -228,7 +228,9 @@ def test_a_node_that_stops_answering_is_lost_and_comes_back_clean(
         frozen = command_of(cluster, "b").freeze()
         stopped_at = time.monotonic()
         error = loss_of(model)
-        assert time.monotonic() - stopped_at < 8
+        seconds = time.monotonic() - stopped_at
+        print(f"a node that no longer answered was lost after {seconds:.2f} s")
+        assert seconds < 8
         assert (error.code, error.message) == ("node_lost", "Node b no longer answers.")
         assert [one.machine.name for one in machines.choose(SPEC, {})] == ["a"]
         for one in frozen:
@@ -245,11 +247,15 @@ def test_a_node_that_dies_in_the_middle_of_a_load_is_lost_within_two_seconds(
 ) -> None:
     with Loaded(named(machines, "b")) as other:
         worker, load = begun(named(machines, "a"))
-        killed_at = time.monotonic()
-        command_of(cluster, "a").kill()
+        lost_at: list[float] = []
+        waiting = threading.Thread(target=lambda: (worker.wait(20), lost_at.append(time.monotonic())))
+        waiting.start()
+        killed_at = command_of(cluster, "a").kill()
+        waiting.join()
+        print(f"a node that died was lost after {lost_at[0] - killed_at:.2f} s")
+        assert lost_at[0] - killed_at < 2
         with pytest.raises(ModelhubError) as lost:
             list(load)
-        assert time.monotonic() - killed_at < 2
         assert (lost.value.code, lost.value.message) == ("node_lost", "Node a has died.")
         worker.close()
         first, *rest = machines.choose(SPEC, {})

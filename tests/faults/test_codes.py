@@ -22,6 +22,7 @@ from tests.support.server import Server
 TESTS = Path(__file__).parents[1]
 _HERE = "faults/test_codes.py"
 _ACCESS = "web/test_access.py"
+_NODES = "cluster/test_nodes.py"
 _ERRORS = "web/test_error_handlers.py"
 _WEB = "web/test_web_process.py"
 _UNLOADABLE = "core/test_catalogue.py::test_what_cannot_be_loaded_is_listed_with_what_to_do"
@@ -91,6 +92,9 @@ PRODUCED_BY = {
     "killed": "core/test_lifecycle.py::test_a_worker_that_is_killed_is_emitted_as_a_failure_within_a_second",
     "crashed": "workers/test_launcher.py::test_the_error_of_a_process_that_has_ended_has_the_cause",
     "file_changed": "faults/test_processes.py::test_a_file_that_is_cut_under_its_mapping_is_said_so",
+    "node_lost": f"{_NODES}::test_a_node_that_dies_in_the_middle_of_a_load_is_lost_within_two_seconds",
+    "versions_differ": f"{_NODES}::test_a_node_with_another_modelhub_is_refused_in_words",
+    "node_unusable": f"{_NODES}::test_a_node_with_another_modelhub_is_refused_in_words",
     "worker_unavailable": "faults/test_processes.py"
     "::test_where_no_process_can_be_started_a_load_fails_and_the_models_go_on",
     "interrupted": "core/test_lifecycle.py::test_what_was_loading_when_the_server_died_is_interrupted",

@@ -13,6 +13,7 @@ from schemathesis.checks import CHECKS, load_all_checks
 from modelhub import create_app
 from modelhub.web.current import registry_of
 from tests.fuzzing.profile import fuzz
+from tests.support.no_zygote import start_no_zygote
 
 EXAMPLES = 40  # of each operation, besides those that cover each part of its schema
 
@@ -32,7 +33,7 @@ def application() -> Iterator[None]:
     """The application without a zygote, so that each load fails, and /readyz is 503."""
     registry = registry_of(app)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry.machines, "start", lambda: None)
+        start_no_zygote(registry, patch)
         patch.setattr("modelhub.core.preview._WARM_UP_TIMEOUT_S", 0.01)
         yield
     registry.close()

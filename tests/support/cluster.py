@@ -76,15 +76,17 @@ class NodeCommand:
                     found.append(one)
         return found
 
-    def kill(self) -> None:
-        """Kill all of it at once, as a machine that loses its power."""
+    def kill(self) -> float:
+        """Kill all of it at once, as a machine that loses its power; returns when, on the monotonic clock."""
         family = self.family()
+        killed_at = time.monotonic()
         for one in family:
             with suppress(psutil.NoSuchProcess):
                 one.kill()
         psutil.wait_procs(family, 10)
         if self.process is not None:
             self.process.wait(10)
+        return killed_at
 
     def freeze(self) -> list[psutil.Process]:
         """Stop all of it, as a machine that nobody reaches any more; returns the processes."""

@@ -14,7 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from modelhub import __version__
 from modelhub.errors import FAILURES
+from modelhub.payloads import NodeStatus
 from modelhub.states import EventName
+from modelhub.web.gauges import of_nodes
 from modelhub.web.load_counts import FAILED_CODES, NOT_OF_LOADS
 from tests.support.ids import BERT, LLAMA, VIT
 from tests.support.locked import VIEW, LockedServer, bearer
@@ -66,7 +68,7 @@ def test_every_series_exists_before_its_first_event(client: FlaskClient) -> None
         assert value(samples, "modelhub_events_total", event=name.value) == 0
     for room in ("dashboard", "dashboard_page", "model", "model_page"):
         assert value(samples, "modelhub_subscriptions", room=room) == 0
-    for reason in ("rejected", "superseded", "unread"):
+    for reason in ("rejected", "superseded", "unread", "unpublished"):
         assert value(samples, "modelhub_events_dropped_total", reason=reason) == 0
     plain = ("load_seconds_count", "load_wait_seconds_count", "queue_length", "queue_oldest_seconds")
     for name in (
@@ -89,6 +91,39 @@ def test_the_owners_of_the_memory_add_up_to_it(client: FlaskClient) -> None:
     assert set(owners) == {"models", "loading", "other", "free"}
     assert sum(owners.values()) == client.get("/api/memory").get_json()["total"]
     assert value(samples, "modelhub_nodes", state="ready") == 1
+
+
+def test_of_several_nodes_each_has_its_memory_but_not_one_that_is_lost() -> None:
+    def node(name: str, state: str, free: int) -> NodeStatus:
+        return {
+            "name": name,
+            "address": "10.0.0.1",
+            "state": state,
+            "workers": {"state": "warm", "seconds": 4.0, "spare": 7},
+            "total": 100,
+            "free": free,
+            "models": 20,
+            "loading": 10,
+            "loads": [],
+            "ready": [],
+            "gpus": 0,
+            "versions": {},
+            "error": None,
+        }
+
+    nodes = [node("a", "ready", 60), node("b", "draining", 90), node("c", "lost", 50)]
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for metric in of_nodes(nodes)
+        for sample in metric.samples
+    }
+    sizes = {labels[1:]: size for labels, size in found.items() if labels[0] == "modelhub_memory_bytes"}
+    of_a = {("a", "models"): 20, ("a", "loading"): 10, ("a", "free"): 60, ("a", "other"): 10}
+    of_b = {("b", "models"): 20, ("b", "loading"): 10, ("b", "free"): 90, ("b", "other"): 0}
+    assert sizes == of_a | of_b
+    states = {labels[1]: count for labels, count in found.items() if labels[0] == "modelhub_nodes"}
+    assert states == {"joining": 0, "ready": 1, "draining": 1, "lost": 1, "refused": 0}
+    assert found["modelhub_zygotes", "warm"] == found[("modelhub_spares",)] == 2
 
 
 def test_each_code_is_one_that_a_load_may_fail_with_or_is_known_not_to_be() -> None:
@@ -211,7 +246,8 @@ def test_who_is_asked_for_a_token_needs_it_for_metrics_too(locked_server: Locked
 def test_each_series_is_documented_and_no_other(client: FlaskClient) -> None:
     exposed = {name for name, _ in parse(client.get("/metrics").text) if not name.endswith("_created")}
     named = set(re.findall(r"\b(?:modelhub|process)_[a-z_]+", (ROOT / "docs" / "metrics.md").read_text()))
-    assert {re.sub(r"_(bucket|count|sum)$", "", name) for name in exposed} == named
+    of_web_processes = {"modelhub_hub_live"}
+    assert {re.sub(r"_(bucket|count|sum)$", "", name) for name in exposed} | of_web_processes == named
 
 
 def test_the_dashboard_of_grafana_names_series_that_exist(client: FlaskClient) -> None:

@@ -22,6 +22,7 @@ from tests.support.server import ROOT, Server, wait_until
 from tests.support.types import Watch
 from tests.support.web_process import WebProcess
 from tests.support.wire import Wire
+from tests.web.test_metrics import scrape, value
 
 LLAMA, STORY, ENDLESS = "tiny/llama", "tiny/story", "tiny/endless"
 READ = ("/livez", "/openapi.json", "/api/models", "/api/models?q=tiny&limit=2", f"/api/models/{STORY}")
@@ -50,7 +51,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     make_story(folder / "models" / ENDLESS, is_endless=True)
     redis = RedisServer().start()
     hub = Server(folder / "hub", MODELS_DIR=folder / "models", REDIS=redis.url)
-    webs = [WebProcess(folder / name, redis.url, MODELS_DIR=folder / "models") for name in ("one", "two")]
+    webs = [WebProcess(folder / name, redis.url) for name in ("one", "two")]
     try:
         hub.start()
         for web in webs:
@@ -155,6 +156,8 @@ def test_bodies_are_passed_on_as_they_come(site: Site) -> None:
     ):
         refused = requests.post(url, data=body, headers=headers, timeout=30)
         assert refused.json()["error"]["code"] == code
+    ours, theirs = (requests.head(f"{one.url}/history", timeout=30) for one in (site.one, site.hub))
+    assert (ours.status_code, ours.headers["Content-Type"]) == (200, theirs.headers["Content-Type"])
     too_large = requests.post(url, data=b" " * 20_000_000, headers=headers, timeout=30)
     assert (too_large.status_code, too_large.json()["error"]["code"]) == (413, "too_large")
 
@@ -296,3 +299,15 @@ def test_tokens_and_sessions_are_good_for_all_processes_and_end_at_all(tmp_path:
     finally:
         web.stop()
         hub.stop()
+
+
+def test_a_web_process_has_the_metrics_of_its_own_watchers_only(site: Site, watch: Watch) -> None:
+    watcher = watch(site.one)
+    watcher.subscribe(LLAMA)
+    one, two, hub = (scrape(server) for server in (site.one, site.two, site.hub))
+    assert value(one, "modelhub_subscriptions", room="model") == 1
+    assert value(two, "modelhub_subscriptions", room="model") == 0
+    assert value(one, "modelhub_hub_live") == 1
+    of_hub = {name for name, _ in hub} - {name for name, _ in one}
+    assert {"modelhub_loads_total", "modelhub_memory_bytes", "modelhub_predictions_total"} <= of_hub
+    assert {name for name, _ in one} - {name for name, _ in hub} == {"modelhub_hub_live"}

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 from modelhub import placement_wording, units, wording
 from modelhub.checkpoints import STEPS, TOTAL_STEPS
 from modelhub.core.outlook import Outlook
-from modelhub.devices import DTYPES, devices
+from modelhub.devices import DTYPES
 from modelhub.errors import ModelhubError
 from modelhub.outlook_wording import expected
 from modelhub.payloads import ModelResource, Particulars, Snapshot
@@ -67,7 +67,7 @@ def init_app(app: Flask) -> None:
         outcome=load_wording.outcome,
         why=load_wording.why,
         DTYPES=DTYPES,
-        devices=devices,
+        devices=reading_of(app).devices,
         degraded=reading_of(app).degraded,
         away=reading_of(app).away,
         in_cluster=lambda: node_wording.in_cluster(registry),
