@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from modelhub.config import Settings
+    from modelhub.core.registry import Registry
     from modelhub.payloads import Snapshot
     from modelhub.progress.adapter import Emit
     from modelhub.states import EventName
@@ -31,9 +32,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     ASYNC_MODE is python-socketio's. Nothing is started before ``registry.start()`` or the first request.
     Raises ModelhubError ``bad_setting``.
     """
-    from modelhub.core.registry import Registry  # here, since the processes of models import this package too
-
-    return _create(config, Registry)
+    return _create(config, _new_registry)
 
 
 def create_web_app(config: Mapping[str, Any] | None = None) -> Flask:
@@ -51,7 +50,7 @@ def _create(
     config: Mapping[str, Any] | None, new_registry: NewRegistry, first: ModuleType | None = None
 ) -> Flask:
     """An application over a new registry; the module ``first`` looks at each request before all others."""
-    from flask import Flask
+    from flask import Flask  # here, since the processes of models import this package too
     from flask_socketio import SocketIO
 
     from modelhub.config import read_settings
@@ -71,7 +70,7 @@ def _create(
         token_file,
     )
     from modelhub.web.dialects import ollama, openai, openai_more, serve
-    from modelhub.web.pages import forms, live, loads, login, models, parts, reference
+    from modelhub.web.pages import forms, live, loads, login, models, nodes, parts, reference
     from modelhub.web.sockets import Sockets
 
     config = dict(config or {})
@@ -114,7 +113,7 @@ def _create(
 
     registry = new_registry(settings, socketio.start_background_task, emit)
     current.init_app(app, registry)
-    pages = (models, forms, loads, login, reference)
+    pages = (models, forms, loads, nodes, login, reference)
     dialects = (openai, openai_more, serve, ollama)
     if first is not None:
         first.init_app(app)
@@ -127,3 +126,14 @@ def _create(
     gate.init_app(app)  # in front of all of them
     app.before_request(registry.start)  # once the request was let in
     return app
+
+
+def _new_registry(settings: Settings, spawn: Callable[..., object], emit: Emit) -> Registry:
+    """The registry of a server that loads models: on this machine, or on the nodes of a cluster."""
+    from modelhub.core.registry import Registry
+
+    if not settings.cluster:
+        return Registry(settings, spawn, emit)
+    from modelhub.cluster.machines import ClusterMachines
+
+    return Registry(settings, spawn, emit, ClusterMachines(settings.cluster))

@@ -177,7 +177,7 @@ def read_settings(
         insecure=setting("INSECURE", "0", _on_or_off),
         hosts=setting("HOSTS", (), _hosts),
         proxies=setting("PROXIES", 0, _whole(0, 10)),
-        cluster=setting("CLUSTER", "", _text_or_none),
+        cluster=setting("CLUSTER", "", _cluster),
         node=setting("NODE", socket.gethostname(), _text),
         redis=setting("REDIS", "", _redis_url),
         hub=setting("HUB", f"http://{connectable(host)}:{port}", _url),
@@ -198,6 +198,14 @@ def _text(raw: Any) -> str:
 
 def _text_or_none(raw: Any) -> str:
     return _text(raw) if raw else ""
+
+
+def _cluster(raw: Any) -> str:
+    text = _text_or_none(raw)
+    if text and text != "auto" and not re.fullmatch(r"[^/\s]+:\d+", text):
+        # Ray's client (ray://) cannot stream what an agent says.
+        raise ValueError("It must be auto, or the address of the head, such as 10.0.0.1:6379.")
+    return text
 
 
 def _redis_url(raw: Any) -> str:

@@ -258,6 +258,35 @@ FAILURES: dict[str, Failure] = {
         "No process for the model could be started: {why}",
         "Load it again. If that fails too, see the server's log for details, and restart the server.",
     ),
+    "no_node": Failure(
+        503,
+        "No node of the cluster can load {id}: {why}.",
+        "Join a machine: run 'modelhub node' there. Then load the model again.",
+    ),
+    "no_other_node": Failure(
+        409,
+        "There is no other node for a copy of {id}.",
+        "Each copy is on a node of its own: join another machine.",
+    ),
+    "unknown_replica": Failure(
+        404, "{id} has no copy on node {node}.", "The model's snapshot lists its replicas, with their nodes."
+    ),
+    "unknown_node": Failure(404, "There is no node {name}.", "The nodes are at /api/nodes."),
+    "node_lost": Failure(
+        503,
+        "Node {node} {how}.",
+        "The models that it had are gone, those of other nodes are not. Load it again, on another node.",
+    ),
+    "versions_differ": Failure(
+        503,
+        "Node {node} is refused: it has {there}, this server {here}.",
+        "Install the same versions on both, and start 'modelhub node' there again.",
+    ),
+    "node_unusable": Failure(
+        503,
+        "Node {node} cannot load models: {why}",
+        "Correct that there, and start 'modelhub node' there again.",
+    ),
     "interrupted": Failure(
         503, "The server stopped while {id} was loading.", "Load it again: what was downloaded is kept."
     ),

@@ -237,6 +237,8 @@ class LoadRow(TypedDict):
     steps: list[float | None] | None
     conditions: Conditions | None
     forecast: Forecast | None
+    node: str | None  # of a cluster, where it was loaded
+    placement: str | None  # why there, in words
 
 
 class LoadResource(LoadRow):
@@ -271,6 +273,7 @@ class ModelResource(TypedDict):
     fits: bool | None
     random_weights: bool
     prepared: bool  # a process keeps all but its weights for the next load
+    nodes: list[str]  # of a cluster, those that have its files
     state: State
     snapshot: Snapshot
 
@@ -357,6 +360,17 @@ class Readiness(TypedDict):
     degraded: list[ErrorPayload]
 
 
+class ShownSettings(TypedDict):
+    """The settings of the hub that pages name, for web processes, and the devices that a load can choose."""
+
+    models_dir: str
+    autoload: bool
+    keep_prepared_seconds: float
+    max_new_tokens: int
+    cluster: str
+    devices: list[str]
+
+
 class HubParts(TypedDict):
     """What web processes show of the hub beside models; ``budget`` has the fields of ``core.budget``'s."""
 
@@ -365,6 +379,7 @@ class HubParts(TypedDict):
     list_version: str
     nodes: list[NodeStatus]
     tokens: list[str]  # names those that the hub asks for without revealing them
+    shown: ShownSettings
 
 
 class Prediction(TypedDict):

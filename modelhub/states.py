@@ -88,6 +88,18 @@ class StallCause(str, Enum):  # noqa: UP042
     __str__ = str.__str__
 
 
+class NodeState(str, Enum):  # noqa: UP042
+    """The state of a machine of the cluster, as the server sees it."""
+
+    JOINING = "joining"
+    READY = "ready"
+    DRAINING = "draining"  # it takes no new loads, and leaves
+    LOST = "lost"
+    REFUSED = "refused"  # it cannot load models for this server
+
+    __str__ = str.__str__
+
+
 class EventName(str, Enum):  # noqa: UP042
     """The Socket.IO events that the server sends; server-sent events have the same names."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypedDict
 
-from modelhub import units
+from modelhub import placement_wording, units
 from modelhub.checkpoints import TOTAL_STEPS
 from modelhub.core.budget import Budget
 from modelhub.core.eviction import WAITING_FOR
-from modelhub.core.unloading import IDLE_FOR, KEEP_ALIVE, ROOM_FOR
+from modelhub.core.unloading import DRAIN_OF, IDLE_FOR, KEEP_ALIVE, ROOM_FOR
 from modelhub.demos import DEMOS
 from modelhub.payloads import Snapshot
 from modelhub.states import StallCause, State
@@ -70,6 +70,8 @@ class Description(TypedDict):
     step: str
     line: str  # below the headline
     use: str  # of a ready model
+    place: str  # the node, and why that one
+    replicas: str  # further copies, a line for each
     stalled: str
     amount: str
     rate: str
@@ -113,6 +115,8 @@ def describe(snapshot: Snapshot) -> Description:
         "step": step,
         "line": " · ".join(filter(None, (counted, rate, left))) if is_loading else line(snapshot),
         "use": use(snapshot),
+        "place": placement_wording.place(snapshot),
+        "replicas": placement_wording.replicas(snapshot),
         "stalled": _stalled(snapshot),
         "amount": amount or UNKNOWN,
         "rate": rate or UNKNOWN,
@@ -178,6 +182,8 @@ def cause_of_unload(by: str | None) -> str:
         return f"since nobody used it for {by.removeprefix(IDLE_FOR)}"
     if by.startswith(KEEP_ALIVE):
         return f"since nobody used it for {by.removeprefix(KEEP_ALIVE)}, as a client had asked (keep_alive)"
+    if by.startswith(DRAIN_OF):
+        return f"since node {by.removeprefix(DRAIN_OF)} is drained"
     return REQUESTED_BY.get(by, "")
 
 
@@ -192,8 +198,7 @@ def use(snapshot: Snapshot) -> str:
             return f"Idle since {since}"
         since = since.rpartition(" ")[0]  # its zone is that of the other
         return f"Idle since {since}, leaves at {units.time_of_day(now['leaves_at'])}"
-    counts = ((now["running"], "running"), (now["waiting"], "waiting"))
-    who = ", ".join(f"{number} {name}" for number, name in counts if number)
+    who = placement_wording.requests(now["running"], now["waiting"])
     return " · ".join(filter(None, (who, units.tokens_rate(now["tokens_per_second"]))))
 
 

@@ -13,7 +13,7 @@ const spread = () => 40 * Math.random() * watchers;
 const rowOf = (id, top = list) => top.querySelector(`[data-model="${CSS.escape(id)}"]`);
 const matches = (id) => id.toLowerCase().includes(search.value.trim().toLowerCase());
 
-// Take over the rows of a page that was fetched: those that are not here, or are newer there.
+// Take over from a fetched page the rows that are not here, or are newer there.
 function addRows(page) {
   for (const snapshot of read(page).snapshots) {
     const { id, epoch, seq } = snapshot;
@@ -161,8 +161,8 @@ function draw(parent, name, items) {
   }));
 }
 
-// The memory, what of it each model needs, and which are prepared.
-function showParts({ memory, free, lack, rows, prepared, watchers: count }) {
+// The memory, the nodes, what each model needs, and which are prepared.
+function showParts({ memory, nodes, free, lack, rows, prepared, watchers: count }) {
   watchers = count;
   let end = 0;
   draw(document.querySelector(".strip"), "rect", memory.map(([kind, share]) => {
@@ -170,6 +170,7 @@ function showParts({ memory, free, lack, rows, prepared, watchers: count }) {
     return { class: kind, x: `${end - 100 * share}%`, width: `${100 * share}%`, height: 10 };
   }));
   draw(document.querySelector(".legend"), "li", memory.map(([kind, , text]) => ({ class: kind, text })));
+  draw(byId("nodes"), "li", nodes);
   for (const row of list.children) {
     const need = row.querySelector(".need");
     row.querySelector(".prepared").hidden = !prepared.includes(row.dataset.model);

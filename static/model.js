@@ -108,6 +108,9 @@ async function offerChat({ id, chats, task }) {
   }
 }
 
+// Which copies there are, and in which states.
+const copies = ({ replicas }) => replicas.map(({ node, state }) => `${node} ${state}`).join();
+
 // Whether the next load is prepared.
 function showPrepared({ prepared }) {
   const mark = document.getElementById("prepared");
@@ -142,6 +145,8 @@ follow({
     if (charts) showPrepared(snapshot);
     appendToLog(snapshot, before.load_id !== snapshot.load_id);
     if (snapshot.state === "failed") document.getElementById("log-section").open = true;
-    if (isNewState) refresh();
+    const section = document.getElementById("copies");
+    if (section) section.hidden = snapshot.state !== "ready";
+    if (isNewState || copies(snapshot) !== copies(before)) refresh();
   },
 });

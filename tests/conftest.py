@@ -19,6 +19,7 @@ from modelhub.web.paced import MANY
 from tests.support import published, wheel
 from tests.support.locked import LockedServer
 from tests.support.many import make_many
+from tests.support.no_zygote import start_no_zygote
 from tests.support.server import Server, wait_until
 from tests.support.types import MakeApp, StartServer, Watch
 from tests.support.watcher import Watcher
@@ -36,7 +37,7 @@ def make_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeAp
         given = {"DATA_DIR": folder / "data", "MODELS_DIR": folder / "models", **settings}
         app = create_app({"TESTING": True, **{f"MODELHUB_{name}": str(one) for name, one in given.items()}})
         # The first request would start the zygote, a process that imports torch.
-        monkeypatch.setattr(registry_of(app).launcher, "start", lambda: None)
+        start_no_zygote(registry_of(app), monkeypatch)
         made.append(app)
         return app
 

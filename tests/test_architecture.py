@@ -29,9 +29,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "generation",
         "json_log",
     ),
+    ("versions",),
     ("task_parameters",),
     ("tasks",),
     ("payloads",),
+    ("placement_wording",),
     ("errors",),
     ("model_ids", "devices", "hosts", "tokens", "config"),
     ("formats",),
@@ -137,6 +139,23 @@ def test_the_web_process_imports_neither_torch_nor_transformers(tmp_path: Path) 
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_web_process_imports_none_of_them_either_and_only_it_needs_redis(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['redis'] = None;"  # as where it is not installed
+        "from modelhub import create_app, create_web_app;"
+        f"app = create_app({{'MODELHUB_DATA_DIR': {str(tmp_path)!r}}});"
+        "print(app.test_client().get('/livez').status_code);"
+        "del sys.modules['redis'];"
+        "app = create_web_app({'MODELHUB_REDIS': 'redis://127.0.0.1:1'});"
+        "app.test_client().get('/');"
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == ["200", "[]"]
 
 
 def test_the_process_that_reads_ahead_imports_nothing_large(tmp_path: Path) -> None:

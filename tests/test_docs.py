@@ -260,7 +260,7 @@ def _flat(prefix: str, commands: Iterable[click.Command]) -> Iterator[tuple[str,
         name = f"{prefix} {command.name}"
         if isinstance(command, click.Group):
             yield from _flat(name, command.commands.values())
-        else:
+        if not isinstance(command, click.Group) or command.invoke_without_command:
             yield name, command
 
 

@@ -82,12 +82,12 @@ def test_the_build_system_is_all_that_pyproject_names() -> None:
 def test_the_tests_requirements_begin_with_those_of_a_run_and_all_are_pinned() -> None:
     lines = [
         line
-        for name in ("requirements.txt", "requirements-dev.txt")
+        for name in ("requirements.txt", "requirements-cluster.txt", "requirements-dev.txt")
         for line in (ROOT / name).read_text().splitlines()
         if not line.startswith("#")
     ]
     unpinned = [line for line in lines if "==" not in line]
-    assert unpinned == ["-r requirements.txt"]
+    assert unpinned == ["-r requirements.txt", "-r requirements-cluster.txt"]
 
 
 def test_the_installed_package_is_the_wheels(installed: Path, tmp_path: Path) -> None:

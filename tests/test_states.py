@@ -25,8 +25,8 @@ ALLOWED = {
     # The kind of a part of the memory, which is a CSS class too.
     ("wording.py", "loading"): 1,
     # Words for a person: how many requests run and wait.
-    ("wording.py", "running"): 1,
-    ("wording.py", "waiting"): 1,
+    ("placement_wording.py", "running"): 1,
+    ("placement_wording.py", "waiting"): 1,
     # What other programs' APIs call the state of an answer or a load, and a comment for their clients.
     ("web/dialects/event_stream.py", "waiting"): 1,
     ("web/dialects/openai_response_events.py", "failed"): 1,

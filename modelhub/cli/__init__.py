@@ -1,4 +1,4 @@
-"""The commands preload, models, unload, cancel and traces. Heavy modules are imported when a command runs."""
+"""The commands preload, models, unload, cancel, copies, traces, node. Heavy modules load when one runs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from flask import Flask
 from flask.cli import with_appcontext
 
 from modelhub.checkpoints import LoadOptions
+from modelhub.cli.copies import copies
+from modelhub.cli.node import node
 from modelhub.cli.parameters import (
     EXIT_CODES,
     INTERRUPTED,
@@ -48,7 +50,7 @@ def create_app() -> Flask:
 
 
 def init_app(app: Flask) -> None:
-    """Give the ``flask`` command preload, models, unload, cancel and traces."""
+    """Give the ``flask`` command preload, models, unload, cancel, copies, traces and node."""
     for command in COMMANDS:
         app.cli.add_command(command)
 
@@ -216,7 +218,7 @@ def _end(end_each: Callable[[Server, Iterable[str]], bool], url: str | None, ids
         sys.exit(NOT_ALL_READY)
 
 
-COMMANDS = (preload, models, unload, cancel, traces)
+COMMANDS = (preload, models, unload, cancel, copies, traces, node)
 
 
 def _view(loads: list[RequestedLoad], as_json: bool) -> Bars | Lines | Json:

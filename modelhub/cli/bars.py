@@ -14,6 +14,7 @@ from modelhub import units
 from modelhub.cli import tables, wording
 from modelhub.cli.loads import Ending
 from modelhub.payloads import Snapshot
+from modelhub.placement_wording import place
 from modelhub.states import ACTIVE, State
 from modelhub.wording import headline
 
@@ -93,5 +94,5 @@ def _below(payload: Snapshot | None, at: float, expected: str) -> list[tuple[str
         filter(None, (wording.within_step(payload), units.printable(payload["detail"] or "")))
     )
     stalled = wording.stalled(payload)
-    lines += [(f"  {text}", "dim") for text in (details, expected) if text]
+    lines += [(f"  {text}", "dim") for text in (details, expected, place(payload)) if text]
     return [*lines, (f"  {stalled}", "yellow")] if stalled else lines

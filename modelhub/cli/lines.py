@@ -12,6 +12,7 @@ from modelhub import units
 from modelhub.cli import wording
 from modelhub.cli.loads import Ending, result
 from modelhub.payloads import LoadResource, Snapshot
+from modelhub.placement_wording import place
 from modelhub.states import ACTIVE
 
 _WITHIN_STEP_S = 5.0
@@ -24,6 +25,7 @@ class Lines:
         self._clock = clock
         self._shown: dict[str, tuple[object, ...]] = {}
         self._shown_at: dict[str, float] = {}
+        self._places: dict[str, str] = {}
 
     def show(self, name: str, payload: Snapshot) -> None:
         """Print what is new in a model's state."""
@@ -32,10 +34,18 @@ class Lines:
         model_id, now = payload["id"], self._clock()
         is_stalled = payload["stalled_for"] is not None
         shown = (payload["state"], payload["queue_position"], payload["step"], is_stalled)
+        self._show_place(payload)
         is_new = shown != self._shown.get(model_id)
         if is_new or now - self._shown_at[model_id] >= _WITHIN_STEP_S:
             self._shown[model_id], self._shown_at[model_id] = shown, now
             _print_line(model_id, wording.stalled(payload) if is_stalled else wording.now(payload))
+
+    def _show_place(self, payload: Snapshot) -> None:
+        """Print the node of a load once, and again where it goes on at another one."""
+        where = place(payload)
+        if where and where != self._places.get(payload["id"]):
+            self._places[payload["id"]] = where
+            _print_line(payload["id"], units.capitalized(where))
 
     def accepted(self, load: LoadResource) -> None:
         """Print that the server accepted a load, and how far it is."""

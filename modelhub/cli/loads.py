@@ -15,7 +15,7 @@ from modelhub.payloads import ErrorPayload, LoadResource, Snapshot
 from modelhub.states import ACTIVE, State
 
 _ATTEMPTS = 3  # to learn what is expected: it is written down a moment after the load has begun
-_RESULT = ("load_id", "state", "seconds", "bytes", "memory", "device", "dtype", "source", "error")
+_RESULT = ("load_id", "state", "seconds", "bytes", "memory", "device", "dtype", "source", "node", "error")
 
 
 class Ending(TypedDict):
@@ -33,6 +33,8 @@ class Ending(TypedDict):
     device: NotRequired[str | None]
     dtype: NotRequired[str | None]
     source: NotRequired[str | None]
+    node: NotRequired[str | None]
+    placement: NotRequired[str | None]
     by: NotRequired[str | None]  # where it was cancelled from
     freed: NotRequired[int | None]
     was_ready: NotRequired[bool]

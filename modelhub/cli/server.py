@@ -7,7 +7,7 @@ import queue
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 import socketio
@@ -17,7 +17,7 @@ from modelhub.config import CLI_USER_AGENT
 from modelhub.core.budget import Budget
 from modelhub.errors import ModelhubError
 from modelhub.hosts import LOOPBACK
-from modelhub.payloads import ErrorPayload, LoadResource, ModelResource, Snapshot, Timeline
+from modelhub.payloads import ErrorPayload, LoadResource, ModelResource, NodeStatus, Snapshot, Timeline
 from modelhub.states import Outcome
 
 _CONNECT_S = 5.0
@@ -89,9 +89,18 @@ class Server:
         """Unload a model; returns its state with the receipt."""
         return cast(Snapshot, self._request("id", "DELETE", f"/api/models/{model_id}"))
 
+    def scale(self, model_id: str, count: int) -> ModelResource:
+        """Have so many copies of a model that is in memory."""
+        path = f"/api/models/{model_id}/replicas"
+        return cast(ModelResource, self._request("id", "POST", path, json={"count": count}))
+
     def let_go(self, model_id: str) -> ModelResource:
         """Keep a model no longer prepared."""
         return cast(ModelResource, self._request("id", "DELETE", f"/api/prepared/{model_id}"))
+
+    def drain(self, name: str) -> NodeStatus:
+        """Give a node of the cluster no new loads: it leaves once it has no models any more."""
+        return cast(NodeStatus, self._request("name", "POST", f"/api/nodes/{quote(name, safe='')}/drain"))
 
     def _request(
         self, required_key: str, method: str, path: str, timeout_s: float = _RESPONSE_S, **keywords: Any

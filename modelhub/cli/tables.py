@@ -13,7 +13,8 @@ from modelhub import units
 from modelhub.cli import wording
 from modelhub.cli.loads import Ending
 from modelhub.payloads import ModelResource, Snapshot
-from modelhub.states import State
+from modelhub.placement_wording import nodes
+from modelhub.states import OCCUPYING, State
 from modelhub.wording import SOURCE_NAMES, STATE_NAMES, headline, use
 
 COLOURS = {
@@ -49,12 +50,13 @@ def show(table: Table) -> None:
 
 
 def summary(ends: list[Ending]) -> Table:
-    """How each load ended: time, bytes, memory, source."""
-    return table(("Model", "State", "Time", "Weights", "Memory", *_OPTIONAL), [_end(end) for end in ends])
+    """How each load ended: time, bytes, memory, source; in a cluster also where."""
+    names = ("Model", "State", "Time", "Weights", "Memory", *_OPTIONAL)
+    return _with_nodes(names, [_end(end) for end in ends], [end.get("node") or "" for end in ends])
 
 
 def models(resources: list[ModelResource], with_hints: bool = True) -> Table:
-    """Every model with its state, size, source and how far it is."""
+    """Every model with its state, size, source and how far it is; in a cluster also where."""
     rows: list[list[str | Text]] = []
     for resource in resources:
         source = SOURCE_NAMES.get(resource["source"], resource["source"])
@@ -67,7 +69,21 @@ def models(resources: list[ModelResource], with_hints: bool = True) -> Table:
         if resource["random_weights"]:
             source += ", random weights"
         rows.append([resource["id"], shown, size, source, now])
-    return table(("Model", "State", "Size", "Source", "Now"), rows)
+    found = [_nodes(resource["snapshot"]) for resource in resources]
+    return _with_nodes(("Model", "State", "Size", "Source", "Now"), rows, found)
+
+
+def _nodes(snapshot: Snapshot) -> str:
+    """The nodes that have the model in memory, or load it."""
+    return nodes(snapshot) if snapshot["state"] in OCCUPYING else ""
+
+
+def _with_nodes(names: tuple[str, ...], rows: list[list[str | Text]], found: list[str]) -> Table:
+    """A table with the nodes after the state, where there are any."""
+    if not any(found):
+        return table(names, rows)
+    rows = [[*row[:2], node, *row[2:]] for row, node in zip(rows, found, strict=True)]
+    return table((*names[:2], "Node", *names[2:]), rows)
 
 
 def table(names: tuple[str, ...], rows: list[list[str | Text]]) -> Table:

@@ -8,6 +8,7 @@ from modelhub import units
 from modelhub.checkpoints import TOTAL_STEPS
 from modelhub.cli.loads import Ending
 from modelhub.payloads import LoadResource, Snapshot
+from modelhub.placement_wording import on_node
 from modelhub.progress.log import absent
 from modelhub.states import State
 from modelhub.wording import STATE_NAMES, activity, describe, headline, time_left
@@ -53,7 +54,8 @@ def ending(end: Ending) -> str:
     if state == State.READY:
         took = "Ready already, loaded in" if end.get("was_ready") else "Ready in"
         parts = (f"{took} {units.duration(end.get('seconds'))}", units.size(end.get("bytes")))
-        return " · ".join(filter(None, (*parts, end.get("device"), end.get("dtype"))))
+        where = on_node(end.get("node"))
+        return " · ".join(filter(None, (*parts, end.get("device"), end.get("dtype"), where)))
     if state == State.CANCELLED:
         words = describe(snapshot)
         return f"{words['headline']}. {words['line']}"
@@ -62,6 +64,7 @@ def ending(end: Ending) -> str:
     if state == State.UNLOADED:
         return "It was ready, and has been unloaded since."
     where = f" at step {snapshot['step']} of {TOTAL_STEPS}" if snapshot["step"] else ""
+    where += f" {on_node(snapshot['node'])}" if snapshot["node"] else ""
     return f"{STATE_NAMES[state]}{where}: {failure(snapshot)}"
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from modelhub import memory, units
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Receipt
 from modelhub.states import State
+from modelhub.workers.machine import Machine
 
 
 class MemoryUse(NamedTuple):
@@ -24,7 +25,10 @@ class MemoryUse(NamedTuple):
 
 
 class Budget(NamedTuple):
-    """The memory that this server could use, in bytes; the parts add up to ``total``."""
+    """The memory that this server could use, in bytes; the parts add up to ``total``.
+
+    ``room`` is what one load may take: what is free on the machine where most is.
+    """
 
     total: int
     models: int  # of models that are ready
@@ -33,33 +37,41 @@ class Budget(NamedTuple):
     free: int  # what a new load may take
     model_count: int  # how many models are ready
     load_count: int  # how many loads are under way
+    room: int
 
     def fits(self, need_bytes: int | None) -> bool | None:
         """Whether a load that needs so much would be admitted now; None where the need is not known."""
-        return None if need_bytes is None else need_bytes <= self.free
+        return None if need_bytes is None else need_bytes <= self.room
 
 
-def compute_budget(uses: Iterable[MemoryUse]) -> Budget:
-    """The budget as of now; admission compares with the same ``free``."""
+def compute_budget(uses: Iterable[MemoryUse], machine: Machine) -> Budget:
+    """The budget of one machine as of now; admission compares with the same ``free``."""
     uses = list(uses)
-    total = memory.total_bytes()
-    free = min(total, free_for_load(sum(use.pending for use in uses)))
+    total = machine.total_bytes()
+    free = min(total, free_for_load(sum(use.pending for use in uses), machine.free_bytes))
     ready = [use.held or use.reserved for use in uses if use.state == State.READY]
     loading = [use.reserved for use in uses if use.state == State.LOADING]
     models = min(sum(ready), total - free)
     loads = min(sum(loading), total - free - models)
     other = total - free - models - loads
-    return Budget(total, models, loads, other, free, len(ready), len(loading))
+    return Budget(total, models, loads, other, free, len(ready), len(loading), free)
 
 
-def free_for_load(pending_bytes: int = 0) -> int:
-    """The bytes that a new load may take while others have so much reserved that they have not taken yet.
+def sum_of(budgets: Sequence[Budget]) -> Budget:
+    """The budget of several machines together."""
+    parts = [sum(part) for part in zip(*budgets, strict=True)] or [0] * len(Budget._fields)
+    return Budget(*parts)._replace(room=max((one.room for one in budgets), default=0))
 
-    Read the latter first: what is taken in between then counts twice for a moment, and is not called free.
+
+def free_for_load(pending_bytes: int = 0, free_bytes: Callable[[], int] = memory.free_bytes) -> int:
+    """The bytes that a new load may take while others have so much reserved that they have not taken yet, of
+    the ``free_bytes()`` of their machine, which is this one where no other is given.
+
+    Those are read first: what is taken in between then counts twice for a moment, and is not called free.
     Weights mapped from files count as page cache, which the system calls available: a loaded model's
     reservation for them therefore stays as long as the model is loaded.
     """
-    return max(0, memory.free_bytes() - pending_bytes)
+    return max(0, free_bytes() - pending_bytes)
 
 
 def unload_receipt(

@@ -8,16 +8,15 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from huggingface_hub.constants import HF_HUB_CACHE
 
+from modelhub.core.model_files import ModelFiles, find_in
 from modelhub.core.pauses import Pauses
 from modelhub.core.scan import Entry, Folders, Scanner
-from modelhub.errors import ModelhubError
 from modelhub.formats import CONFIG
-from modelhub.model_ids import plain_model_id
 
 log = logging.getLogger(__name__)
 _MAX_AGE_S = 2.0
@@ -25,11 +24,9 @@ _PATIENCE_S = 1.0  # how long one who looks waits for a scan, from its beginning
 _DEMO_TYPE = "llama"
 _MODEL_TYPE = re.compile(r"[a-z0-9_-]{1,64}")
 _CONFIG_LIMIT_BYTES = 1_000_000
-# A cache may hold a part of what the hub has, but these formats are no model of transformers in any case.
-_NEVER_A_MODEL = ("adapter", "diffusers")
 
 
-class Catalogue:
+class Catalogue(ModelFiles):
     """Scans the folders on demand, at most every two seconds; all that look meanwhile share one scan.
 
     A scan has a thread of its own. On a slow disk it takes longer than one who looks wants to wait: they get
@@ -38,20 +35,17 @@ class Catalogue:
     """
 
     def __init__(self, models_dir: Path, cache_dir: Path | None = None, demo_dir: Path | None = None) -> None:
+        super().__init__()
         self.models_dir = models_dir
         self.cache_dir = cache_dir or Path(HF_HUB_CACHE)
-        self.is_complete = False  # the first scan has ended
-        self.version = 0
-        self.on_late: list[Callable[[], None]] = []
-        self._demo_dir = demo_dir or Path(os.devnull)
+        self.demo_dir = demo_dir or Path(os.devnull)
         self._scanner = Scanner()
-        self.last: dict[str, Entry] = {}  # what the last scan found
         self._changed = threading.Condition()  # guards what follows; notified at the end of each scan
         self._begun = self._ended = self._wanted = 0  # scans, by number
         self._began_at = self._ended_at = float("-inf")
         self._is_stale = True
 
-    def entries(self) -> dict[str, Entry]:
+    def entries(self) -> Mapping[str, Entry]:
         """Every model found, by id; the models folder has precedence over the cache, as when loading."""
         with self._changed:
             is_running = self._begun > self._ended
@@ -78,8 +72,12 @@ class Catalogue:
             found = find_in(here, model_id)
         return found
 
+    def nodes_of(self, model_id: str) -> Sequence[str]:
+        """None: this is no cluster."""
+        return ()
+
     def _folders(self) -> Folders:
-        return Folders(self.models_dir, self.cache_dir, self._demo_dir)
+        return Folders(self.models_dir, self.cache_dir, self.demo_dir)
 
     def _begin(self) -> None:
         self._begun, self._is_stale, self._began_at = self._begun + 1, False, time.monotonic()
@@ -93,7 +91,7 @@ class Catalogue:
                 _merge(found, self._shown(found, self._scanner.scan(self._folders())))
             except Exception:
                 log.exception("The folders of models could not be scanned")
-                found = before
+                found = dict(before)
             with self._changed:
                 is_other = found != before
                 # The same object while nothing changes: what was made of it can be kept.
@@ -125,26 +123,6 @@ class Catalogue:
         self.version += 1
         self.refresh()
 
-    def id_of(self, text: str) -> str:
-        """The id of what a person or a client names: an id, a link to the hub, or a name in the list.
-
-        The names of folders that no id may have are in the list too. Raises ``invalid_id``.
-        """
-        try:
-            return plain_model_id(text)
-        except ModelhubError:
-            if (name := text.strip()) in self.entries():
-                return name
-            raise
-
-    def check_loadable(self, model_id: str) -> None:
-        """Raise what keeps the model from being loaded, where that is certain before the load begins."""
-        entry = self.entries().get(model_id)
-        if entry is None or entry.cannot_load is None:
-            return
-        if entry.source == "folder" or entry.cannot_load["code"] in _NEVER_A_MODEL:
-            raise ModelhubError.from_dict(entry.cannot_load)
-
     def model_types(self) -> list[str]:
         """The types of the models on this machine, as their configurations name them.
 
@@ -159,11 +137,6 @@ class Catalogue:
             if time.monotonic() > deadline:
                 break
         return sorted(types)
-
-
-def find_in(entries: Mapping[str, Entry], model_id: str) -> Entry | None:
-    """The model among ``entries``; one with a revision is looked up by its repo."""
-    return entries.get(model_id) or entries.get(model_id.partition("@")[0])
 
 
 def _merge(found: dict[str, Entry], entries: Iterable[Entry]) -> None:

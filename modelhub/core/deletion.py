@@ -13,7 +13,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from modelhub import units
 from modelhub.core.pauses import Pauses
 from modelhub.core.scan import CACHE_PREFIX, PARTIAL_SUFFIX, Entry, folders_in
 from modelhub.errors import ModelhubError
+from modelhub.payloads import DeletedFiles
+from modelhub.workers.machine import Machine
 
 log = logging.getLogger(__name__)
 _PREFIX = ".deleting-"
@@ -61,6 +63,34 @@ def delete(entry: Entry, root: Path, unused: Callable[[], AbstractContextManager
         raise _refused(entry, "some of its files cannot be removed.")
     log.info("The files of %s were deleted: %s in the %s.", entry.model_id, units.size(freed), entry.source)
     return freed
+
+
+def delete_everywhere(
+    machines: Sequence[Machine],
+    model_id: str,
+    own: bool,
+    unused: Callable[[str], AbstractContextManager[None]],
+) -> DeletedFiles:
+    """Delete the files of a model on every machine that has them, see ``Machine.delete_files``.
+
+    Raises what has kept one of them from it, once all others have done it; ``no_files`` where none has any,
+    and before any is deleted ``own_folder``.
+    """
+    found = (machine.find(model_id) for machine in machines)
+    if not own and any(one and one.source == "folder" and one.model_id == model_id for one in found):
+        raise ModelhubError("own_folder", id=model_id)
+    deleted: list[DeletedFiles] = []
+    failure: ModelhubError | None = None
+    for machine in machines:
+        try:
+            deleted.append(machine.delete_files(model_id, own, unused))
+        except ModelhubError as error:
+            failure = failure if error.code == "no_files" else error
+    if failure is not None:
+        raise failure
+    if not deleted:
+        raise ModelhubError("no_files", id=model_id)
+    return {**deleted[0], "freed_bytes": sum(one["freed_bytes"] for one in deleted)}
 
 
 def sweep(*roots: Path) -> None:

@@ -19,6 +19,7 @@ from modelhub.core.unloading import (
     is_unused,
 )
 from modelhub.states import State
+from modelhub.workers.machine import Machine
 
 WAITING_FOR = "waiting for "  # and the ids of the models in use
 _AGAIN_S = 1.0  # how often a model that a request has claimed is looked at again
@@ -26,7 +27,7 @@ _AGAIN_S = 1.0  # how often a model that a request has claimed is looked at agai
 
 class Eviction:
     """Which models leave without a request. One that is in use or loads never does, and for a load none that
-    has just become ready.
+    has just become ready, or is on another machine.
 
     ``makes_room`` is whether idle models leave for a load that does not fit; after ``idle_seconds`` without
     use any model leaves, never where that is 0, or when the last client that said so wants it to.
@@ -45,12 +46,14 @@ class Eviction:
         waits for models that are in use, where those would be enough: ``wait`` tells which, for a moment.
         """
         while self._makes_room and (lacking := lack()) > 0 and load.cancelled_by is None:
-            idle = self._idle()
+            idle = self._idle(load.machine)
             if _held(idle) >= lacking:
                 for other in choose(idle, lacking):
                     self._leave(other, load)
                 continue
-            used = [one for one in self._loads.all() if one.state == State.READY and one not in idle]
+            used = [
+                one for one in self._loads.on(load.machine) if one.state == State.READY and one not in idle
+            ]
             if not load.use.is_awaited or _held([*idle, *used]) < lacking:
                 return
             load.has_waited = True
@@ -61,7 +64,7 @@ class Eviction:
 
         Returns those that have left.
         """
-        idle = self._idle() if self._makes_room and load.cancelled_by is None else []
+        idle = self._idle(load.machine) if self._makes_room and load.cancelled_by is None else []
         chosen = choose(idle, max(1, load.reserved_bytes))
         return [other.model_id for other in chosen if self._leave(other, load)]
 
@@ -98,14 +101,15 @@ class Eviction:
             return f"{IDLE_FOR}{units.round_duration(self._idle_s)}"
         return f"{KEEP_ALIVE}{units.round_duration(load.use.keep_s)}"
 
-    def _idle(self) -> list[Load]:
-        """The models that may leave, the least recently used one first."""
-        return sorted(filter(is_idle, self._loads.all()), key=_last_use)
+    def _idle(self, machine: Machine | None) -> list[Load]:
+        """The models that may leave a machine, the least recently used one first."""
+        return sorted(filter(is_idle, self._loads.on(machine)), key=_last_use)
 
     def _leave(self, other: Load, load: Load) -> bool:
         """Have a model leave for a load, if it is still idle; whether it has."""
-        self._unloading.unload(other, f"{ROOM_FOR}{load.model_id}", at_once=True, only_if=is_idle)
-        return other.state != State.READY
+        first = other.first  # all copies of a model leave together
+        self._unloading.unload(first, f"{ROOM_FOR}{load.model_id}", at_once=True, only_if=is_idle)
+        return first.state != State.READY
 
 
 def choose(idle: Sequence[Load], lacking: int) -> list[Load]:

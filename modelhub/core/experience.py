@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 
 from modelhub.checkpoints import TOTAL_STEPS
@@ -12,17 +12,14 @@ from modelhub.progress.history import History, Past
 from modelhub.progress.pace import Expect
 from modelhub.progress.reference import REHEARSAL_S
 from modelhub.states import STATES_OF_OUTCOME, Outcome
+from modelhub.workers.machine import Machine
 
 
 class Experience:
-    """The history that forecasts are made from. Any thread may call any method.
+    """The history that forecasts are made from. Any thread may call any method."""
 
-    ``rehearsal_s`` returns how long the rehearsal of a spare took, which tells how fast the processor is.
-    """
-
-    def __init__(self, rehearsal_s: Callable[[], float | None] = lambda: None) -> None:
+    def __init__(self) -> None:
         self._history = History()
-        self._rehearsal_s = rehearsal_s
 
     def learn(self, loads: Iterable[tuple[LoadRow, Timeline | None]]) -> None:
         """Take loads, the oldest first; those that have not completed teach nothing."""
@@ -30,16 +27,19 @@ class Experience:
         if past:
             self._history.learn(past)
 
-    def expect(self, model_id: str, conditions: Conditions) -> Expectation:
-        """What to expect of a load of this model in these conditions."""
-        rehearsal_s = self._rehearsal_s()
+    def expect(self, model_id: str, conditions: Conditions, machine: Machine | None = None) -> Expectation:
+        """What to expect of a load of this model in these conditions.
+
+        The rehearsal of the ``machine`` tells how fast its processor is.
+        """
+        rehearsal_s = None if machine is None else machine.rehearsal_seconds
         if rehearsal_s is not None:
             self._history.speed = REHEARSAL_S / rehearsal_s
         return self._history.expect(model_id, conditions)
 
-    def of(self, model_id: str) -> Expect:
-        """The same for the loads of one model."""
-        return partial(self.expect, model_id)
+    def of(self, model_id: str, machine: Machine | None = None) -> Expect:
+        """The same for the loads of one model on one machine."""
+        return partial(self.expect, model_id, machine=machine)
 
 
 def _past(row: LoadRow, timeline: Timeline | None) -> Past | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol
 
 from modelhub.checkpoints import Checkpoint, LoadOptions, LoadSpec
 from modelhub.config import Settings
@@ -11,8 +12,17 @@ from modelhub.payloads import Conditions, Facts
 from modelhub.progress.adapter import ProgressAdapter
 from modelhub.progress.pace import Expect
 from modelhub.workers.diagnosis import Diagnosis
-from modelhub.workers.launcher import Launcher
 from modelhub.workers.worker import Worker
+
+
+class Source(Protocol):
+    """What a worker comes from: a launcher, or a machine of several."""
+
+    def waiting(self) -> Checkpoint | None:
+        """How far a load is that waits for its worker, see ``Launcher.waiting``."""
+
+    def processes_of(self, worker: Worker) -> Sequence[int]:
+        """The processes here that a load is held up by."""
 
 
 def load_spec(settings: Settings, model_id: str, options: LoadOptions) -> LoadSpec:
@@ -34,21 +44,26 @@ def load_spec(settings: Settings, model_id: str, options: LoadOptions) -> LoadSp
 
 def announce(
     adapter: ProgressAdapter,
-    launcher: Launcher,
+    source: Source,
     load_id: str,
     model_id: str,
     conditions: Conditions,
     expect: Expect,
+    node: str | None = None,
+    placement: str | None = None,
 ) -> None:
-    """Emit that a load begins in ``conditions``, and why it has to wait where there is no worker yet."""
-    adapter.started(model_id, load_id, conditions, expect)
-    if waiting := launcher.waiting():
+    """Emit that a load begins in ``conditions``, and why it has to wait where there is no worker yet.
+
+    In a cluster it begins on ``node``, for the reason ``placement``.
+    """
+    adapter.started(model_id, load_id, conditions, expect, node, placement)
+    if waiting := source.waiting():
         adapter.emit_progress(model_id, *waiting)
 
 
 def follow(
     adapter: ProgressAdapter,
-    launcher: Launcher,
+    source: Source,
     worker: Worker,
     spec: LoadSpec,
     admit: Callable[[int], None],
@@ -64,8 +79,8 @@ def follow(
     ``reached``. Raises ModelhubError where the load fails or the process ends.
     """
     checkpoints = worker.load(spec, admit)
-    diagnosis = Diagnosis(lambda: launcher.processes_of(worker))
-    step, has_begun, is_further, waited = 1, False, False, launcher.waiting()
+    diagnosis = Diagnosis(lambda: source.processes_of(worker))
+    step, has_begun, is_further, waited = 1, False, False, source.waiting()
     while not is_cancelled():
         try:
             news = next(checkpoints)
@@ -73,7 +88,7 @@ def follow(
             facts: Facts = end.value
             return facts
         has_begun = has_begun or news is not None
-        if not has_begun and (waiting := launcher.waiting()) != waited:
+        if not has_begun and (waiting := source.waiting()) != waited:
             news = waited = waiting
         if news is not None and reached is not None:
             is_further = is_further or not is_behind(news, reached)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from modelhub.config import Settings
 from modelhub.core.lifecycle import Lifecycle
-from modelhub.core.load import Load, has_left_memory
+from modelhub.core.load import Load, ended_on_purpose
 from modelhub.core.tally import Tally
 from modelhub.errors import ModelhubError
 from modelhub.generation import Frame, GenerationRequest
@@ -30,7 +30,7 @@ class Generation:
     def __init__(
         self,
         generation_id: str,
-        load: Load,
+        copy: Load,
         pending: PendingGeneration,
         has_left: Callable[[], bool],
         keep_s: float | None,
@@ -38,9 +38,10 @@ class Generation:
         on_tokens: Callable[[int], None],
     ) -> None:
         self.id = generation_id
-        self.model_id = load.model_id
+        self.model_id = copy.model_id
         self.outcome, self.code = Outcome.CANCELLED, ""
-        self._load = load
+        self._copy = copy
+        self._worker = copy.worker
         self._pending = pending
         self._has_left = has_left
         self._keep_s = keep_s
@@ -88,10 +89,9 @@ class Generation:
         if self._has_ended:
             return
         self._has_ended = True
-        worker = self._load.worker
-        if worker is not None and not self._pending.ended.is_set():
-            worker.stop(self._pending)
-        self._load.use.end(self._keep_s)
+        if self._worker is not None and not self._pending.ended.is_set():
+            self._worker.stop(self._pending)
+        self._copy.use.end(self._keep_s)
         self._on_end(self)
 
     def _error(self) -> ModelhubError:
@@ -100,10 +100,9 @@ class Generation:
             return ModelhubError.from_json(self._pending.result[1])
         if self._has_ended:
             return self._pending.stopped()
-        if self._load.unloaded_by is not None:
-            return has_left_memory(self.model_id)
-        assert self._load.worker is not None  # noqa: S101 - a load that was ready has one
-        return self._load.worker.exit_error(self.model_id)
+        assert self._worker is not None  # noqa: S101 - a copy that was ready has one
+        ended = ended_on_purpose(self._copy, self._worker)
+        return ended or self._worker.exit_error(self.model_id)
 
 
 class Generations:
@@ -140,19 +139,20 @@ class Generations:
         new: str,
     ) -> Generation:
         load = self._lifecycle.loaded(model_id)
-        worker = load.worker
-        assert worker is not None  # noqa: S101 - a ready load has one
+        copy = load.least_busy()
+        worker = copy.worker
+        assert worker is not None  # noqa: S101 - a ready copy has one
         if (waiting := worker.waiting) >= self._settings.max_waiting_predictions:
             raise ModelhubError("too_busy", id=load.model_id, waiting=waiting)
         try:
             pending = worker.generate(load.model_id, request, self._settings.limits)
         except ModelhubError:
-            if load.unloaded_by is None:
+            if (ended := ended_on_purpose(copy, worker)) is None:
                 raise
-            raise has_left_memory(load.model_id) from None
+            raise ended from None
         load.use.begin()
         on_tokens = self._tally.add_tokens
-        generation = Generation(new, load, pending, has_left, keep_s, self._forget, on_tokens)
+        generation = Generation(new, copy, pending, has_left, keep_s, self._forget, on_tokens)
         self._running[generation.id] = generation
         return generation
 

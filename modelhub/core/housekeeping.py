@@ -13,6 +13,7 @@ from modelhub.core.experience import Experience
 from modelhub.core.folder_watch import signature
 from modelhub.core.journal import Journal
 from modelhub.core.lifecycle import Lifecycle
+from modelhub.core.model_files import ModelFiles
 from modelhub.errors import ModelhubError
 from modelhub.payloads import ErrorPayload, LoadRow
 from modelhub.progress.adapter import ProgressAdapter
@@ -32,7 +33,7 @@ class Housekeeping:
     def __init__(
         self,
         settings: Settings,
-        catalogue: Catalogue,
+        catalogue: ModelFiles,
         lifecycle: Lifecycle,
         adapter: ProgressAdapter,
         experience: Experience,
@@ -75,7 +76,9 @@ class Housekeeping:
                 log.warning("%s cannot be resumed: %s", row["model_id"], error)
 
     def watch_folders(self) -> None:
-        """Announce the folders that come and go; for a thread of its own."""
+        """Announce the folders of this machine that come and go; for a thread of its own."""
+        if not isinstance(self._catalogue, Catalogue):
+            return
         folders = self._catalogue.models_dir, self._catalogue.cache_dir
         before, took_s = signature(*folders), 0.0
         # A slow disk is left alone for most of the time.

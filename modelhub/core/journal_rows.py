@@ -16,6 +16,7 @@ COLUMNS = (
     *("load_id", "model_id", "state", "by", "ended_by", "requested_at", "started_at", "ended_at", "seconds"),
     *("bytes", "memory", "device", "dtype", "source", "revision", "architecture", "parameters"),
     *("requested_device", "requested_dtype", "error", "steps", "conditions", "forecast"),
+    *("node", "placement"),
 )
 COLUMNS_OF_A_NEW_LOAD = (
     *("load_id", "model_id", "state", "by", "requested_at", "requested_device", "requested_dtype"),

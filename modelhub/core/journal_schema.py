@@ -76,6 +76,10 @@ MIGRATIONS = (  # the n-th makes version n of a file that has version n - 1; PRA
     ALTER TABLE loads ADD COLUMN to_resume INTEGER NOT NULL DEFAULT 0;
     CREATE INDEX loads_to_resume ON loads (requested_at) WHERE to_resume;
     """,
+    """
+    ALTER TABLE loads ADD COLUMN node TEXT;
+    ALTER TABLE loads ADD COLUMN placement TEXT;
+    """,
 )
 
 

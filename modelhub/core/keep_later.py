@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from modelhub.checkpoints import LoadSpec
-from modelhub.workers.launcher import Launcher
+from modelhub.workers.machine import Machine
 
 _AFTER_S = 0.2
 _AGAIN_S = 0.2
@@ -15,23 +15,22 @@ _AGAIN_S = 0.2
 class KeepLater:
     """``keep`` is for a thread of its own. Nothing is kept where ``seconds`` is 0."""
 
-    def __init__(self, launcher: Launcher, seconds: float, is_busy: Callable[[], bool]) -> None:
-        self._launcher = launcher
+    def __init__(self, seconds: float, is_busy: Callable[[Machine], bool]) -> None:
         self._seconds = seconds
         self._is_busy = is_busy
         self._closing = threading.Event()
         self._waiting: set[str] = set()  # the models that will be kept
 
-    def keep(self, spec: LoadSpec) -> None:
-        """Wait until no load runs, then have the model prepared."""
-        if not self._seconds:
+    def keep(self, machine: Machine, spec: LoadSpec) -> None:
+        """Wait until no load runs on the machine, then have the model prepared there."""
+        if not self._seconds or machine.is_draining:
             return
         self._waiting.add(spec.model_id)
         wait_s = _AFTER_S
         while not self._closing.wait(wait_s) and spec.model_id in self._waiting:
-            if not self._is_busy():
+            if not self._is_busy(machine):
                 self._waiting.discard(spec.model_id)
-                self._launcher.keep(spec, self._seconds)
+                machine.keep(spec, self._seconds)
                 return
             wait_s = _AGAIN_S
 

@@ -7,14 +7,15 @@ requests from other threads set a flag and wait.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from modelhub.checkpoints import LoadOptions
 from modelhub.config import Settings
-from modelhub.core.budget import Budget, MemoryUse, compute_budget
-from modelhub.core.catalogue import Catalogue
+from modelhub.core.budget import Budget, MemoryUse, compute_budget, sum_of
+from modelhub.core.draining import Draining
 from modelhub.core.eviction import Eviction
 from modelhub.core.experience import Experience
 from modelhub.core.follow import load_spec
@@ -22,14 +23,18 @@ from modelhub.core.journal import Journal
 from modelhub.core.load import Load, can_join, has_ended, load_resource, wrong_state
 from modelhub.core.load_thread import LoadThread
 from modelhub.core.loads import Loads
+from modelhub.core.model_files import ModelFiles
 from modelhub.core.quarantine import Quarantine
+from modelhub.core.replicas import Replicas
 from modelhub.core.unloading import JUST_READY_S, PATIENCE_S, Unloading
 from modelhub.devices import check_device
 from modelhub.errors import ModelhubError
-from modelhub.payloads import LoadResource, LoadRow, Snapshot
+from modelhub.payloads import LoadResource, LoadRow, NodeStatus, Snapshot
 from modelhub.progress.adapter import ProgressAdapter
 from modelhub.states import ACTIVE, CHANGING, ENDED_EARLY, State
-from modelhub.workers.launcher import Launcher
+from modelhub.workers.machine import Machine, Machines
+
+_JOIN_S = 20.0  # how long after the start loads wait for the first machine
 
 
 class Lifecycle:
@@ -42,15 +47,16 @@ class Lifecycle:
     def __init__(
         self,
         settings: Settings,
-        catalogue: Catalogue,
-        launcher: Launcher,
+        catalogue: ModelFiles,
+        machines: Machines,
         adapter: ProgressAdapter,
         journal: Callable[[], Journal],
         spawn: Callable[..., object],
         experience: Experience,
         on_new_load: Callable[[str], None] = lambda model_id: None,
     ) -> None:
-        self._loads = Loads(settings.max_concurrent_loads)
+        self._loads = Loads(machines)
+        self._machines = machines
         self._settings = settings
         self._catalogue = catalogue
         self._adapter = adapter
@@ -59,11 +65,19 @@ class Lifecycle:
         self._on_new_load = on_new_load
         kept_s = settings.keep_prepared_seconds
         self._quarantine = Quarantine()
-        self._unloading = Unloading(self._loads, launcher, adapter, journal, spawn, kept_s, self._quarantine)
+        self._unloading = Unloading(self._loads, machines, adapter, journal, spawn, kept_s, self._quarantine)
         eviction = Eviction(self._loads, self._unloading, settings.evict, settings.idle_seconds)
-        shared = (self._loads, catalogue, launcher, adapter, journal, spawn)
+        shared = (self._loads, machines, adapter, journal, spawn)
+        self._replicas = Replicas(*shared, experience, eviction)
+        self._draining = Draining(self._loads, machines, self._unloading, self._replicas, self.cancel, spawn)
         self._thread = LoadThread(
-            *shared, self._unloading, settings.demo_dir, experience, eviction, self._quarantine
+            *shared,
+            self._unloading,
+            settings.demo_dir,
+            experience,
+            eviction,
+            self._quarantine,
+            self._replicas,
         )
 
     @property
@@ -97,8 +111,8 @@ class Lifecycle:
         model_id = self._catalogue.id_of(model_id)
         if by not in ("preload", "resume"):  # of those nobody would see the refusal: they fail as loads
             self._catalogue.check_loadable(model_id)
-        if device is not None:
-            check_device(device)
+        if device is not None and any(machine.name is None for machine in self._machines.all()):
+            check_device(device)  # a node's own devices are its own matter
         options = LoadOptions(force, device, dtype)
         replaced = [self.known_id(text) for text in replaces]
         journal = self._journal()
@@ -192,6 +206,22 @@ class Lifecycle:
         """
         return self._unloading.unload(self.loaded(model_id, also=State.UNLOADING), by)
 
+    def scale(self, model_id: str, count: int | None, by: str) -> None:
+        """Have ``count`` copies of a ready model in all, see ``Replicas.scale``."""
+        self._replicas.scale(self.loaded(model_id), count, by)
+
+    def end_replica(self, model_id: str, node: str, by: str) -> None:
+        """End the copy of a ready model on a node, see ``Replicas.end``."""
+        self._replicas.end(self.loaded(model_id), node, by)
+
+    def drain(self, name: str, by: str) -> NodeStatus:
+        """Have a node leave: it gets no new loads, and its models leave once nobody uses them.
+
+        What takes longer than five minutes is ended. Returns at once; raises ``unknown_node``, and
+        ``invalid_request`` where there is no cluster.
+        """
+        return self._node(self._draining.begin(name, by))
+
     def let_go(self, model_id: str) -> None:
         """Keep a model no longer prepared; raises ``wrong_state`` where it is not, or in memory."""
         self._unloading.let_go(self.known_id(model_id))
@@ -221,6 +251,17 @@ class Lifecycle:
             self._quarantine.lift(model_id)
             self._journal().dismiss(model_id)
             self._adapter.dismiss(model_id)
+
+    def grant(self) -> None:
+        """A machine has come or gone: loads that wait may run, or learn that no machine takes them."""
+        self._loads.grant()
+
+    def await_machines(self, closing: threading.Event) -> None:
+        """Have loads wait for the first machine, for a while after the start; for a thread of its own."""
+        if not self._machines.all():
+            closing.wait(_JOIN_S)
+        self._loads.is_assembling = False
+        self.grant()
 
     def close(self) -> None:
         """Refuse new loads, and record how far the running ones came: they end as interrupted."""
@@ -258,16 +299,36 @@ class Lifecycle:
         return [load.load_id for load in self._loads.all()]
 
     def budget(self) -> Budget:
-        """Memory use by owner, and what a new load may take."""
-        return compute_budget(
+        """Memory use by owner, and what a new load may take: on all machines together."""
+        machines = self._machines.all()
+        budgets = [self._budget_of(machine) for machine in machines]
+        return budgets[0] if len(budgets) == 1 else sum_of(budgets)
+
+    def _budget_of(self, machine: Machine) -> Budget:
+        uses = (
             MemoryUse(
                 load.state,
                 load.held_bytes if load.state == State.READY else None,
                 load.reserved_bytes,
                 load.pending_bytes,
             )
-            for load in self._loads.all()
+            for load in self._loads.on(machine)
         )
+        return compute_budget(uses, machine)
+
+    def nodes(self) -> list[NodeStatus]:
+        """The machines that load models: those of the cluster, also such as are lost, or this one."""
+        return [*map(self._node, self._machines.all()), *self._machines.away()]
+
+    def _node(self, machine: Machine) -> NodeStatus:
+        loads, budget = self._loads.on(machine), self._budget_of(machine)
+        return {
+            **machine.node_status(),
+            "models": budget.models,
+            "loading": budget.loading,
+            "loads": sorted(load.model_id for load in loads if load.state == State.LOADING),
+            "ready": sorted(load.model_id for load in loads if load.state == State.READY),
+        }
 
     def quarantined(self) -> list[ModelhubError]:
         """Why programs may not load some models for now, an error for each."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from modelhub.core.budget import Budget
-from modelhub.core.catalogue import Catalogue, find_in
+from modelhub.core.model_files import ModelFiles, find_in
 from modelhub.core.scan import Entry
 from modelhub.payloads import ModelResource
 from modelhub.progress.adapter import ProgressAdapter
@@ -30,7 +30,7 @@ class Listing:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogue: ModelFiles,
         adapter: ProgressAdapter,
         budget: Callable[[], Budget],
         prepared: Callable[[], frozenset[str]] = frozenset,
@@ -42,7 +42,7 @@ class Listing:
         self._prepared = prepared
         self._dtype = dtype
         self._listed: list[Listed] = []  # those on this machine, as if none was ever loaded
-        self._listed_of: dict[str, Entry] | None = None
+        self._listed_of: Mapping[str, Entry] | None = None
 
     def all(self) -> list[Listed]:
         """Every model, by id."""
@@ -101,6 +101,7 @@ class Listing:
             "cannot_load": None if is_loaded else cannot_load,
             "fits": None if is_loaded or cannot_load else budget.fits(need_bytes),
             "random_weights": entry is not None and entry.source == "demo",
+            "nodes": [*self._catalogue.nodes_of(model_id)],
             "prepared": is_prepared,
             "state": snapshot["state"],
             "snapshot": snapshot,

@@ -1,26 +1,24 @@
-"""A load in this run of the server, and the queue that decides which loads may run."""
+"""A load in this run of the server."""
 
 from __future__ import annotations
 
 import secrets
 import threading
 import time
-from collections import deque
 from dataclasses import InitVar, dataclass, field
 
-from modelhub import memory
 from modelhub.checkpoints import LoadOptions, LoadSpec
 from modelhub.core.journal import Journal, new_row
 from modelhub.core.use import Use
 from modelhub.errors import ModelhubError
 from modelhub.payloads import LoadResource, LoadRow, Snapshot
 from modelhub.states import ACTIVE, State
+from modelhub.workers.machine import Machine
 from modelhub.workers.worker import Worker
 
-MAX_WAITING = 100
 _RECORDED_AT_THE_END = (
     *("bytes", "memory", "device", "dtype", "source", "revision", "architecture", "parameters"),
-    *("error", "steps"),
+    *("error", "steps", "node", "placement"),
 )
 
 
@@ -41,7 +39,15 @@ class Load:
     announced: threading.Event = field(default_factory=threading.Event)  # its first event was emitted
     ended: threading.Event = field(default_factory=threading.Event)  # its terminal event was emitted
     process_exited: threading.Event = field(default_factory=threading.Event)
+    machine: Machine | None = None  # that it runs on, or has run on; None while it waits
+    placement: str = ""  # why there, in words; empty where there is only one
+    tried: list[str] = field(default_factory=list)  # the nodes that have refused it, or were lost
     worker: Worker | None = None
+    of: Load | None = None  # of a replica: the load of its model
+    replicas: list[Load] = field(default_factory=list)  # further copies, on other machines
+    progress: float | None = None  # of a replica that loads; the others have events
+    given_up: Worker | None = None  # its process was ended, for a replica to take its place
+    emptied: tuple[Machine, ...] = ()  # those that its copies have left
     reserved_bytes: int = 0
     taken_from: int | None = None  # the anonymous memory of its process when that was reserved for a load
     cancelled_by: str | None = None
@@ -49,7 +55,7 @@ class Load:
     memory_before: int | None = None
     own_bytes: int | None = None  # what its process had for itself
     receipt: Snapshot | None = None
-    is_second_attempt: bool = False  # memory ran out in the first one
+    is_second_attempt: bool = False  # in the first one memory ran out, or there was none
     has_waited: bool = False  # until models were no longer in use: its time says nothing of the next
     replaces: tuple[str, ...] = ()  # the models to unload when its turn comes
     ready_at: float | None = None  # on the monotonic clock
@@ -73,20 +79,67 @@ class Load:
 
     def reserve(self, size: int, is_loading: bool = False) -> None:
         """Reserve memory for it; a load takes it by and by from now on."""
-        pid = None if self.worker is None else self.worker.pid
-        self.taken_from = memory.anonymous_bytes(pid) if is_loading and pid is not None else None
+        self.taken_from = self._anonymous_bytes() if is_loading else None
         self.reserved_bytes = size
 
     def note_ready(self) -> None:
         """Its model has become ready: what its process takes from now on is for its use."""
-        self.ready_at, self.use.idle_since = time.monotonic(), time.time()
-        pid = None if self.worker is None else self.worker.pid
-        self.anonymous_at_ready = None if pid is None else memory.anonymous_bytes(pid)
+        self.ready_at = time.monotonic()
+        if self.of is None:
+            self.use.idle_since = time.time()
+        self.anonymous_at_ready = self._anonymous_bytes()
 
     @property
     def is_in_use(self) -> bool:
-        """Whether its process works for anybody, or somebody waits for the model."""
-        return self.use.is_awaited or (self.worker is not None and self.worker.is_busy)
+        """Whether a process of its model works for anybody, or somebody waits for the model."""
+        is_busy = any(one.worker is not None and one.worker.is_busy for one in self.first.copies)
+        return self.use.is_awaited or is_busy
+
+    # Further copies: see ``core.replicas``
+
+    @property
+    def first(self) -> Load:
+        """The load of its model: for a replica another one."""
+        return self.of or self
+
+    @property
+    def copies(self) -> list[Load]:
+        """The first copy and its replicas, those too that load or have failed."""
+        return [self, *self.replicas]
+
+    @property
+    def living_replicas(self) -> list[Load]:
+        """The replicas that are ready or will be, the oldest first."""
+        return [one for one in self.replicas if one.state in (*ACTIVE, State.READY) and not one.unloaded_by]
+
+    @property
+    def without(self) -> list[str | None]:
+        """The nodes that it cannot go to: they have refused it, or of a replica, have a copy already."""
+        copies = [self.of, *self.of.living_replicas] if self.of is not None else []
+        return [*(one.machine.name for one in copies if one.machine is not None), *self.tried]
+
+    def least_busy(self) -> Load:
+        """The copy for the next request: that with the fewest, of those that are ready and stay."""
+        ready = [one for one in self.replicas if one.state == State.READY]
+        return min([self, *ready], key=lambda one: (_leaves(one), _requests(one)))
+
+    def forget(self, replica: Load) -> None:
+        """A replica is no longer one; the caller holds the lock."""
+        if replica in self.replicas:
+            self.replicas.remove(replica)
+
+    def fail(self, error: ModelhubError) -> None:
+        """A replica has failed, and is shown with the reason; the caller holds the lock."""
+        self.state = State.FAILED
+        self.row = {**self.row, "error": {**error.to_dict(), "step": None}}
+        self.reserve(0)
+
+    def become(self, heir: Load) -> None:
+        """A replica takes the place of its model's first copy; the caller holds the lock."""
+        self.worker, self.machine, self.placement = heir.worker, heir.machine, heir.placement
+        self.reserved_bytes, self.taken_from = heir.reserved_bytes, heir.taken_from
+        self.anonymous_at_ready = heir.anonymous_at_ready
+        self.row = {**self.row, "memory": heir.row["memory"]}
 
     @property
     def held_bytes(self) -> int:
@@ -96,8 +149,8 @@ class Load:
     @property
     def grown_bytes(self) -> int:
         """What the process of a ready model has taken since that became ready, as caches of conversations."""
-        pid, before = None if self.worker is None else self.worker.pid, self.anonymous_at_ready
-        return 0 if pid is None or before is None else max(0, memory.anonymous_bytes(pid) - before)
+        now, before = self._anonymous_bytes(), self.anonymous_at_ready
+        return 0 if now is None or before is None else max(0, now - before)
 
     @property
     def pending_bytes(self) -> int:
@@ -105,11 +158,22 @@ class Load:
 
         What a load has taken is no longer free. Weights that are mapped from files stay available.
         """
-        pid = None if self.worker is None else self.worker.pid
-        if self.taken_from is None or pid is None:
+        now = None if self.taken_from is None else self._anonymous_bytes()
+        if self.taken_from is None or now is None:
             return self.reserved_bytes
-        taken = max(0, memory.anonymous_bytes(pid) - self.taken_from)
-        return max(0, self.reserved_bytes - taken)
+        return max(0, self.reserved_bytes - max(0, now - self.taken_from))
+
+    def _anonymous_bytes(self) -> int | None:
+        """What its process has for itself; None where that is not known."""
+        return None if self.worker is None else self.worker.anonymous_bytes() or None
+
+
+def _leaves(load: Load) -> bool:
+    return load.machine is not None and load.machine.is_draining
+
+
+def _requests(load: Load) -> int:
+    return 0 if load.worker is None else sum(load.worker.requests)
 
 
 def end_values(payload: Snapshot) -> dict[str, object]:
@@ -151,50 +215,6 @@ def can_join(load: Load, options: LoadOptions) -> bool:
     return True
 
 
-class LoadQueue:
-    """First come, first served, ``slots`` at once; the caller holds the lock of the lifecycle."""
-
-    def __init__(self, slots: int) -> None:
-        self._slots = slots
-        self._waiting: deque[Load] = deque()
-
-    def join(self, load: Load) -> None:
-        """Take a place; raises ModelhubError ``queue_full``."""
-        if len(self._waiting) >= MAX_WAITING:
-            raise ModelhubError("queue_full", waiting=len(self._waiting))
-        self._waiting.append(load)
-        self._grant()
-
-    def leave(self, load: Load) -> None:
-        """A load that waits no longer waits."""
-        if load in self._waiting:
-            self._waiting.remove(load)
-            self._wake_all()
-
-    def release(self, load: Load) -> None:
-        """A load that was allowed to run gives its slot to the next."""
-        if load.may_run:
-            load.may_run = False
-            self._slots += 1
-        self._grant()
-
-    def position(self, load: Load) -> int | None:
-        """1 for the next to run; None for one that does not wait."""
-        return self._waiting.index(load) + 1 if load in self._waiting else None
-
-    def _grant(self) -> None:
-        while self._slots > 0 and self._waiting:
-            load = self._waiting.popleft()
-            self._slots -= 1
-            load.may_run = True
-            load.wakeup.set()
-        self._wake_all()
-
-    def _wake_all(self) -> None:
-        for load in self._waiting:
-            load.wakeup.set()
-
-
 def wrong_state(model_id: str, state: State, why: str, todo: str) -> ModelhubError:
     """The error for a request that the model's state does not allow."""
     return ModelhubError("wrong_state", id=model_id, state=state, why=why, todo=todo)
@@ -203,6 +223,18 @@ def wrong_state(model_id: str, state: State, why: str, todo: str) -> ModelhubErr
 def has_left_memory(model_id: str) -> ModelhubError:
     """The error for a request whose model was unloaded while it ran."""
     return wrong_state(model_id, State.ABSENT, "It was unloaded meanwhile.", "Load it again.")
+
+
+def ended_on_purpose(copy: Load, worker: Worker) -> ModelhubError | None:
+    """The error for a request whose copy of the model was ended on request while it ran, alone or with the
+    others; None where it has ended by itself."""
+    first = copy.first
+    if first.unloaded_by is not None:
+        return has_left_memory(first.model_id)
+    if copy.unloaded_by is None and first.given_up is not worker:
+        return None
+    why, todo = "The copy that ran the request was ended.", "Send the request again."
+    return wrong_state(first.model_id, first.state, why, todo)
 
 
 def has_ended(model_id: str, state: State) -> ModelhubError:

@@ -9,14 +9,17 @@ from modelhub import units
 from modelhub.core.load import Load
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Snapshot
+from modelhub.placement_wording import on_node
 from modelhub.states import State
 
 log = logging.getLogger("modelhub.loads")
 
 
-def log_begin(load: Load) -> None:
-    """``Loading org/name (load 9f2c61d0a4b7e853, by page)``."""
-    log.info("Loading %s (load %s, by %s)", load.model_id, load.load_id, load.row["by"], extra=of(load))
+def log_begin(load: Load, snapshot: Snapshot) -> None:
+    """``Loading org/name (load 9f2c61d0a4b7e853, by page)``, in a cluster with the node and why that one."""
+    where = on_node(snapshot["node"], snapshot["placement"])
+    on = f" {where}" if where else ""
+    log.info("Loading %s (load %s, by %s)%s", load.model_id, load.load_id, load.row["by"], on, extra=of(load))
 
 
 def log_again(load: Load, snapshot: Snapshot, error: ModelhubError, left: Sequence[str]) -> None:
@@ -38,13 +41,14 @@ def log_end(load: Load, snapshot: Snapshot) -> None:
     model_id, error = load.model_id, snapshot["error"]
     if load.state == State.READY:
         log.info(
-            "%s is ready after %s: %s from %s, %s on %s",
+            "%s is ready after %s: %s from %s, %s on %s%s",
             model_id,
             units.duration(snapshot.get("seconds")),
             units.size(snapshot.get("bytes")),
             "the hub" if snapshot.get("source") == "hub" else "disk",
             snapshot.get("dtype"),
             snapshot.get("device"),
+            f" {where}" if (where := on_node(snapshot["node"])) else "",
             extra=of(load),
         )
     elif load.state == State.CANCELLED:
@@ -77,6 +81,45 @@ def log_exit(load: Load, snapshot: Snapshot) -> None:
 def of(load: Load, code: str | None = None) -> dict[str, str | None]:
     """What a line says of a load besides its text: logging's ``extra``, see ``json_log``."""
     return {"load_id": load.load_id, "model": load.model_id, "code": code}
+
+
+def log_replica_begin(replica: Load) -> None:
+    """``A replica of org/name was requested (by rest)``."""
+    log.info("A replica of %s was requested (by %s)", replica.model_id, replica.row["by"])
+
+
+def log_replica_end(replica: Load, error: ModelhubError | None, seconds: float) -> None:
+    """``A replica of org/name is ready on node c: its files are there after 3.1 s``, or why it is not."""
+    where = _where(replica)
+    if replica.state == State.READY:
+        why = f": {replica.placement}" if replica.placement else ""
+        log.info(
+            "A replica of %s is ready%s after %s%s", replica.model_id, where, units.duration(seconds), why
+        )
+    elif error is not None and replica.state == State.FAILED:
+        log.warning("A replica of %s failed%s: %s: %s", replica.model_id, where, error.code, error.message)
+
+
+def log_replica_exit(replica: Load, error: ModelhubError | None) -> None:
+    """``The replica of org/name on node c has ended (by rest)``, or why its process exited."""
+    if error is None:
+        by = replica.unloaded_by
+        log.info("The replica of %s%s has ended (by %s)", replica.model_id, _where(replica), by)
+    else:
+        text = "The replica of %s%s failed once loaded: %s: %s"
+        log.warning(text, replica.model_id, _where(replica), error.code, error.message)
+
+
+def log_takeover(load: Load, node: str | None, error: ModelhubError | None) -> None:
+    """``org/name goes on on node c, since its copy on node b has ended: killed: ...``."""
+    why = "was ended" if error is None else f"has ended: {error.code}: {error.message}"
+    level = logging.INFO if error is None else logging.WARNING
+    log.log(level, "%s goes on%s: its copy on node %s %s", load.model_id, _where(load), node, why)
+
+
+def _where(load: Load) -> str:
+    name = None if load.machine is None else load.machine.name
+    return "" if name is None else f" {on_node(name)}"
 
 
 def _when(snapshot: Snapshot) -> str:

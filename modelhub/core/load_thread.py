@@ -9,8 +9,6 @@ from pathlib import Path
 
 from modelhub.checkpoints import Checkpoint
 from modelhub.core.admission import Admission
-from modelhub.core.catalogue import Catalogue
-from modelhub.core.conditions import conditions_of
 from modelhub.core.eviction import Eviction
 from modelhub.core.experience import Experience
 from modelhub.core.follow import announce, follow
@@ -18,7 +16,9 @@ from modelhub.core.journal import Journal
 from modelhub.core.load import Load, end_values, record
 from modelhub.core.load_log import log_again, log_begin, log_end, of
 from modelhub.core.loads import Loads
+from modelhub.core.next_machine import NextMachine, no_node
 from modelhub.core.quarantine import Quarantine
+from modelhub.core.replicas import Replicas
 from modelhub.core.unloading import Unloading
 from modelhub.core.use_news import UseNews
 from modelhub.demos import sweep
@@ -26,7 +26,7 @@ from modelhub.errors import ModelhubError
 from modelhub.payloads import Facts, Snapshot, Timeline
 from modelhub.progress.adapter import ProgressAdapter
 from modelhub.states import State
-from modelhub.workers.launcher import Launcher
+from modelhub.workers.machine import Machine, Machines
 
 log = logging.getLogger(__name__)
 _LOOK_S = 0.1
@@ -39,8 +39,7 @@ class LoadThread:
     def __init__(
         self,
         loads: Loads,
-        catalogue: Catalogue,
-        launcher: Launcher,
+        machines: Machines,
         adapter: ProgressAdapter,
         journal: Callable[[], Journal],
         spawn: Callable[..., object],
@@ -49,10 +48,10 @@ class LoadThread:
         experience: Experience,
         eviction: Eviction,
         quarantine: Quarantine,
+        replicas: Replicas,
     ) -> None:
         self._loads = loads
-        self._catalogue = catalogue
-        self._launcher = launcher
+        self._machines = machines
         self._adapter = adapter
         self._journal = journal
         self._spawn = spawn
@@ -61,7 +60,9 @@ class LoadThread:
         self._experience = experience
         self._eviction = eviction
         self._quarantine = quarantine
-        self._admission = Admission(loads, launcher.kept, eviction, self._wait_for)
+        self._replicas = replicas
+        self._admission = Admission(loads, eviction, self._wait_for)
+        self._next = NextMachine(loads, adapter, self._wait_for)
         self._use_news = UseNews(loads, adapter, spawn, eviction.stays_s)
 
     def run(self, load: Load) -> None:
@@ -83,6 +84,7 @@ class LoadThread:
             self._use_news.follow(load)
             self._spawn(self._eviction.watch, load)
             load.worker.serve()
+            self._replicas.outlive(load)
             self._unloading.leave(load)
         elif load.worker is not None:
             load.worker.close()
@@ -105,42 +107,75 @@ class LoadThread:
 
     def _load(self, load: Load) -> Facts | None:
         """Have a worker load the model and emit each checkpoint; None where the load was cancelled."""
+        machine = self._machine_of(load)
         load.state = State.LOADING
         started_at = time.time()
-        entry = self._catalogue.find(load.model_id)
-        others = sum(other.state == State.LOADING for other in self._loads.all() if other is not load)
-        conditions = conditions_of(self._launcher, load.spec, entry, others)
-        expect = self._experience.of(load.model_id)
-        announce(self._adapter, self._launcher, load.load_id, load.model_id, conditions, expect)
+        entry = machine.find(load.model_id)
+        others = sum(other.state == State.LOADING for other in self._loads.on(machine) if other is not load)
+        conditions = machine.conditions(load.spec, others)
+        expect = self._experience.of(load.model_id, machine)
+        where = machine.name, load.placement or None
+        announce(self._adapter, machine, load.load_id, load.model_id, conditions, expect, *where)
         load.announced.set()
         try:
-            with self._loads.lock:
-                load.worker = self._launcher.worker(load.spec)
+            self._take_worker(load, machine)
+        except ModelhubError:
+            if machine.is_there:  # else another one may take the load
+                raise
         finally:  # written down while the worker begins
             forecast = expect(conditions).forecast()
             known = {"started_at": started_at, "conditions": conditions, "forecast": forecast}
+            known |= {"node": where[0], "placement": where[1]}
             record(self._journal(), load, {"state": load.state, **known})
-            log_begin(load)
+            log_begin(load, self._adapter.snapshot(load.model_id))
         # A model that has yet to be fetched may not be there, or take hours.
         leaving = None if entry is None else self._replace(load)
         try:
-            return self._follow(load, leaving)
-        except ModelhubError as error:
-            if error.code != "out_of_memory" or not self._prepare_again(load, error):
-                raise
-            return self._follow(load, leaving, self._reached(load))
+            return self._attempt(load, leaving)
         finally:
             if conditions["fetch_bytes"] != 0:
-                self._catalogue.refresh()  # a scan of the last seconds has seen none of its files, or a part
+                # A scan of the last seconds has seen none of its files, or a part.
+                (load.machine or machine).refresh_files()
+
+    def _machine_of(self, load: Load) -> Machine:
+        """The machine of a load whose turn has come; raises ``no_node``."""
+        if load.machine is None:
+            if not self._adapter.is_open(load.model_id):
+                self._adapter.queued(load.model_id, load.load_id, 1)
+            raise no_node(self._machines, load.model_id)
+        return load.machine
+
+    def _take_worker(self, load: Load, machine: Machine) -> None:
+        with self._loads.lock:
+            load.worker = machine.worker(load.spec)
+
+    def _attempt(self, load: Load, leaving: Sequence[Load] | None) -> Facts | None:
+        """Follow the load; go on elsewhere where its machine has no memory for it, and once more where memory
+        runs out in the middle of it and models leave for it."""
+        reached, may_repeat = None, True
+        while True:
+            try:
+                machine = self._machine_of(load)
+                if load.worker is None:
+                    self._take_worker(load, machine)
+                return self._follow(load, machine, leaving, reached)
+            except ModelhubError as error:
+                if error.code == "out_of_memory" and may_repeat and self._prepare_again(load, error):
+                    reached, may_repeat = self._reached(load), False
+                elif why := self._next.move(load, error):
+                    reached = self._reached(load, why)
+                    self._adapter.emit_progress(load.model_id, *reached)
+                else:
+                    raise
 
     def _follow(
-        self, load: Load, leaving: Sequence[Load] | None, reached: Checkpoint | None = None
+        self, load: Load, machine: Machine, leaving: Sequence[Load] | None, reached: Checkpoint | None
     ) -> Facts | None:
         """Follow the load in its process; ``leaving`` is None where what it replaces has yet to leave."""
         assert load.worker is not None  # noqa: S101 - it was given one
         return follow(
             self._adapter,
-            self._launcher,
+            machine,
             load.worker,
             load.spec,
             lambda need: self._admission.admit(
@@ -159,9 +194,7 @@ class LoadThread:
             load.worker.close()
         log_again(load, self._adapter.snapshot(load.model_id), error, left)
         load.reserve(0)
-        load.is_second_attempt = True
-        with self._loads.lock:
-            load.worker = self._launcher.worker(load.spec)
+        load.worker, load.is_second_attempt = None, True
         return True
 
     def _reached(self, load: Load, detail: str = _AGAIN) -> Checkpoint:
@@ -221,7 +254,8 @@ class LoadThread:
                 self._experience.learn([(load.row, kept)])
         load.announced.set()
         load.ended.set()
-        self._launcher.prepare_spare()
+        if load.machine is not None:
+            load.machine.prepare_spare()
 
     def _final_state(self, load: Load, failure: ModelhubError | None) -> State:
         if self._loads.is_closing:

@@ -14,7 +14,7 @@ NEWEST_LOADS = 20
 
 
 def particulars(
-    loads: list[LoadResource], outlook: Callable[[], Outlook] | None, folder: Path | None
+    loads: list[LoadResource], outlook: Callable[[], Outlook | None] | None, folder: Path | None
 ) -> Particulars:
     """Those of the model that was loaded in ``loads``, the newest first, and whose files are in ``folder``.
 

@@ -7,19 +7,20 @@ import time
 from collections.abc import Callable
 
 from modelhub.checkpoints import LoadSpec
-from modelhub.core.catalogue import Catalogue
-from modelhub.core.conditions import conditions_of
 from modelhub.core.experience import Experience
 from modelhub.core.journal import Journal
+from modelhub.core.model_files import ModelFiles
+from modelhub.core.next_machine import no_node
 from modelhub.core.outlook import Outlook, last_seconds
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Preview
 from modelhub.states import Outcome
-from modelhub.workers.launcher import Launcher
+from modelhub.workers.machine import Machine, Machines
 
 _AT_ONCE = 2
 _TIMEOUT_S = 8.0
 _WARM_UP_TIMEOUT_S = 20.0
+_LOOK_S = 0.02
 _MAX_AGE_S = 30.0
 _MAX_KEPT = 100
 
@@ -29,13 +30,13 @@ class Previewer:
 
     def __init__(
         self,
-        catalogue: Catalogue,
-        launcher: Launcher,
+        catalogue: ModelFiles,
+        machines: Machines,
         experience: Experience,
         journal: Callable[[], Journal],
     ) -> None:
         self._catalogue = catalogue
-        self._launcher = launcher
+        self._machines = machines
         self._experience = experience
         self._journal = journal
         self._places = threading.BoundedSemaphore(_AT_ONCE)
@@ -68,13 +69,16 @@ class Previewer:
         return preview
 
     def outlook(self, spec: LoadSpec, preview: Preview | None = None) -> Outlook:
-        """What is expected of a load that would begin now; with its preview, also of one from the hub."""
+        """What is expected of a load that would begin now; with its preview, also of one from the hub.
+
+        Raises ``no_node``.
+        """
         fetch_bytes = None if preview is None else preview["fetch_bytes"]
-        entry = self._catalogue.find(spec.model_id)
-        conditions = conditions_of(self._launcher, spec, entry, fetch_bytes=fetch_bytes)
+        machine = self._best(spec)
+        conditions = machine.conditions(spec, fetch_bytes=fetch_bytes)
         if preview is not None and conditions["weight_bytes"] is None:
             conditions["weight_bytes"] = preview["size_bytes"]
-        forecast = self._experience.expect(spec.model_id, conditions).forecast()
+        forecast = self._experience.expect(spec.model_id, conditions, machine).forecast()
         past = self._journal().loads(spec.model_id, Outcome.COMPLETED, limit=1)
         return Outlook(conditions, forecast, last_seconds(conditions, past))
 
@@ -83,8 +87,18 @@ class Previewer:
         self._kept.pop(model_id, None)
 
     def _ask(self, spec: LoadSpec) -> Preview:
-        self._launcher.start()
-        if not self._launcher.warm.wait(_WARM_UP_TIMEOUT_S):
-            raise ModelhubError("worker_unavailable", why="the parent of all workers is still starting")
-        with self._places, self._launcher.worker(fresh=True) as worker:
+        self._machines.start()
+        machine = self._best(spec)
+        deadline = time.monotonic() + _WARM_UP_TIMEOUT_S
+        while machine.status()["state"] != "warm":
+            if time.monotonic() > deadline:
+                raise ModelhubError("worker_unavailable", why="the parent of all workers is still starting")
+            time.sleep(_LOOK_S)
+        with self._places, machine.worker(fresh=True) as worker:
             return worker.preview(spec, _TIMEOUT_S)
+
+    def _best(self, spec: LoadSpec) -> Machine:
+        """The machine that a load would begin on, if it had a slot there; raises ``no_node``."""
+        for choice in self._machines.choose(spec, {}):
+            return choice.machine
+        raise no_node(self._machines, spec.model_id)

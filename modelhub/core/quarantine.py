@@ -11,7 +11,8 @@ from modelhub.errors import ModelhubError
 _MOST = 3
 _WITHIN_S = 60.0
 # Failures that cost a process, or the reading of the weights. What is refused before costs nothing, and may
-# succeed at the next attempt: memory is free again, the hub responds, a file was replaced.
+# succeed at the next attempt: memory is free again, the hub responds, a file was replaced. Nor does a node
+# that was lost count: that was no fault of the model.
 _COUNTED = (
     *("crashed", "killed", "out_of_memory", "device_out_of_memory", "file_changed"),
     *("forward_failed", "load_failed", "internal"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from modelhub.checkpoints import LoadOptions
@@ -19,19 +19,24 @@ from modelhub.core.housekeeping import Housekeeping
 from modelhub.core.journal import Journal
 from modelhub.core.lifecycle import Lifecycle
 from modelhub.core.listing import Listing
-from modelhub.core.load import has_left_memory, load_resource
+from modelhub.core.load import ended_on_purpose, load_resource
+from modelhub.core.model_files import ModelFiles
+from modelhub.core.node_files import NodeFiles
 from modelhub.core.on_demand import OnDemand
+from modelhub.core.one_machine import OneMachine
 from modelhub.core.outlook import Outlook
 from modelhub.core.particulars import NEWEST_LOADS, particulars
 from modelhub.core.preview import Previewer
 from modelhub.core.tally import Tally
 from modelhub.demos import sweep
+from modelhub.devices import devices
 from modelhub.errors import ModelhubError
 from modelhub.payloads import (
     DeletedFiles,
     ErrorPayload,
     LoadResource,
     ModelResource,
+    NodeStatus,
     Particulars,
     PreviewResource,
     Readiness,
@@ -42,7 +47,7 @@ from modelhub.progress.adapter import Emit, ProgressAdapter
 from modelhub.states import Outcome, State
 from modelhub.workers.confinement.in_force import check as check_sandbox
 from modelhub.workers.confinement.in_force import in_force
-from modelhub.workers.launcher import Launcher
+from modelhub.workers.machine import Machines
 
 _LAST_EVENTS_S = 2.0  # how long a server that ends waits for the last events of its loads
 
@@ -50,25 +55,35 @@ _LAST_EVENTS_S = 2.0  # how long a server that ends waits for the last events of
 class Registry:
     """The models of one server; ``lifecycle`` loads, cancels and unloads them.
 
-    ``spawn(function, *args)`` starts a green thread; ``emit`` sends an event to Socket.IO rooms. Nothing is
-    started before ``start``, ``close`` ends every process. Every method may block the thread that calls it,
-    never the process; all raise ModelhubError.
+    ``spawn(function, *args)`` starts a green thread; ``emit`` sends an event to Socket.IO rooms; ``machines``
+    load the models, without them this one alone. Nothing is started before ``start``, ``close`` ends every
+    process. Every method may block the thread that calls it, never the process; all raise ModelhubError.
     """
 
-    def __init__(self, settings: Settings, spawn: Callable[..., object], emit: Emit) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        spawn: Callable[..., object],
+        emit: Emit,
+        machines: Machines | None = None,
+    ) -> None:
         self.settings = settings
         self._spawn = spawn
-        self.catalogue = Catalogue(settings.models_dir, demo_dir=settings.demo_dir)
-        self.launcher = Launcher(
-            self.catalogue.model_types, self._announce_prepared, settings.device, settings.warm_up_path
-        )
+        self.machines: Machines
+        self.catalogue: ModelFiles
+        if machines is None:
+            self.machines = one = OneMachine(settings)
+            self.catalogue = one.machine.catalogue
+        else:
+            self.machines, self.catalogue = machines, NodeFiles(machines)
+        self.machines.on_change.append(self._take_change)
         self.adapter = ProgressAdapter(emit, settings.stall_seconds)
-        self.experience = Experience(lambda: self.launcher.rehearsal_seconds)
-        self._previewer = Previewer(self.catalogue, self.launcher, self.experience, lambda: self.journal)
+        self.experience = Experience()
+        self._previewer = Previewer(self.catalogue, self.machines, self.experience, lambda: self.journal)
         self.lifecycle = Lifecycle(
             settings,
             self.catalogue,
-            self.launcher,
+            self.machines,
             self.adapter,
             lambda: self.journal,
             spawn,
@@ -86,9 +101,7 @@ class Registry:
         self.on_stopping: list[Callable[[], None]] = []  # called when the server is about to end
         self.on_close: list[Callable[[], None]] = []  # and then, for what ends with it
         self.on_closed: list[Callable[[], None]] = []  # called when all loads have ended
-        self.listing = Listing(
-            self.catalogue, self.adapter, self.budget, self.launcher.kept.ids, settings.dtype
-        )
+        self.listing = Listing(self.catalogue, self.adapter, self.budget, self.prepared, settings.dtype)
         self.catalogue.on_late.append(self.announce_change)
         # What each returns does not work as it should, though loads do: see ``degraded``.
         self.troubles: list[Callable[[], Iterable[ModelhubError]]] = [
@@ -144,14 +157,15 @@ class Registry:
                 raise ModelhubError(
                     "bad_setting", setting="MODELHUB_DATA_DIR", value=folder, why=f"{error}."
                 ) from error
-        sweep(self.settings.demo_dir)
-        self._spawn(
-            deletion.sweep, self.settings.models_dir, self.catalogue.cache_dir, self.settings.demo_dir
-        )
+        if isinstance(self.catalogue, Catalogue):  # else the nodes do that with their own
+            folders = self.catalogue.models_dir, self.catalogue.cache_dir, self.catalogue.demo_dir
+            sweep(self.catalogue.demo_dir)
+            self._spawn(deletion.sweep, *folders)
         self._announce_folder()
         house = self._housekeeping
         to_resume = house.take_over(self._journal)
-        self.launcher.start()
+        self.machines.start()
+        self._spawn(self.lifecycle.await_machines, self._closing)
         for chore in (house.watch_folders, house.trim_journal, house.mend):
             self._spawn(chore)
         for model_id in self.settings.preload:
@@ -168,7 +182,7 @@ class Registry:
         self.lifecycle.close()
         for hook in (*self.on_stopping, *self.on_close):
             hook()
-        self.launcher.close()
+        self.machines.close()
         self.lifecycle.wait_ended(_LAST_EVENTS_S)
         for hook in self.on_closed:
             hook()
@@ -187,9 +201,17 @@ class Registry:
         for hook in self.on_change:
             hook()
 
-    def _announce_prepared(self) -> None:
+    def _take_change(self) -> None:
+        """A machine has come or gone, or keeps other models prepared."""
+        self.lifecycle.grant()
+        if isinstance(self.catalogue, NodeFiles) and self.catalogue.has_changed():
+            self.announce_change()
         for hook in self.on_prepared:
             hook()
+
+    def prepared(self) -> frozenset[str]:
+        """The models that are kept prepared for their next load, on any machine."""
+        return frozenset[str]().union(*(machine.kept.ids() for machine in self.machines.all()))
 
     def _journal_troubles(self) -> list[ModelhubError]:
         return [] if self._journal is None else self._journal.troubles()
@@ -206,10 +228,6 @@ class Registry:
         """The id of a model that is on this machine or was requested; raises ``unknown_model``."""
         return self.lifecycle.known_id(text)
 
-    def prepared(self) -> frozenset[str]:
-        """The models that are kept prepared."""
-        return self.launcher.kept.ids()
-
     @property
     def is_complete(self) -> bool:
         """Whether the folders of models were looked through once, so that the list is whole."""
@@ -218,6 +236,10 @@ class Registry:
     def tokens_of_hub(self) -> frozenset[str] | None:
         """What a web process has to know of the tokens of its hub: nothing here."""
         return None
+
+    def devices(self) -> Sequence[str]:
+        """The devices that a load can choose."""
+        return devices()
 
     def away(self) -> str:
         """What keeps this process from knowing how things are, in words: nothing."""
@@ -262,6 +284,10 @@ class Registry:
         running = self.adapter.timeline(load["load_id"], load["model_id"])
         return running or self.journal.timeline(load["load_id"])
 
+    def nodes(self) -> list[NodeStatus]:
+        """The nodes of the cluster, also such as are lost or were refused; empty where there is none."""
+        return self.lifecycle.nodes() if isinstance(self.catalogue, NodeFiles) else []
+
     def budget(self) -> Budget:
         """Memory use by owner, and what a new load may take."""
         return self.lifecycle.budget()
@@ -275,15 +301,20 @@ class Registry:
         return {
             **preview,
             "id": model_id,
-            "free_bytes": budget.free,
+            "free_bytes": budget.room,
             "fits": budget.fits(preview["need_bytes"]),
             "forecast": forecast,
             "last_seconds": last_seconds,
         }
 
-    def outlook(self, model_id: str) -> Outlook:
-        """What is expected of a load of the model that would begin now."""
-        return self._previewer.outlook(load_spec(self.settings, model_id, LoadOptions()))
+    def outlook(self, model_id: str) -> Outlook | None:
+        """What is expected of a load of the model that would begin now; None where no machine takes it."""
+        try:
+            return self._previewer.outlook(load_spec(self.settings, model_id, LoadOptions()))
+        except ModelhubError as error:
+            if error.code != "no_node":
+                raise
+            return None
 
     def particulars(self, model_id: str, with_outlook: bool) -> Particulars:
         """What the page of a model shows beside its state; raises ``unknown_model``."""
@@ -294,35 +325,22 @@ class Registry:
         return particulars(loads, outlook, entry.folder if entry is not None else None)
 
     def delete_files(self, model_id: str, own: bool = False) -> DeletedFiles:
-        """Delete the files of a model, in the cache those of all revisions.
+        """Delete the files of a model, in the cache those of all revisions, on every machine that has them.
 
         Raises ``own_folder`` for one in the user's models folder unless ``own``, ``wrong_state`` while it
         loads or is in memory, ``no_files``, ``cannot_delete``.
         """
         self.catalogue.refresh()
         model_id = self.catalogue.id_of(model_id)
-        entry = self.catalogue.find(model_id)
-        roots = {
-            "folder": self.settings.models_dir,
-            "cache": self.catalogue.cache_dir,
-            "demo": self.settings.demo_dir,
-        }
-        # Folders know no revisions: one found for an id with a revision is another model.
-        if entry is None or (entry.source != "cache" and entry.model_id != model_id):
-            raise ModelhubError("no_files", id=model_id)
-        if entry.source == "folder" and not own:
-            raise ModelhubError("own_folder", id=model_id)
-        freed = deletion.delete(entry, roots[entry.source], lambda: self.lifecycle.unused(entry.model_id))
-        self.catalogue.forget(entry.model_id)
+        deleted = deletion.delete_everywhere(self.machines.all(), model_id, own, self.lifecycle.unused)
         self._previewer.forget(model_id)
-        self.launcher.kept.let_go(entry.model_id)
         self.announce_change()
-        return {"id": entry.model_id, "source": entry.source, "freed_bytes": freed}
+        return deleted
 
     def readiness(self) -> Readiness:
         """Whether new loads start at once and the boot list is loaded, how far that is, what is degraded."""
         preload = {model_id: self.snapshot(model_id)["state"] for model_id in self.settings.preload}
-        workers = self.launcher.status()
+        workers = self.machines.status()
         ready = workers["state"] == "warm" and all(state == State.READY for state in preload.values())
         return {
             "ready": ready and not self.lifecycle.is_closing,
@@ -362,17 +380,18 @@ class Registry:
         keep_s: float | None,
     ) -> bytes:
         load = self.lifecycle.loaded(model_id)
-        model_id = load.model_id
-        assert load.worker is not None  # noqa: S101 - a ready load has one
-        if (waiting := load.worker.waiting) >= self.settings.max_waiting_predictions:
+        model_id, copy = load.model_id, load.least_busy()
+        worker = copy.worker
+        assert worker is not None  # noqa: S101 - a ready copy has one
+        if (waiting := worker.waiting) >= self.settings.max_waiting_predictions:
             raise ModelhubError("too_busy", id=model_id, waiting=waiting)
         load.use.begin()
         try:
-            ok, body = load.worker.predict(model_id, inputs, parameters, self.settings.limits, has_left, op)
+            ok, body = worker.predict(model_id, inputs, parameters, self.settings.limits, has_left, op)
         except ModelhubError:
-            if load.unloaded_by is None:
+            if (ended := ended_on_purpose(copy, worker)) is None:
                 raise
-            raise has_left_memory(model_id) from None
+            raise ended from None
         finally:
             load.use.end(keep_s)
         if not ok:

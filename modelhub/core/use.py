@@ -22,6 +22,7 @@ class Use:
     def __init__(self) -> None:
         self.changed = threading.Event()  # see ``touch``
         self.tell: Callable[[], None] = lambda: None  # called when that is set
+        self.tell_now: Callable[[], None] = lambda: None  # called when a replica has another state
         # How long it stays unused, as a client has said; infinity is for ever.
         self.keep_s: float | None = None
         self.idle_since = time.time()

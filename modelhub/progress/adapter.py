@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 from marshmallow import ValidationError
@@ -21,6 +21,7 @@ from modelhub.payloads import (
     Facts,
     ProgressState,
     Receipt,
+    Replica,
     Snapshot,
     Timeline,
     Use,
@@ -254,14 +255,36 @@ class ProgressAdapter:
         model_log.forget_trace()
         self._note_silent(model_log)
 
-    def in_use(self, model_id: str, load_id: str, use: Use) -> None:
-        """A ready model is used in another way than before; emits nothing for any other."""
+    def in_use(
+        self, model_id: str, load_id: str, use: Use, replicas: Sequence[Replica] | None = None
+    ) -> None:
+        """A ready model is used in another way than before, or has other ``replicas``; None: as before.
+
+        Emits nothing where all is as it was, or for a model that is not ready.
+        """
+        changes: dict[str, object] = {"use": use}
+        self._change(model_id, load_id, changes if replicas is None else {**changes, "replicas": replicas})
+
+    def taken_over(
+        self,
+        model_id: str,
+        load_id: str,
+        node: str | None,
+        placement: str | None,
+        replicas: Sequence[Replica],
+    ) -> None:
+        """A replica of a ready model has taken the place of its first copy; ``replicas`` are the others."""
+        self._change(model_id, load_id, {"node": node, "placement": placement, "replicas": replicas})
+
+    def _change(self, model_id: str, load_id: str, changes: Mapping[str, object]) -> None:
+        """Something of a ready model is another: emit it where that is so."""
         model_log = self.log_of(model_id)
         last = model_log.snapshot
-        if last["state"] != State.READY or last["load_id"] != load_id or last["use"] == use:
+        after = {**last, **changes}
+        if last["state"] != State.READY or last["load_id"] != load_id or after == last:
             return
         try:
-            payload = check_event({**last, "seq": last["seq"] + 1, "use": use})
+            payload = check_event({**after, "seq": last["seq"] + 1})
         except ValidationError as error:
             self._reject(f"the use of {model_id}", error)
             return

@@ -60,7 +60,7 @@ return redis.call('GET', KEYS[3])
 class _Entry(NamedTuple):
     n: int
     text: str
-    at: float
+    written_at: float = 0.0
 
 
 class _Superseded(Exception):
@@ -116,7 +116,7 @@ class Publisher:
         text = json.dumps({"kind": kind, "name": name, "payload": payload}, separators=(",", ":"))
         with self._lock:
             self._n += 1
-            self._waiting.append(_Entry(self._n, text, time.monotonic()))
+            self._waiting.append(_Entry(self._n, text))
             if len(self._waiting) > self._most:
                 self._waiting.popleft()
                 self.dropped += 1
@@ -204,15 +204,19 @@ class Publisher:
             self._resume(client, newest)
 
     def _note_written(self, n: int) -> None:
+        now = time.monotonic()
         with self._all_written:
-            # Of a full queue, some of the batch may have been dropped meanwhile.
-            while self._waiting and self._waiting[0].n <= n:
-                self._written.append(self._waiting.popleft())
-            oldest_at = time.monotonic() - _KEPT_S
-            while self._written and (len(self._written) > self._most or self._written[0].at < oldest_at):
+            self._move_to_written(n, now)
+            too_many = len(self._written) - self._most
+            while too_many > 0 or (self._written and self._written[0].written_at < now - _KEPT_S):
                 self._written.popleft()
+                too_many -= 1
             if not self._waiting:
                 self._all_written.notify_all()
+
+    def _move_to_written(self, n: int, now: float) -> None:
+        while self._waiting and self._waiting[0].n <= n:
+            self._written.append(self._waiting.popleft()._replace(written_at=now))
 
     def _resume(self, client: Any, newest: str) -> None:
         """The stream ends elsewhere: go on from there, with what was written since and got lost."""
@@ -225,8 +229,7 @@ class Publisher:
             self._newest = newest
             while self._written and self._written[-1].n > kept_n:
                 self._waiting.appendleft(self._written.pop())
-            while self._waiting and self._waiting[0].n <= kept_n:
-                self._written.append(self._waiting.popleft())
+            self._move_to_written(kept_n, time.monotonic())
 
     def _note_away(self, error: Exception) -> None:
         if self._away_since is None:

@@ -27,7 +27,8 @@ from modelhub.web.sse import streams_of
 
 PUBLIC = frozenset(("static", "api.livez", "login.login"))
 _SIGNED = "hub.mirror"  # asks for the key of all web processes itself
-TOUCHING = frozenset(("api.get_preview", "forms.ask_to_delete"))  # GETs that start work, or lead to it
+# GETs that start work, or lead to it
+TOUCHING = frozenset(("api.get_preview", "forms.ask_to_delete", "nodes.ask_to_drain"))
 _ALSO_TO_WATCH = frozenset(("login.logout", "ollama.show"))
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _EXTENSION = "modelhub_access"

@@ -17,7 +17,7 @@ from modelhub.checkpoints import LoadOptions
 from modelhub.config import CLI_USER_AGENT
 from modelhub.core.journal import STATISTICS_OF_NEWEST
 from modelhub.core.listing import Listing, matching
-from modelhub.payloads import DeletedFiles, LoadResource, ModelResource, Particulars, Snapshot
+from modelhub.payloads import DeletedFiles, LoadResource, ModelResource, NodeStatus, Particulars, Snapshot
 from modelhub.progress.schemas import EventSchema
 from modelhub.states import Outcome
 from modelhub.web import schemas
@@ -153,6 +153,26 @@ def unload_model(model_id: str) -> Snapshot:
     return registry.lifecycle.unload(model_id, by=_requested_by())
 
 
+@blueprint.post("/api/models/<path:model_id>/replicas")
+@blueprint.arguments(schemas.ReplicasRequest)
+@blueprint.response(202, schemas.ModelSchema)
+def scale_model(request: dict[str, Any], model_id: str) -> ModelResource:
+    """Have so many copies of a ready model, on as many nodes; without a count, one more.
+
+    Returns the model, whose snapshot has how far its replicas are; its events say the same.
+    """
+    registry.lifecycle.scale(model_id, request["count"], by=_requested_by())
+    return registry.model(model_id)
+
+
+@blueprint.delete("/api/models/<path:model_id>/replicas/<node>")
+@blueprint.response(200, schemas.ModelSchema)
+def end_replica(model_id: str, node: str) -> ModelResource:
+    """End the copy of a model on a node; the first one too, where another one is ready."""
+    registry.lifecycle.end_replica(model_id, node, by=_requested_by())
+    return registry.model(model_id)
+
+
 @blueprint.delete("/api/prepared/<path:model_id>")
 @blueprint.response(200, schemas.ModelSchema)
 def let_go(model_id: str) -> ModelResource:
@@ -195,6 +215,23 @@ def get_particulars(query: dict[str, Any], model_id: str) -> Particulars:
 def get_memory() -> dict[str, int]:
     """Memory use by owner: models, loads under way, other programs; and what is free."""
     return registry.budget()._asdict()
+
+
+@blueprint.get("/api/nodes")
+@blueprint.response(200, schemas.NodeList)
+def list_nodes() -> dict[str, list[NodeStatus]]:
+    """The machines that load models: the nodes of the cluster, or this one."""
+    return {"nodes": registry.nodes() or registry.lifecycle.nodes()}
+
+
+@blueprint.post("/api/nodes/<name>/drain")
+@blueprint.response(202, schemas.NodeSchema)
+def drain_node(name: str) -> NodeStatus:
+    """Have a node leave the cluster: no new loads; its models leave once nobody uses them, then it does.
+
+    What takes longer than five minutes is ended.
+    """
+    return registry.lifecycle.drain(name, by=_requested_by())
 
 
 @blueprint.post("/api/predictions")

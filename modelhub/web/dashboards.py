@@ -8,7 +8,7 @@ from typing import Any
 from flask_socketio import SocketIO
 
 from modelhub.payloads import Snapshot
-from modelhub.states import PAGE_PARTS, State
+from modelhub.states import PAGE_PARTS
 
 _SOON_S = 0.15  # memory is free once the end of a load has been dealt with; and changes come in groups
 _WEIGHTS_STEP = 5  # by then, memory is reserved for the load
@@ -33,7 +33,7 @@ class Dashboards:
         self._room = room
         self._parts = parts
         self._period_s = period_s
-        self._seen: dict[str, tuple[State, str | None, bool, int]] = {}
+        self._seen: dict[str, tuple[object, ...]] = {}
         self._changed: set[str] = set()
         self._is_due = False
 
@@ -49,7 +49,8 @@ class Dashboards:
         """A model has a new snapshot: send the parts, if its state or much of its memory is another."""
         step, use = snapshot["step"] or 0, snapshot["use"]
         grown = 0 if use is None else use["memory"] // _MUCH_BYTES
-        now = (snapshot["state"], snapshot["load_id"], step >= _WEIGHTS_STEP, grown)
+        copies = tuple((one["node"], one["state"]) for one in snapshot["replicas"])
+        now = (snapshot["state"], snapshot["load_id"], step >= _WEIGHTS_STEP, grown, copies)
         if self._seen.get(snapshot["id"]) == now:
             return
         while len(self._seen) >= _MAX_SEEN:

@@ -112,9 +112,13 @@ class Follower:
             return  # a hub that was replaced
         if place.fence > self._position.fence or place.n != self._position.n + 1:
             raise _Behind
-        self._position = place
-        entry = json.loads(text)
         self._mirror.heard_at = time.monotonic()
+        try:
+            self._apply(json.loads(text))
+        finally:
+            self._position = place  # also after one that this version does not know
+
+    def _apply(self, entry: dict[str, Any]) -> None:
         payload = entry["payload"]
         match Kind(entry["kind"]):
             case Kind.EVENT:
@@ -171,6 +175,7 @@ class Follower:
             mirror.readiness = parts["readiness"]
             mirror.degraded = parts["readiness"]["degraded"]
         mirror.nodes = parts.get("nodes", mirror.nodes)
+        mirror.shown = parts.get("shown", mirror.shown)
         if "tokens" in parts:
             mirror.tokens = frozenset(parts["tokens"])
         if parts.get("list_version", mirror.list_version) != mirror.list_version:
@@ -309,7 +314,10 @@ class Follower:
 
 def _call(hooks: Iterable[Callable[[], None]]) -> None:
     for hook in hooks:
-        hook()
+        try:
+            hook()
+        except Exception:  # what is shown must not keep the log from being followed
+            log.exception("What follows a change of the hub has failed")
 
 
 def _owned(budget: Budget) -> tuple[int, ...]:
@@ -328,6 +336,7 @@ def _new_model(snapshot: Snapshot) -> ModelResource:
         "partial_bytes": None,
         "cannot_load": None,
         "fits": None,
+        "nodes": [],
         "random_weights": False,
         "prepared": False,
         "state": snapshot["state"],

@@ -12,15 +12,13 @@ from modelhub.core.registry import Registry
 from modelhub.core.tally import KINDS
 from modelhub.payloads import NodeStatus
 from modelhub.progress.adapter import DASHBOARD_ROOM, room_of
-from modelhub.states import MODEL_STATES, Outcome, State
+from modelhub.states import MODEL_STATES, NodeState, Outcome, State
 from modelhub.web.current import reading_of
 from modelhub.web.fanout import Fanout
 from modelhub.web.hub import publisher_of
 from modelhub.web.sockets import PAGES
 from modelhub.web.sse import streams_of
 
-NODE_STATES = ("joining", State.READY.value, "draining", "lost", "refused")
-THERE = (State.READY.value, "draining")  # of those states, a node has processes and memory
 ZYGOTE_STATES = ("cold", "warming", "warm")
 ROOMS = {
     "dashboard": DASHBOARD_ROOM,
@@ -47,7 +45,7 @@ class Gauges:
         yield from _drops(self._app, registry.adapter.rejected)
         if isinstance(registry, Registry):
             yield from _models(registry)
-            yield from of_nodes(_nodes_of(registry))
+            yield from of_nodes(registry.lifecycle.nodes())
             yield from _predictions(registry)
         else:
             yield GaugeMetricFamily(
@@ -87,10 +85,10 @@ def of_nodes(nodes: Iterable[NodeStatus]) -> Iterator[Metric]:
     memory = GaugeMetricFamily(
         "modelhub_memory_bytes", "The memory that models could have, by owner.", labels=("node", "owner")
     )
-    states, zygotes, spares = dict.fromkeys(NODE_STATES, 0), dict.fromkeys(ZYGOTE_STATES, 0), 0
+    states, zygotes, spares = dict.fromkeys(NodeState, 0), dict.fromkeys(ZYGOTE_STATES, 0), 0
     for node in nodes:
-        states[node["state"]] += 1
-        if node["state"] not in THERE:
+        states[NodeState(node["state"])] += 1
+        if node["state"] not in (NodeState.READY, NodeState.DRAINING):
             continue
         zygotes[node["workers"]["state"]] += 1
         spares += node["workers"]["spare"] is not None
@@ -102,30 +100,6 @@ def of_nodes(nodes: Iterable[NodeStatus]) -> Iterator[Metric]:
     yield _gauge("modelhub_nodes", "Machines that load models, by state.", "state", states.items())
     yield _gauge("modelhub_zygotes", "Processes that fork workers, by state.", "state", zygotes.items())
     yield GaugeMetricFamily("modelhub_spares", "Processes that are ready for the next load.", spares)
-
-
-def _nodes_of(registry: Registry) -> list[NodeStatus]:
-    """The machines that load models; without a cluster this one."""
-    nodes: list[NodeStatus] = registry.nodes() if hasattr(registry, "nodes") else []
-    if nodes:
-        return nodes
-    settings, budget = registry.settings, registry.budget()
-    here: NodeStatus = {
-        "name": settings.node,
-        "address": "",
-        "state": State.READY.value,
-        "workers": registry.readiness()["workers"],
-        "total": budget.total,
-        "free": budget.free,
-        "models": budget.models,
-        "loading": budget.loading,
-        "loads": [],
-        "ready": [],
-        "gpus": 0,
-        "versions": {},
-        "error": None,
-    }
-    return [here]
 
 
 def _predictions(registry: Registry) -> Iterator[Metric]:

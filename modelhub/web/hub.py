@@ -14,7 +14,7 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 
 from modelhub.core.registry import Registry
 from modelhub.errors import ModelhubError
-from modelhub.payloads import HubParts, Snapshot
+from modelhub.payloads import HubParts, ShownSettings, Snapshot
 from modelhub.progress.publisher import Publisher
 from modelhub.progress.redis_link import Kind
 from modelhub.states import EventName
@@ -69,8 +69,20 @@ class Feed:
             "budget": self._registry.budget()._asdict(),
             "readiness": self._registry.readiness(),
             "list_version": self._registry.list_version,
-            "nodes": [],
+            "nodes": self._registry.nodes(),
             "tokens": sorted(self._access.marks()),
+            "shown": self._shown(),
+        }
+
+    def _shown(self) -> ShownSettings:
+        settings = self._registry.settings
+        return {
+            "models_dir": str(settings.models_dir.absolute()),
+            "autoload": settings.autoload,
+            "keep_prepared_seconds": settings.keep_prepared_seconds,
+            "max_new_tokens": settings.max_new_tokens,
+            "cluster": settings.cluster,
+            "devices": [*self._registry.devices()],
         }
 
     def mirror(self, with_logs: bool) -> Iterator[str]:

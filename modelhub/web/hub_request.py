@@ -49,6 +49,7 @@ class HubRequest:
         hub = urlsplit(address)
         kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
         self._connection = kinds[hub.scheme](hub.hostname or "", hub.port, timeout=CONNECT_S)
+        self._prefix = hub.path.rstrip("/")
         self._connection.connect()
         self.sock: socket.socket = self._connection.sock
         self.sock.settimeout(timeout_s)
@@ -65,7 +66,7 @@ class HubRequest:
     ) -> None:
         """Send it; a ``body`` without a length goes in chunks."""
         connection = self._connection
-        connection.putrequest(method, target, skip_accept_encoding=True)
+        connection.putrequest(method, self._prefix + target, skip_accept_encoding=True)
         for name, value in passed_on(headers_of(self._environ)):
             if name not in self._more:
                 connection.putheader(name, value)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from modelhub.core.budget import Budget
-from modelhub.payloads import ErrorPayload, ModelResource, NodeStatus, Readiness
+from modelhub.payloads import ErrorPayload, ModelResource, NodeStatus, Readiness, ShownSettings
 from modelhub.progress.adapter import ProgressAdapter
 
 LIVE_S = 3.0  # after so long without a word, the hub counts as away
@@ -28,6 +28,7 @@ class Mirror:
     degraded: list[ErrorPayload] = field(default_factory=list)
     nodes: list[NodeStatus] = field(default_factory=list)
     readiness: Readiness | None = None
+    shown: ShownSettings | None = None
     tokens: frozenset[str] | None = None  # names those that the hub asks for
     heard_at: float | None = None  # of the last word of the hub, on the monotonic clock
     on_live: list[Callable[[bool], None]] = field(default_factory=list)  # called when ``is_live`` changes

@@ -6,7 +6,7 @@ can answer it from memory. Commands take the registry itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from modelhub.config import Settings
@@ -17,6 +17,7 @@ from modelhub.payloads import (
     ErrorPayload,
     LoadResource,
     ModelResource,
+    NodeStatus,
     Particulars,
     Readiness,
     Snapshot,
@@ -106,6 +107,12 @@ class Reading(Protocol):
 
     def budget(self) -> Budget:
         """Memory use by owner."""
+
+    def devices(self) -> Sequence[str]:
+        """The devices that a load can choose."""
+
+    def nodes(self) -> list[NodeStatus]:
+        """The nodes of a cluster; without one none."""
 
     def prepared(self) -> frozenset[str]:
         """The models that are kept prepared."""

@@ -56,6 +56,7 @@ class RemoteListing:
             "partial_bytes": found["partial_bytes"] if found is not None else None,
             "cannot_load": cannot_load,
             "fits": is_fitting,
+            "nodes": found["nodes"] if found is not None else [],
             "random_weights": found is not None and found["random_weights"],
             "prepared": model_id in self._mirror.prepared,
             "state": snapshot["state"],

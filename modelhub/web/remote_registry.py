@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import cast
 from urllib.parse import quote, urlsplit
 
@@ -21,6 +23,7 @@ from modelhub.payloads import (
     ErrorPayload,
     LoadResource,
     ModelResource,
+    NodeStatus,
     Particulars,
     Readiness,
     Snapshot,
@@ -62,7 +65,7 @@ class RemoteRegistry:
             why = "A web process follows the server over Redis: set it to the address that the server has."
             raise ModelhubError("bad_setting", setting="MODELHUB_REDIS", value="empty", why=why)
         redis_link.connect(settings.redis).close()  # raises where the package is missing
-        self.settings = settings
+        self._settings = settings
         self.adapter = ProgressAdapter(emit, settings.stall_seconds)
         self.mirror = Mirror(self.adapter, hub="")
         self.listing = RemoteListing(self.mirror)
@@ -90,6 +93,25 @@ class RemoteRegistry:
         self._follower.close()
 
     # From memory
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of this process, with those of the hub that its pages name."""
+        shown = self.mirror.shown
+        if shown is None:
+            return self._settings
+        return dataclasses.replace(
+            self._settings,
+            models_dir=Path(shown["models_dir"]),
+            autoload=shown["autoload"],
+            keep_prepared_seconds=shown["keep_prepared_seconds"],
+            max_new_tokens=shown["max_new_tokens"],
+            cluster=shown["cluster"],
+        )
+
+    def devices(self) -> Sequence[str]:
+        """The devices that a load can choose."""
+        return self.mirror.shown["devices"] if self.mirror.shown is not None else ("auto",)
 
     @property
     def epoch(self) -> str:
@@ -155,7 +177,11 @@ class RemoteRegistry:
 
     def budget(self) -> Budget:
         """Memory use by owner; nothing before the hub was heard of for the first time."""
-        return self.mirror.budget or Budget(0, 0, 0, 0, 0, 0, 0)
+        return self.mirror.budget or Budget(0, 0, 0, 0, 0, 0, 0, 0)
+
+    def nodes(self) -> list[NodeStatus]:
+        """The nodes of a cluster."""
+        return self.mirror.nodes
 
     def prepared(self) -> frozenset[str]:
         """The models that are kept prepared."""

@@ -10,7 +10,7 @@ from marshmallow.fields import Boolean, Dict, Float, Integer, List, Nested, Raw,
 from modelhub.devices import DEVICE_PATTERN, DTYPES
 from modelhub.model_ids import ID_PATTERN
 from modelhub.progress.schemas import ErrorSchema, EventSchema
-from modelhub.states import LOAD_STATES, MODEL_STATES, Outcome
+from modelhub.states import LOAD_STATES, MODEL_STATES, NodeState, Outcome
 from modelhub.tasks import TASKS
 
 SOURCES = ("folder", "cache", "demo", "hub")
@@ -68,6 +68,18 @@ class LoadRequest(Schema):
     retry = StrictBoolean(load_default=False, metadata={"description": "Load also where it is quarantined."})
 
 
+class ReplicasRequest(Schema):
+    """How many copies of a model there are to be."""
+
+    count = Integer(
+        strict=True,
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(1, 1000),
+        metadata={"description": "In all, the first one included; without it, one more than now."},
+    )
+
+
 class ModelSchema(Schema):
     """One model. ``size_bytes`` is that of its weights, null where it is not known yet, as ``need_bytes``."""
 
@@ -93,6 +105,7 @@ class ModelSchema(Schema):
         metadata={"description": "Whether its weights fit into free memory; null if unknown, or in memory."},
     )
     random_weights = Boolean()
+    nodes = List(String(), metadata={"description": "The nodes of the cluster that have its files."})
     prepared = Boolean(
         metadata={"description": "Whether a process keeps all but its weights, so that it loads sooner."}
     )
@@ -183,7 +196,7 @@ class PreviewSchema(Schema):
 
 
 class MemorySchema(Schema):
-    """Memory use by owner, in bytes; ``free`` is what a new load may take."""
+    """Memory use by owner, in bytes; ``room`` is what a new load may take: ``free`` where that is most."""
 
     total = Integer()
     models = Integer()
@@ -192,6 +205,7 @@ class MemorySchema(Schema):
     free = Integer()
     model_count = Integer()
     load_count = Integer()
+    room = Integer(metadata={"description": "What is free on the machine where most is."})
 
 
 _INPUTS = {
@@ -231,6 +245,36 @@ class StoppedSchema(Schema):
 
     id = String()
     model = String()
+
+
+class NodeSchema(Schema):
+    """A machine that loads models; sizes are bytes."""
+
+    name = String()
+    address = String(metadata={"description": "Its address in the cluster; empty where there is none."})
+    state = String(validate=validate.OneOf([state.value for state in NodeState]))
+    workers = Dict(metadata={"description": "How far it is: cold, warming or warm."})
+    total = Integer(metadata={"description": "The memory that its models could have."})
+    free = Integer(metadata={"description": "Before what is reserved for loads."})
+    models = Integer(metadata={"description": "Of models that are ready there."})
+    loading = Integer(metadata={"description": "Reserved for loads under way there."})
+    loads = List(  # type: ignore[assignment]  # marshmallow takes it out of the class
+        String(), metadata={"description": "The models that load there."}
+    )
+    ready = List(String(), metadata={"description": "The models that are in memory there."})
+    gpus = Integer()
+    versions = Dict(
+        keys=String(),
+        values=String(),
+        metadata={"description": "Of modelhub, torch and transformers: they must be the server's own."},
+    )
+    error = Nested(ErrorSchema, allow_none=True, metadata={"description": "Why it is lost, or refused."})
+
+
+class NodeList(Schema):
+    """The nodes of the cluster; without one, this machine."""
+
+    nodes = List(Nested(NodeSchema))
 
 
 class LivenessSchema(Schema):
@@ -313,6 +357,8 @@ class LoadSchema(Schema):
     forecast = Nested(
         ForecastSchema, allow_none=True, metadata={"description": "How long it was expected to take then."}
     )
+    node = String(allow_none=True, metadata={"description": "The node of the cluster where it was loaded."})
+    placement = String(allow_none=True, metadata={"description": "Why it was loaded there, in words."})
     snapshot = Nested(EventSchema, allow_none=True)
 
 

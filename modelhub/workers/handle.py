@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 
+from modelhub import memory
+from modelhub.errors import ModelhubError
 from modelhub.workers.channel import Channel
 from modelhub.workers.children import Child, Exit
 
@@ -19,6 +21,7 @@ class Process:
         self.channel = channel
         self.link = link  # to the process that reads ahead, for the worker
         self.refusal: str | None = None  # why there will be no process
+        self.failure: ModelhubError | None = None  # why it has ended, where its exit does not say that
         self._child: Child | None = None
         self._lock = threading.Lock()
         self._killed = False
@@ -34,6 +37,10 @@ class Process:
     def is_over(self) -> bool:
         """Whether it has ended, or will never begin."""
         return self._over.is_set()
+
+    def anonymous_bytes(self) -> int:
+        """The memory that it has for itself, see ``memory.anonymous_bytes``; 0 where that is not known."""
+        return 0 if self.pid is None else memory.anonymous_bytes(self.pid)
 
     def adopt(self, child: Child | None) -> None:
         """It was forked; None where it has ended before that was known."""

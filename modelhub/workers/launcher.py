@@ -19,7 +19,7 @@ from modelhub.errors import ModelhubError
 from modelhub.payloads import WorkersStatus
 from modelhub.workers.channel import Channel, Message
 from modelhub.workers.children import Children
-from modelhub.workers.environment import without_secrets
+from modelhub.workers.environment import python_path, without_secrets
 from modelhub.workers.handle import Process
 from modelhub.workers.kept_models import KeptModels
 from modelhub.workers.lifeline import adopt_orphans
@@ -258,10 +258,4 @@ class Launcher:
 
 def _environment() -> dict[str, str]:
     wait = {} if "OMP_WAIT_POLICY" in os.environ else _SHORT_WAIT
-    return {**wait, **without_secrets(), **_ZYGOTE_ENVIRONMENT, "PYTHONPATH": _python_path()}
-
-
-def _python_path() -> str:
-    """PYTHONPATH with which the zygote finds this package from any working directory."""
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    return {**wait, **without_secrets(), **_ZYGOTE_ENVIRONMENT, "PYTHONPATH": python_path()}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from modelhub.checkpoints import Checkpoint, LoadSpec
-from modelhub.payloads import Conditions, NodeStatus, WorkersStatus
+from modelhub.payloads import Conditions, DeletedFiles, NodeStatus, WorkersStatus
 from modelhub.workers.worker import Worker
+
+if TYPE_CHECKING:
+    from modelhub.core.scan import Entry
 
 
 class Kept(Protocol):
@@ -67,6 +71,25 @@ class Machine(Protocol):
     def processes_of(self, worker: Worker) -> Sequence[int]:
         """The processes of this machine that a load is held up by; empty where that is another machine."""
 
+    def entries(self) -> Mapping[str, Entry]:
+        """The models with files there, by id; the same object while nothing changes."""
+
+    def find(self, model_id: str) -> Entry | None:
+        """The model, if it has files there, see ``Catalogue.find``."""
+
+    def refresh_files(self) -> None:
+        """Have the next call of ``entries`` look anew: something has just changed."""
+
+    def delete_files(
+        self, model_id: str, own: bool, unused: Callable[[str], AbstractContextManager[None]]
+    ) -> DeletedFiles:
+        """Delete the files of a model there, of the user's own folder only where ``own`` is set.
+
+        ``unused(repo)`` is a context in which no load of a repository can start; it raises where one runs,
+        and is entered for no longer than it takes to move the files out of sight. Raises ``no_files``,
+        ``own_folder``, ``cannot_delete``.
+        """
+
     def total_bytes(self) -> int:
         """The memory that its models could have."""
 
@@ -76,11 +99,14 @@ class Machine(Protocol):
     def memory_of_all(self, leaving: Worker | None = None) -> int | None:
         """The memory of all processes of modelhub there, see ``MemoryCount.total``; None: not known."""
 
+    def count_later(self, worker: Worker) -> None:
+        """A worker's model has become ready: count soon what it has; for a thread of its own."""
+
     def own_bytes(self, worker: Worker | None) -> int | None:
         """What a worker has for itself, see ``MemoryCount.own_bytes``; None: not known."""
 
     def node_status(self) -> NodeStatus:
-        """What is shown of it."""
+        """What is shown of it; of its loads and models only the lifecycle knows, which adds them."""
 
 
 class Placement(NamedTuple):
@@ -96,13 +122,16 @@ class Machines(Protocol):
     on_change: list[Callable[[], None]]  # called when a machine comes, goes, or what is prepared changes
 
     def start(self) -> None:
-        """Start what loads models; returns at once. Raises ModelhubError."""
+        """Start what loads models, unless it runs; returns at once. Raises ModelhubError."""
 
     def close(self) -> None:
         """End every process that this server has started, here and on nodes, and wait for that."""
 
     def all(self) -> Sequence[Machine]:
         """Those that are there now."""
+
+    def away(self) -> Sequence[NodeStatus]:
+        """The nodes that are not there, but are worth to be shown: joining, lost or refused."""
 
     def status(self) -> WorkersStatus:
         """How far they are: warm once one of them is."""

@@ -37,6 +37,8 @@ class Worker:
     def __init__(self, start: Callable[[bool], Process], fresh: bool) -> None:
         self.mapped_bytes = 0  # of the model's memory, the bytes that are mapped from its files
         self.tokens_written = 0  # in all generations
+        # Free where its process is, as of when it asked for memory; None where the server itself knows.
+        self.free_bytes: int | None = None
         self.on_use: Callable[[], None] = lambda: None  # called when a request comes, begins or ends
         self._start = start
         self._lock = threading.Lock()
@@ -51,6 +53,15 @@ class Worker:
     def pid(self) -> int | None:
         """The id of its process, once it was forked."""
         return self._process.pid
+
+    @property
+    def process(self) -> Process:
+        """Its process, for one who alone passes on what it says, instead of ``load`` and ``serve``."""
+        return self._process
+
+    def anonymous_bytes(self) -> int:
+        """The memory that its process has for itself, in bytes; 0 where that is not known (yet)."""
+        return self._process.anonymous_bytes()
 
     def load(
         self, spec: LoadSpec, admit: Callable[[int], None] | None = None
@@ -81,6 +92,7 @@ class Worker:
                 self._step = reached.step
                 yield reached
             elif message["type"] == "need":
+                self.free_bytes = message.get("free")
                 refusal = _refusal(admit, message["bytes"])
                 error = None if refusal is None else refusal.to_dict()
                 self._send({"op": "admission", "error": error}, spec.model_id)
@@ -247,6 +259,8 @@ class Worker:
         if self._overdue is not None:
             return self._overdue.error()
         process = self._process
+        if process.failure is not None:
+            return process.failure
         ended = None if self._killed and process.pid is None else process.wait(EXIT_TIMEOUT_S)
         if ended is None or process.pid is None:
             why = process.refusal or "their parent process has ended"

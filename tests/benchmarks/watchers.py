@@ -27,17 +27,19 @@ class Watchers:
 
     def __init__(self, port: int, model_id: str, count: int, deflate: bool) -> None:
         self.selector = selectors.DefaultSelector()
-        self.counts = []
+        self.counts: list[Count] = []
+        self.latencies: list[float] = []
+        self.first = self.last = 0.0
+        self.lost = 0
         for _ in range(count):
             watcher = RawWatcher(port, deflate)
             assert watcher.subscribe(model_id)["ok"]
             watcher.sock.setblocking(False)
             self.counts.append(Count(watcher))
             self.selector.register(watcher.sock, selectors.EVENT_READ, self.counts[-1])
+            for key, _ in self.selector.select(0):  # pings: many connections take longer than one may wait
+                self.read(key.data)
         self.selector.register(sys.stdin, selectors.EVENT_READ, None)
-        self.latencies: list[float] = []
-        self.first = self.last = 0.0
-        self.lost = 0
 
     def run(self) -> None:
         """Read until the input ends."""

@@ -19,6 +19,7 @@ from modelhub.core.journal_schema import MIGRATIONS
 from modelhub.errors import ModelhubError
 from modelhub.states import STATES_OF_OUTCOME, Outcome
 from modelhub.web.current import registry_of
+from tests.support.no_zygote import start_no_zygote
 from tests.support.server import ROOT, wait_until
 
 
@@ -324,7 +325,7 @@ def test_a_server_deletes_what_is_beyond_its_setting(tmp_path: Path, monkeypatch
     _filled(tmp_path, 150).close()
     app = create_app({"MODELHUB_DATA_DIR": tmp_path, "MODELHUB_KEEP_LOADS": 100})
     registry = registry_of(app)
-    monkeypatch.setattr(registry.launcher, "start", lambda: None)  # the zygote would import torch
+    start_no_zygote(registry, monkeypatch)
     registry.start()
     wait_until(lambda: registry.journal.count() == 100)
     assert registry.journal.loads(limit=200)[-1]["load_id"] == "0050"

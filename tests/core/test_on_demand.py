@@ -69,14 +69,14 @@ def test_a_model_that_is_unloading_is_waited_for_and_then_loaded(
 ) -> None:
     wait_ready(registry)
     before = registry.snapshot(STORY)["load_id"]
-    memory = registry.lifecycle._unloading._memory
-    total, may_leave = memory.total, threading.Event()
+    machine = registry.machines.all()[0]
+    total, may_leave = machine.memory_of_all, threading.Event()
 
     def count(leaving: Any = None) -> int | None:
         assert leaving is not None or may_leave.wait(30)  # without one, its process has just exited
         return total(leaving)
 
-    monkeypatch.setattr(memory, "total", count)
+    monkeypatch.setattr(machine, "memory_of_all", count)
     unloads = threading.Thread(target=registry.lifecycle.unload, args=(STORY, "page"))
     unloads.start()
     wait_until(lambda: registry.snapshot(STORY)["state"] == State.UNLOADING)

@@ -18,6 +18,7 @@ from modelhub.units import duration, size
 from modelhub.web.current import registry_of
 from tests.support import models
 from tests.support.hub_server import HubServer
+from tests.support.no_zygote import start_no_zygote
 from tests.support.server import Server, wait_until
 from tests.support.types import StartServer
 
@@ -176,7 +177,7 @@ def test_the_list_says_what_is_needed_in_the_dtype_of_the_settings(
 ) -> None:
     folders = {"DATA_DIR": tmp_path / "data", "MODELS_DIR": models_dir, "DTYPE": "float32"}
     app = create_app({"TESTING": True, **{f"MODELHUB_{name}": str(path) for name, path in folders.items()}})
-    monkeypatch.setattr(registry_of(app).launcher, "start", lambda: None)  # it needs no process
+    start_no_zygote(registry_of(app), monkeypatch)
     models = {row["id"]: row for row in app.test_client().get("/api/models").json["models"]}
     for name, factor in {"published/minilm": 1, "tiny/llama": 2, "demo/random-2gb": 2}.items():
         assert models[name]["need_bytes"] == pytest.approx(factor * models[name]["size_bytes"], rel=0.05)

@@ -270,7 +270,7 @@ def test_a_model_that_is_unloaded_the_moment_it_is_ready_leaves(
         wait_until(lambda: house.load_of(STORY).state == State.UNLOADING)
 
     monkeypatch.setattr(
-        registry.launcher, "prepare_spare", begin_to_unload
+        registry.machines.all()[0], "prepare_spare", begin_to_unload
     )  # the last that a load's end does
     registry.lifecycle.start(STORY, by="rest")
     wait_until(lambda: unload.ident is not None)

@@ -22,6 +22,7 @@ from tests.support.server import Server
 TESTS = Path(__file__).parents[1]
 _HERE = "faults/test_codes.py"
 _ACCESS = "web/test_access.py"
+_NODES = "cluster/test_nodes.py"
 _ERRORS = "web/test_error_handlers.py"
 _WEB = "web/test_web_process.py"
 _UNLOADABLE = "core/test_catalogue.py::test_what_cannot_be_loaded_is_listed_with_what_to_do"
@@ -33,6 +34,9 @@ PRODUCED_BY = {
     "form_expired": f"{_ERRORS}::test_a_script_gets_failures_as_json",
     "unknown_model": f"{_ERRORS}::test_failures_of_the_api_have_one_shape",
     "unknown_load": f"{_ERRORS}::test_failures_of_the_api_have_one_shape",
+    "no_other_node": "web/test_api.py::test_without_a_cluster_a_model_has_one_copy",
+    "unknown_replica": "core/test_replicas.py::test_a_copy_is_ended_by_its_node_also_the_first_one",
+    "unknown_node": "core/test_machines.py::test_a_node_is_drained_once_its_load_and_requests_have_ended",
     "unauthorized": f"{_ACCESS}::test_without_a_token_every_route_but_the_public_ones_is_refused",
     "forbidden": f"{_ACCESS}::test_with_the_view_token_one_can_watch_and_change_nothing",
     "too_many_requests": f"{_ACCESS}::test_after_ten_wrong_tokens_no_more_are_looked_at",
@@ -43,7 +47,7 @@ PRODUCED_BY = {
     "wrong_state": f"{_ERRORS}::test_failures_of_the_api_have_one_shape",
     "too_large": "web/test_api.py::test_a_body_that_is_too_large_is_refused_while_it_is_sent",
     "in_use": "browser/test_access.py::test_a_model_is_loaded_without_javascript",
-    "queue_full": "core/test_load.py::test_a_full_queue_refuses_a_load",
+    "queue_full": "core/test_load_queue.py::test_a_full_queue_refuses_a_load",
     "quarantined": "faults/test_quarantine.py"
     "::test_programs_are_refused_with_the_reason_until_a_person_presses_load",
     "shutting_down": "faults/test_stop.py::test_a_server_in_full_use_ends_in_time_and_says_so_to_everybody",
@@ -83,10 +87,14 @@ PRODUCED_BY = {
     "no_memory": "core/test_lifecycle.py::test_a_model_that_does_not_fit_is_refused_with_the_numbers",
     "out_of_memory": "faults/test_processes.py"
     "::test_a_load_that_the_system_ends_for_want_of_memory_says_so_with_the_numbers",
+    "no_node": "core/test_machines.py::test_without_a_node_a_load_says_so_but_what_nobody_watches_waits",
     "no_device": "loader/test_load.py::test_a_missing_device",
     "killed": "core/test_lifecycle.py::test_a_worker_that_is_killed_is_emitted_as_a_failure_within_a_second",
     "crashed": "workers/test_launcher.py::test_the_error_of_a_process_that_has_ended_has_the_cause",
     "file_changed": "faults/test_processes.py::test_a_file_that_is_cut_under_its_mapping_is_said_so",
+    "node_lost": f"{_NODES}::test_a_node_that_dies_in_the_middle_of_a_load_is_lost_within_two_seconds",
+    "versions_differ": f"{_NODES}::test_a_node_with_another_modelhub_is_refused_in_words",
+    "node_unusable": f"{_NODES}::test_a_node_with_another_modelhub_is_refused_in_words",
     "worker_unavailable": "faults/test_processes.py"
     "::test_where_no_process_can_be_started_a_load_fails_and_the_models_go_on",
     "interrupted": "core/test_lifecycle.py::test_what_was_loading_when_the_server_died_is_interrupted",

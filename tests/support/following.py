@@ -37,7 +37,7 @@ class Served:
         settings = self.registry.settings
         self.http = make_server(settings.host, settings.port, app, threaded=True)
         self.registry.start()
-        spawn(self.http.serve_forever)
+        spawn(self.http.serve_forever, 0.02)
 
     def begin(self, model_id: str, load_id: str = "load") -> None:
         """A load begins."""

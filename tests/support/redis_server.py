@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
 from typing import Any
@@ -40,6 +41,13 @@ class RedisServer:
     def client(self) -> Any:
         """A client of it."""
         return connect(self.url)
+
+    def hang(self, seconds: float) -> None:
+        """Stop it for so long; what it was sent meanwhile it does then."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self.process.send_signal(signal.SIGCONT)
 
     def _responds(self) -> bool:
         client = self.client()

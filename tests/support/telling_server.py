@@ -5,6 +5,7 @@ Start it with ``python -m tests.support.telling_server``.
 GET /tell tells the events of made-up loads through the adapter and the emit of the real server: ``events`` of
 progress per load, ``interval`` seconds apart, for ``loads`` loads or ``seconds`` seconds; with ``drain`` the
 next event waits until no client's queue holds the one before; ``pad`` makes each larger by so many bytes.
+With ``pages``, they go where those of real loads go: also to web processes, and with words to pages.
 Answers what was told.
 """
 
@@ -22,6 +23,7 @@ from flask import jsonify, request
 from modelhub.checkpoints import describe_step
 from modelhub.errors import ModelhubError
 from modelhub.progress.adapter import ProgressAdapter
+from modelhub.web.current import registry_of
 from tests.support.expecting import expecting
 
 SIZE = 10**9
@@ -38,10 +40,15 @@ class Teller:
         self.told: list[tuple[int, str, str, int | None]] = []
         self.loads = 0
         self.pad = ""
+        self.for_pages = False
         self.adapter = ProgressAdapter(self._emit, clock=lambda: self.now)
+        self.adapter.adopt(registry_of(app).epoch, ())  # web processes take no other
 
     def _emit(self, name: str, payload: dict[str, Any], rooms: list[str]) -> None:
-        socketio.emit(name, payload | ({"pad": self.pad} if self.pad else {}), to=rooms)
+        if self.for_pages:
+            registry_of(app).adapter._emit(name, payload, rooms)
+        else:
+            socketio.emit(name, payload | ({"pad": self.pad} if self.pad else {}), to=rooms)
         self.told.append((payload["seq"], name, payload["load_id"], payload["step"]))
 
     def load(self, events: int, interval: float, deadline: float, drain: bool) -> None:
@@ -81,6 +88,7 @@ def tell() -> Any:
     teller = tellers.setdefault(model_id, Teller(model_id))
     teller.told.clear()
     teller.pad = "x" * int(request.args.get("pad", 0))
+    teller.for_pages = "pages" in request.args
     interval = float(request.args.get("interval", 0))
     cpu, began = _cpu_s(), time.monotonic()
     deadline = began + float(request.args.get("seconds", "inf"))

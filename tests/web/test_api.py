@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import math
+import socket
 import threading
+from importlib.metadata import version
 
 import psutil
 import pytest
@@ -170,6 +172,38 @@ def test_figures_and_timelines_are_in_the_document(client: FlaskClient) -> None:
     assert {"model", "outcome", "limit", "offset"} <= set(names)
     expected = {"Timeline", "Series", "Stall", "LoadDetail", "ModelStatistics"}
     assert expected <= set(document["components"]["schemas"])
+
+
+def test_without_a_cluster_the_nodes_are_this_machine_which_cannot_be_drained(empty_server: Server) -> None:
+    empty_server.load(LLAMA)
+    (node,) = empty_server.get("/api/nodes").json()["nodes"]
+    assert (node["name"], node["state"], node["ready"]) == (socket.gethostname(), "ready", [LLAMA])
+    assert node["versions"]["torch"] == version("torch")
+    assert 0 < node["models"] < node["free"] < node["total"]
+    memory = empty_server.get("/api/memory").json()
+    assert (memory["room"], memory["total"]) == (memory["free"], node["total"])
+    assert empty_server.get(f"/api/models/{LLAMA}").json()["nodes"] == []
+    assert _code(empty_server.post(f"/api/nodes/{node['name']}/drain", {})) == (422, "invalid_request")
+    assert _code(empty_server.post("/api/nodes/other/drain", {})) == (404, "unknown_node")
+    assert empty_server.snapshot(LLAMA)["state"] == "ready"
+
+
+def test_without_a_cluster_a_model_has_one_copy(empty_server: Server) -> None:
+    empty_server.load(LLAMA)
+    ready = empty_server.snapshot(LLAMA)
+    assert (ready["node"], ready["placement"], ready["replicas"]) == (None, None, [])
+    for body in ({}, {"count": 2}):
+        assert _code(empty_server.post(f"/api/models/{LLAMA}/replicas", body)) == (409, "no_other_node")
+    assert empty_server.post(f"/api/models/{LLAMA}/replicas", {"count": 1}).json()["state"] == "ready"
+    for count in (0, -1, "2", 1.5, True):
+        refused = empty_server.post(f"/api/models/{LLAMA}/replicas", {"count": count})
+        assert _code(refused) == (422, "invalid_request"), count
+    assert _code(empty_server.delete(f"/api/models/{LLAMA}/replicas/b")) == (404, "unknown_replica")
+    assert _code(empty_server.post(f"/api/models/{BERT}/replicas", {})) == (409, "wrong_state")
+    pages = [empty_server.get(path).text for path in ("/", f"/models/{LLAMA}", "/nodes")]
+    assert not any('href="/nodes"' in page for page in pages)
+    assert not any("Add a copy" in page or "on node" in page for page in pages)
+    assert "This server loads all models itself" in pages[2]
 
 
 def test_probes_of_a_warm_server(server: Server) -> None:

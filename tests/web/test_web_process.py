@@ -51,7 +51,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     make_story(folder / "models" / ENDLESS, is_endless=True)
     redis = RedisServer().start()
     hub = Server(folder / "hub", MODELS_DIR=folder / "models", REDIS=redis.url)
-    webs = [WebProcess(folder / name, redis.url, MODELS_DIR=folder / "models") for name in ("one", "two")]
+    webs = [WebProcess(folder / name, redis.url) for name in ("one", "two")]
     try:
         hub.start()
         for web in webs:
@@ -156,6 +156,8 @@ def test_bodies_are_passed_on_as_they_come(site: Site) -> None:
     ):
         refused = requests.post(url, data=body, headers=headers, timeout=30)
         assert refused.json()["error"]["code"] == code
+    ours, theirs = (requests.head(f"{one.url}/history", timeout=30) for one in (site.one, site.hub))
+    assert (ours.status_code, ours.headers["Content-Type"]) == (200, theirs.headers["Content-Type"])
     too_large = requests.post(url, data=b" " * 20_000_000, headers=headers, timeout=30)
     assert (too_large.status_code, too_large.json()["error"]["code"]) == (413, "too_large")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from modelhub.core.catalogue import find_in
 from modelhub.core.listing import Listed
+from modelhub.core.model_files import find_in
 from modelhub.core.registry import Registry
 from modelhub.states import CHANGING, State
 from modelhub.web.dialects.fields import BadField

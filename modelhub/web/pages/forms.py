@@ -106,6 +106,20 @@ def unload_model(model_id: str) -> Response:
     return _redirect_to(model_id)
 
 
+@blueprint.post("/models/<path:model_id>/replicas")
+def add_replica(model_id: str) -> Response:
+    """Have one more copy of a ready model."""
+    registry.lifecycle.scale(model_id, None, by="page")
+    return _redirect_to(model_id)
+
+
+@blueprint.post("/models/<path:model_id>/replicas/end")
+def end_replica(model_id: str) -> Response:
+    """End the copy of a model on a node."""
+    registry.lifecycle.end_replica(model_id, request.form.get("node", ""), by="page")
+    return _redirect_to(model_id)
+
+
 @blueprint.post("/models/<path:model_id>/let-go")
 def let_go(model_id: str) -> Response:
     """Keep a model no longer prepared."""

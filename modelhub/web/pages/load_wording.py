@@ -12,6 +12,7 @@ from modelhub import units
 from modelhub.checkpoints import TOTAL_STEPS, describe_step
 from modelhub.core.statistics import ModelStatistics, mean_rate
 from modelhub.payloads import Forecast, LoadResource, LoadRow, Series, Stall
+from modelhub.placement_wording import on_node
 from modelhub.states import OUTCOME_OF_STATE, Outcome, State
 from modelhub.wording import REQUESTED_BY, SOURCE_NAMES, STATE_NAMES, UNKNOWN, cause_of_unload
 
@@ -50,24 +51,25 @@ def why(load: LoadRow) -> str:
 
 def ending(load: LoadRow, last_step: int | None) -> str:
     """How it ended, in a sentence or two; ``last_step`` is the last step that began."""
+    there = f" {on_node(load['node'])}" if load["node"] else ""
     after = "" if load["seconds"] is None else f" after {units.duration(load['seconds'])}"
     at = f", in step {last_step} of {TOTAL_STEPS}" if last_step else ""
     match load["state"]:
         case State.READY:
-            return f"Ready in {units.duration(load['seconds'])}. The model is in memory."
+            return f"Ready in {units.duration(load['seconds'])}{there}. The model is in memory."
         case State.UNLOADED:
             cause = cause_of_unload(load["ended_by"])
             unloaded = f"was unloaded {cause}" if cause else "has been unloaded since"
-            return f"Ready in {units.duration(load['seconds'])}. The model {unloaded}."
+            return f"Ready in {units.duration(load['seconds'])}{there}. The model {unloaded}."
         case State.CANCELLED:
             by = REQUESTED_BY.get(load["ended_by"] or "", "")
             while_waiting = "" if last_step or load["started_at"] else " while waiting in the queue"
-            return " ".join(filter(None, ("Cancelled", by))) + f"{while_waiting}{after}{at}."
+            return " ".join(filter(None, ("Cancelled", by))) + f"{while_waiting}{there}{after}{at}."
         case State.QUEUED:
             return "Waiting in the queue."
         case State.LOADING:
-            return f"Loading{at}."
-    return f"{STATE_NAMES[load['state']]}{after}{at}."
+            return f"Loading{there}{at}."
+    return f"{STATE_NAMES[load['state']]}{there}{after}{at}."
 
 
 def totals(load: LoadResource) -> list[tuple[str, str]]:
@@ -100,6 +102,8 @@ def facts(load: LoadRow) -> list[tuple[str, str]]:
         ("Parameters", units.count(load["parameters"]) if load["parameters"] else None),
         ("Data type", load["dtype"]),
         ("Device", load["device"]),
+        ("Node", load["node"]),
+        ("Why there", load["placement"]),
         ("Load id", load["load_id"]),
     )
     return [(name, value) for name, value in rows if value]
@@ -132,6 +136,7 @@ def row(load: LoadRow) -> dict[str, str]:
         "weights": _or_unknown(load["bytes"], units.size),
         "rate": _or_unknown(mean_rate(load["bytes"], load["seconds"]), units.rate),
         "by": REQUESTED_BY.get(load["by"], load["by"]),
+        "node": load["node"] or "",
     }
 
 

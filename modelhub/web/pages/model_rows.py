@@ -68,6 +68,7 @@ def _blank() -> ModelResource:
         "cannot_load": None,
         "fits": None,
         "random_weights": False,
+        "nodes": [],
         "prepared": False,
         "state": State.ABSENT,
         "snapshot": absent(_BLANK_ID, ""),

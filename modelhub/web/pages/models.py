@@ -8,14 +8,14 @@ from flask import Blueprint, Flask, current_app, redirect, render_template, requ
 from flask_wtf.csrf import CSRFError
 from werkzeug.wrappers import Response
 
-from modelhub import units, wording
+from modelhub import placement_wording, units, wording
 from modelhub.checkpoints import STEPS, TOTAL_STEPS
 from modelhub.core.outlook import Outlook
-from modelhub.devices import DTYPES, devices
+from modelhub.devices import DTYPES
 from modelhub.errors import ModelhubError
 from modelhub.outlook_wording import expected
-from modelhub.payloads import ModelResource, Particulars
-from modelhub.states import CHANGING, STATES_OF_OUTCOME, Outcome, State
+from modelhub.payloads import ModelResource, Particulars, Snapshot
+from modelhub.states import CHANGING, STATES_OF_OUTCOME, NodeState, Outcome, State
 from modelhub.web import error_handlers
 from modelhub.web.access import access_of
 from modelhub.web.current import reading as registry
@@ -25,6 +25,7 @@ from modelhub.web.pages import (
     load_wording,
     model_list,
     model_wording,
+    node_wording,
     prediction_form,
     progress_chart,
     use_it,
@@ -66,9 +67,10 @@ def init_app(app: Flask) -> None:
         outcome=load_wording.outcome,
         why=load_wording.why,
         DTYPES=DTYPES,
-        devices=devices,
+        devices=reading_of(app).devices,
         degraded=reading_of(app).degraded,
         away=reading_of(app).away,
+        in_cluster=lambda: node_wording.in_cluster(registry),
     )
     app.register_error_handler(
         CSRFError, lambda _: error_handlers.error_response(ModelhubError("form_expired"))
@@ -85,11 +87,12 @@ def index() -> str:
     return render_template(
         "dashboard.html",
         page=page,
-        rows=rows.render(page.models, budget.free),
+        rows=rows.render(page.models, budget.room),
         blank_row=rows.blank(),
         data=model_list.page_data(page),
         has_own=model_list.has_own(page),
         budget=budget,
+        nodes=node_wording.lines(registry.nodes()),
         models_dir=registry.settings.models_dir.absolute(),
     )
 
@@ -132,6 +135,7 @@ def model_page(model: ModelResource, **form: Any) -> str:
         log=trace.lines,
         to_replace=_to_replace(model),
         keep_seconds=registry.settings.keep_prepared_seconds,
+        may_have_more=_may_have_more(snapshot),
         form=prediction_form.form_of(snapshot.get("task")) if is_ready else None,
         chats=is_ready and snapshot.get("chats", False),
         most_tokens=registry.settings.max_new_tokens,
@@ -161,9 +165,15 @@ def _to_replace(model: ModelResource) -> list[ModelResource]:
     if model["fits"] is not False and not is_refused:
         return []
     ready = [one for one in registry.listing.touched() if one["state"] == State.READY]
-    lack = need_bytes - registry.budget().free
+    lack = need_bytes - registry.budget().room
     held = [(use["memory"], one) for one in ready if (use := one["snapshot"]["use"]) is not None]
     return [one for size, one in sorted(held, key=lambda pair: pair[0]) if size >= lack][:_MOST_OFFERS]
+
+
+def _may_have_more(snapshot: Snapshot) -> bool:
+    """Whether there may be a node for one more copy of a ready model."""
+    ready = [node for node in registry.nodes() if node["state"] == NodeState.READY]
+    return len(ready) > len(placement_wording.nodes(snapshot).split(", "))
 
 
 def _shares(outlook: Outlook) -> list[float]:

@@ -1,10 +1,11 @@
-"""What dashboards show beside the states of models: memory, what each takes of it, which are prepared."""
+"""What dashboards show beside the states of models: memory, nodes, what each takes, which are prepared."""
 
 from __future__ import annotations
 
 from typing import TypedDict
 
 from modelhub import wording
+from modelhub.web.pages import node_wording
 from modelhub.web.pages.model_wording import about
 from modelhub.web.reading import Reading
 
@@ -18,9 +19,10 @@ class RowParts(TypedDict):
 
 
 class PageParts(TypedDict):
-    """``lack`` is what is said of a model that does not fit into the ``free`` bytes."""
+    """``lack`` is what is said of a model that does not fit into the ``free`` bytes of a machine."""
 
     memory: list[wording.MemoryPart]
+    nodes: list[node_wording.NodeLine]  # of a cluster
     free: int
     lack: str
     rows: dict[str, RowParts]
@@ -33,12 +35,13 @@ def page_parts(registry: Reading, ids: list[str]) -> PageParts:
     models = registry.listing.resources(filter(registry.listing.has, ids)) if ids else []
     return {
         "memory": wording.memory_parts(budget),
-        "free": budget.free,
-        "lack": wording.lack(budget.free),
+        "nodes": node_wording.lines(registry.nodes()),
+        "free": budget.room,
+        "lack": wording.lack(budget.room),
         "rows": {
             model["id"]: {
                 "about": about(model),
-                "need": wording.need(model["need_bytes"], budget.free),
+                "need": wording.need(model["need_bytes"], budget.room),
                 "need_bytes": model["need_bytes"],
             }
             for model in models

@@ -19,7 +19,7 @@ EVENTS = {
     EventName.COMPLETED: "The model is loaded and a forward pass has been run. Ends the load.",
     EventName.FAILED: "The load failed, or the server is ending in the middle of it. Ends the load.",
     EventName.CANCELLED: "The load was cancelled. Ends the load.",
-    EventName.IN_USE: "A ready model is used by more or fewer, or writes faster or slower.",
+    EventName.IN_USE: "A ready model is used by more or fewer, writes faster or slower, has other replicas.",
     EventName.UNLOADED: "The model has left memory, on request, or because its process ended.",
     EventName.MODELS_CHANGED: "The list of models has changed without a load. Read it again.",
     EventName.SERVER_STOPPING: "The server is about to end.",

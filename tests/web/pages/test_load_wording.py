@@ -26,6 +26,7 @@ NOTHING: dict[str, Any] = dict.fromkeys(
     )
 )
 NOTHING |= dict.fromkeys(("architecture", "parameters", "error", "steps", "snapshot", "forecast"))
+NOTHING |= dict.fromkeys(("node", "placement"))
 
 
 def load(state: str, **changes: Any) -> dict[str, Any]:
@@ -44,6 +45,8 @@ def test_every_outcome_has_a_name() -> None:
     ("one", "step", "said"),
     [
         (load("ready", seconds=3.2), 9, "Ready in 3.2 s. The model is in memory."),
+        (load("ready", seconds=3.2, node="b"), 9, "Ready in 3.2 s on node b. The model is in memory."),
+        (load("failed", seconds=12.4, node="b"), 4, "Failed on node b after 12 s, in step 4 of 9."),
         (load("unloaded", seconds=3.2), 9, "Ready in 3.2 s. The model has been unloaded since."),
         (
             load("unloaded", seconds=3.2, ended_by="room for org/b"),

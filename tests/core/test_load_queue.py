@@ -5,8 +5,16 @@ from __future__ import annotations
 import pytest
 
 from modelhub.checkpoints import LoadSpec
-from modelhub.core.load import MAX_WAITING, Load, LoadQueue
+from modelhub.config import read_settings
+from modelhub.core.load import Load
+from modelhub.core.load_queue import MAX_WAITING, LoadQueue
+from modelhub.core.one_machine import OneMachine
 from modelhub.errors import ModelhubError
+
+
+def _queue() -> LoadQueue:
+    """The queue of this machine, with a slot."""
+    return LoadQueue(OneMachine(read_settings({"MODELHUB_MAX_CONCURRENT_LOADS": "1"}, {})))
 
 
 def _load(name: str) -> Load:
@@ -14,7 +22,7 @@ def _load(name: str) -> Load:
 
 
 def test_first_come_first_served() -> None:
-    queue = LoadQueue(slots=1)
+    queue = _queue()
     loads = [_load(name) for name in "abc"]
     for load in loads:
         queue.join(load)
@@ -26,7 +34,7 @@ def test_first_come_first_served() -> None:
 
 
 def test_a_load_that_leaves_moves_the_others_up_and_wakes_them() -> None:
-    queue = LoadQueue(slots=1)
+    queue = _queue()
     loads = [_load(name) for name in "abc"]
     for load in loads:
         queue.join(load)
@@ -37,7 +45,7 @@ def test_a_load_that_leaves_moves_the_others_up_and_wakes_them() -> None:
 
 
 def test_a_slot_is_released_once() -> None:
-    queue = LoadQueue(slots=1)
+    queue = _queue()
     first, second, third = (_load(name) for name in "abc")
     queue.join(first)
     queue.release(first)
@@ -48,7 +56,7 @@ def test_a_slot_is_released_once() -> None:
 
 
 def test_a_full_queue_refuses_a_load() -> None:
-    queue = LoadQueue(slots=1)
+    queue = _queue()
     for number in range(MAX_WAITING + 1):
         queue.join(_load(str(number)))
     with pytest.raises(ModelhubError) as caught:

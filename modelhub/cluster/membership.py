@@ -1,0 +1,167 @@
+"""This machine as part of a Ray cluster: what ``modelhub node`` starts, watches over and ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from importlib.util import find_spec
+from types import FrameType
+
+import psutil
+
+from modelhub.cluster.wire import LABEL, NODE_COMMAND, RESOURCE
+from modelhub.workers.environment import python_path
+from modelhub.workers.lifeline import adopt_orphans, name_process
+
+_STARTED = b"Ray runtime started"
+_START_S = 60.0
+_LOOK_S = 0.2
+_AGAIN_S = 1.0
+_END_S = 10.0
+_SHOWN_LINES = 12
+# Objects are small: parts of what workers say. Ray's least is 75 MB.
+_STORE_BYTES = 80_000_000
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_enable_metrics_collection": "0",
+    # It would end the agent where memory runs short, and with it every model of the node.
+    "RAY_memory_monitor_refresh_ms": "0",
+    # Ray lets its workers give way, as modelhub's own do; what forks them must not.
+    "RAY_worker_niceness": "0",
+    # There is nothing to wait for: the server has been told before, or whoever ends this is in a hurry.
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+}
+# How soon the head gives a node up: one that has died after a second, since it refuses to be asked five times
+# in a row; one that does not answer after six, since each of the five questions waits for a second.
+_HEAD_SETTINGS = {
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "200",
+    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_failure_threshold": "5",
+}
+
+
+class NotJoined(Exception):
+    """Ray is not installed, or has not started; the text says why."""
+
+
+class Membership:
+    """``address`` is that of the head; None where this machine is the head, which listens at ``port``.
+
+    ``models``: whether models are loaded here.
+    """
+
+    def __init__(self, name: str, address: str | None, port: int, models: bool = True) -> None:
+        self._name = name
+        self._address = address
+        self._port = port
+        self._models = models
+        self._ending = threading.Event()
+
+    def run(self) -> int:
+        """Be part of the cluster until SIGTERM or SIGINT; returns the exit status.
+
+        Where Ray ends by itself here, as it does on a machine that was cut off, this joins again. Raises
+        NotJoined where it could not the first time.
+        """
+        if find_spec("ray") is None:
+            raise NotJoined("Ray is not installed. Run: pip install -r requirements-cluster.txt")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+        adopt_orphans()
+        name_process(NODE_COMMAND, f"modelhub: node {self._name}")
+        is_first = True
+        while not self._ending.is_set():
+            with tempfile.TemporaryFile() as output:
+                process = subprocess.Popen(
+                    self.command(),
+                    env=self.environment(),
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
+                try:
+                    self._follow(process, output.fileno(), is_first)
+                finally:
+                    _end_all(process)
+            is_first = False
+            if not self._ending.is_set():
+                print("This machine is no longer part of the cluster; it joins again.", flush=True)
+                self._ending.wait(_AGAIN_S)
+        return 0
+
+    def command(self) -> list[str]:
+        """What starts Ray here, and stays in the foreground."""
+        common = [
+            *("--block", "--include-log-monitor=false", "--disable-usage-stats"),
+            *("--num-cpus=0", f"--object-store-memory={_STORE_BYTES}"),
+        ]
+        place = [f"--address={self._address}"]
+        if self._address is None:
+            place = ["--head", f"--port={self._port}", "--memory=0", "--include-dashboard=false"]
+        node = [f"--resources={json.dumps({RESOURCE: 1})}", f"--labels={LABEL}={self._name}"]
+        start = [sys.executable, "-P", "-m", "ray.scripts.scripts", "start"]
+        return [*start, *place, *common, *(node if self._models else ())]
+
+    def environment(self) -> dict[str, str]:
+        """That of Ray here, which the agent and the models inherit; what is set already stays."""
+        settings = {**_SETTINGS, **(_HEAD_SETTINGS if self._address is None else {})}
+        return {**settings, **os.environ, "PYTHONPATH": python_path()}
+
+    def _follow(self, process: subprocess.Popen[bytes], output: int, is_first: bool) -> None:
+        """Wait until this is to end, or Ray has ended here."""
+        waited_s, has_joined = 0.0, False
+        while not self._ending.wait(_LOOK_S):
+            if not has_joined:
+                waited_s += _LOOK_S
+                said = os.pread(output, 2**20, 0)
+                has_joined = _STARTED in said
+                if has_joined:
+                    self._greet()
+                elif process.poll() is not None or waited_s > _START_S:
+                    if is_first:
+                        raise NotJoined(f"Ray did not start here:\n{_tail(said)}")
+                    return
+            elif process.poll() is not None or not _has_raylet(process):
+                return
+
+    def _greet(self) -> None:
+        part = f"It loads models as {self._name}." if self._models else "It loads no models."
+        print(f"This machine is part of the cluster. {part} Ctrl-C ends that.", flush=True)
+        if self._address is None:
+            print(f"Others join with: modelhub node --address THIS_HOST:{self._port}", flush=True)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        self._ending.set()
+
+
+def _has_raylet(process: subprocess.Popen[bytes]) -> bool:
+    """Whether Ray's own process of this machine still runs."""
+    with contextlib.suppress(psutil.Error):
+        children = psutil.Process(process.pid).children()
+        return any(one.name() == "raylet" and one.status() != psutil.STATUS_ZOMBIE for one in children)
+    return False
+
+
+def _end_all(process: subprocess.Popen[bytes]) -> None:
+    """End Ray and all that it has started here, and wait for that."""
+    family = psutil.Process().children(recursive=True)
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_END_S)
+    # What is left was started by one that has ended, whose parent is this process now.
+    for one in {*family, *psutil.Process().children(recursive=True)}:
+        with contextlib.suppress(psutil.Error):
+            one.kill()
+    psutil.wait_procs(psutil.Process().children(), _END_S)
+    process.wait()
+
+
+def _tail(said: bytes) -> str:
+    return "\n".join(said.decode(errors="replace").strip().splitlines()[-_SHOWN_LINES:])
