@@ -13,11 +13,14 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from modelhub import create_app
+from modelhub.states import State
 from modelhub.web.current import registry_of
+from modelhub.web.paced import MANY
 from tests.support import published, wheel
 from tests.support.locked import LockedServer
+from tests.support.many import make_many
 from tests.support.no_zygote import start_no_zygote
-from tests.support.server import Server
+from tests.support.server import Server, wait_until
 from tests.support.types import MakeApp, StartServer, Watch
 from tests.support.watcher import Watcher
 from tests.support.wire import Wire
@@ -83,6 +86,31 @@ def server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     running = Server(tmp_path_factory.mktemp("data"), MODELS_DIR=models_dir).start().wait_warm()
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def running_large_server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """For ``large_server``."""
+    folder = make_many(tmp_path_factory.mktemp("many") / "models", MANY)
+    shutil.copytree(models_dir / "tiny", folder / "tiny", ignore=shutil.ignore_patterns("too-big"))
+    running = Server(folder.parent / "data", MODELS_DIR=folder, LOG="json").start().wait_warm()
+    wait_until(lambda: running.get("/api/models?limit=1").json()["total"] > MANY)  # the folders were scanned
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def large_server(running_large_server: Server) -> Server:
+    """A server with more than 200 models, none of them in memory: the rooms of dashboards are paced.
+
+    Its log is JSON.
+    """
+    watcher = Watcher(running_large_server.url)
+    for model in watcher.subscribe()["snapshot"]["models"]:
+        if model["state"] == State.READY:
+            running_large_server.delete(f"/api/models/{model['id']}")
+    watcher.close()
+    return running_large_server
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -15,7 +14,6 @@ from typing import Any
 from modelhub.json_log import JsonFormatter
 from tests.support.ids import LLAMA
 from tests.support.server import ROOT, Server, wait_until
-from tests.support.types import StartServer
 
 FORGED = 'a\r\n{"level": "INFO", "message": "forged"}\x1b[31m\x85\u2028\udc80'
 
@@ -61,22 +59,26 @@ def test_a_line_says_when_it_was_written_by_whom_and_of_which_load() -> None:
 
 def lines(server: Server) -> list[dict[str, Any]]:
     """The log; a line that is no JSON is an error."""
-    return [json.loads(line) for line in server.log().splitlines()]
+    return [json.loads(line) for line in server.log().splitlines(keepends=True) if line.endswith("\n")]
 
 
-def test_every_line_of_a_server_is_json_and_those_of_loads_name_them(start_server: StartServer) -> None:
-    server = start_server(LOG="json").wait_warm()
-    done = server.load(LLAMA)
-    failed = server.load("no/such-model")
-    server.workers()[0].send_signal(signal.SIGKILL)
-    wait_until(lambda: server.snapshot(LLAMA)["state"] == "failed")
-    server.stop()
-    of_loads = [line for line in lines(server) if line["logger"] == "modelhub.loads"]
-    assert [line.get("code") for line in of_loads] == [None, None, None, failed["error"]["code"], "killed"]
+def about(server: Server, load_ids: list[str]) -> list[dict[str, Any]]:
+    """The lines about these loads."""
+    return [line for line in lines(server) if line.get("load_id") in load_ids]
+
+
+def test_every_line_of_a_server_is_json_and_those_of_loads_name_them(large_server: Server) -> None:
+    done = large_server.load(LLAMA)
+    failed = large_server.load("no/such-model")
+    large_server.process_of(LLAMA).kill()
+    wait_until(lambda: large_server.snapshot(LLAMA)["state"] == "failed")
     ids = [done["load_id"]] * 2 + [failed["load_id"]] * 2 + [done["load_id"]]
-    assert [line["load_id"] for line in of_loads] == ids
+    wait_until(lambda: [line["load_id"] for line in about(large_server, ids)] == ids)
+    of_loads = about(large_server, ids)
+    assert [line.get("code") for line in of_loads] == [None, None, None, failed["error"]["code"], "killed"]
     assert [line["model"] for line in of_loads] == [LLAMA] * 2 + ["no/such-model"] * 2 + [LLAMA]
-    assert any("Listening at" in line["message"] for line in lines(server))
+    assert {line["logger"] for line in of_loads} == {"modelhub.loads"}
+    assert any("Listening at" in line["message"] for line in lines(large_server))
 
 
 def test_a_process_that_the_server_starts_writes_the_same_lines() -> None:

@@ -90,7 +90,7 @@ def of(load: Load, code: str | None = None) -> dict[str, str | None]:
 
 def log_replica_begin(replica: Load) -> None:
     """``A replica of org/name was requested (by rest)``."""
-    log.info("A replica of %s was requested (by %s)", replica.model_id, replica.row["by"])
+    log.info("A replica of %s was requested (by %s)", replica.model_id, replica.row["by"], extra=of(replica))
 
 
 def log_replica_end(replica: Load, error: ModelhubError | None, seconds: float) -> None:
@@ -98,28 +98,32 @@ def log_replica_end(replica: Load, error: ModelhubError | None, seconds: float) 
     where = _where(replica)
     if replica.state == State.READY:
         why = f": {replica.placement}" if replica.placement else ""
-        log.info(
-            "A replica of %s is ready%s after %s%s", replica.model_id, where, units.duration(seconds), why
-        )
+        what = replica.model_id, where, units.duration(seconds), why
+        log.info("A replica of %s is ready%s after %s%s", *what, extra=of(replica))
     elif error is not None and replica.state == State.FAILED:
-        log.warning("A replica of %s failed%s: %s: %s", replica.model_id, where, error.code, error.message)
+        failed = replica.model_id, where, error.code, error.message
+        log.warning("A replica of %s failed%s: %s: %s", *failed, extra=of(replica, error.code))
 
 
 def log_replica_exit(replica: Load, error: ModelhubError | None) -> None:
     """``The replica of org/name on node c has ended (by rest)``, or why its process exited."""
     if error is None:
         by = replica.unloaded_by
-        log.info("The replica of %s%s has ended (by %s)", replica.model_id, _where(replica), by)
+        what = replica.model_id, _where(replica), by
+        log.info("The replica of %s%s has ended (by %s)", *what, extra=of(replica))
     else:
         text = "The replica of %s%s failed once loaded: %s: %s"
-        log.warning(text, replica.model_id, _where(replica), error.code, error.message)
+        failed = replica.model_id, _where(replica), error.code, error.message
+        log.warning(text, *failed, extra=of(replica, error.code))
 
 
 def log_takeover(load: Load, node: str | None, error: ModelhubError | None) -> None:
     """``org/name goes on on node c, since its copy on node b has ended: killed: ...``."""
     why = "was ended" if error is None else f"has ended: {error.code}: {error.message}"
     level = logging.INFO if error is None else logging.WARNING
-    log.log(level, "%s goes on%s: its copy on node %s %s", load.model_id, _where(load), node, why)
+    code = None if error is None else error.code
+    what = load.model_id, _where(load), node, why
+    log.log(level, "%s goes on%s: its copy on node %s %s", *what, extra=of(load, code))
 
 
 def _where(load: Load) -> str:

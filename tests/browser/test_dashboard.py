@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from modelhub.web.paced import MANY
 from modelhub.web.pages.model_list import PAGE_SIZE
 from tests.browser.test_load import wait_live
 from tests.support import models
@@ -184,17 +183,13 @@ def test_what_is_degraded_is_said_below_the_header_as_long_as_it_is(
 
 
 def test_of_many_models_a_page_shows_what_it_is_sent_each_second_and_asks_no_more(
-    start_server: StartServer, tmp_path: Path, open_page: OpenPage
+    large_server: Server, open_page: OpenPage
 ) -> None:
-    folder = make_many(tmp_path / "models", MANY)
-    models.make_llama(folder / LLAMA)
-    server = start_server(MODELS_DIR=folder)
-    server.get("/api/models")  # once the folders were scanned
-    page = open_page("/", to=server)
+    page = open_page("/", to=large_server)
     sent: list[str] = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(str(frame))))
     page.reload()
     wait_live(page)
-    server.load(LLAMA)
+    large_server.load(LLAMA)
     expect(page.locator(f'[data-model="{LLAMA}"]')).to_have_attribute("data-state", "ready")
     assert sum('"subscribe"' in frame for frame in sent) == 1
