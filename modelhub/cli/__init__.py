@@ -26,6 +26,7 @@ from modelhub.cli.parameters import (
     settings,
 )
 from modelhub.cli.traces import traces
+from modelhub.cli.web import web
 from modelhub.devices import DTYPES
 from modelhub.errors import ModelhubError
 from modelhub.states import ACTIVE, State
@@ -50,7 +51,7 @@ def create_app() -> Flask:
 
 
 def init_app(app: Flask) -> None:
-    """Give the ``flask`` command preload, models, unload, cancel, copies, traces and node."""
+    """Give the ``flask`` command preload, models, unload, cancel, copies, traces, node and web."""
     for command in COMMANDS:
         app.cli.add_command(command)
 
@@ -218,7 +219,7 @@ def _end(end_each: Callable[[Server, Iterable[str]], bool], url: str | None, ids
         sys.exit(NOT_ALL_READY)
 
 
-COMMANDS = (preload, models, unload, cancel, copies, traces, node)
+COMMANDS = (preload, models, unload, cancel, copies, traces, node, web)
 
 
 def _view(loads: list[RequestedLoad], as_json: bool) -> Bars | Lines | Json:
