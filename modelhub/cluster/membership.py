@@ -92,9 +92,17 @@ class Membership:
                     _end_all(process)
             is_first = False
             if not self._ending.is_set():
+                self._forget_address()
                 print("This machine is no longer part of the cluster; it joins again.", flush=True)
                 self._ending.wait(_AGAIN_S)
         return 0
+
+    def _forget_address(self) -> None:
+        """Let a head that has ended begin again: its nodes on this machine look to Ray as if it ran."""
+        if self._address is None:
+            folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(folder, "ray", "ray_current_cluster"))
 
     def command(self) -> list[str]:
         """What starts Ray here, and stays in the foreground."""
@@ -125,8 +133,10 @@ class Membership:
                 if has_joined:
                     self._greet()
                 elif process.poll() is not None or waited_s > _START_S:
+                    why = f"Ray did not start here:\n{_tail(said)}"
                     if is_first:
-                        raise NotJoined(f"Ray did not start here:\n{_tail(said)}")
+                        raise NotJoined(why)
+                    print(why, flush=True)
                     return
             elif process.poll() is not None or not _has_raylet(process):
                 return
