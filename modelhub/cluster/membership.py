@@ -19,12 +19,11 @@ from modelhub.cluster.wire import LABEL, NODE_COMMAND, RESOURCE
 from modelhub.workers.environment import python_path
 from modelhub.workers.lifeline import adopt_orphans, name_process
 
-_STARTED = b"Ray runtime started"
 _START_S = 60.0
 _LOOK_S = 0.2
 _AGAIN_S = 1.0
+_LEAVE_S = 3.0
 _END_S = 10.0
-_SHOWN_LINES = 12
 # Objects are small: parts of what workers say. Ray's least is 75 MB.
 _STORE_BYTES = 80_000_000
 _SETTINGS = {
@@ -74,22 +73,20 @@ class Membership:
             raise NotJoined("Ray is not installed. Run: pip install -r requirements-cluster.txt")
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
-        adopt_orphans()
+        adopt_orphans()  # what Ray starts here is then below this process
         name_process(NODE_COMMAND, f"modelhub: node {self._name}")
         is_first = True
         while not self._ending.is_set():
-            with tempfile.TemporaryFile() as output:
-                process = subprocess.Popen(
-                    self.command(),
-                    env=self.environment(),
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                )
-                try:
-                    self._follow(process, output.fileno(), is_first)
-                finally:
-                    _end_all(process)
+            try:
+                self._start()
+                self._greet()
+                self._watch()
+            except NotJoined as error:
+                if is_first:
+                    raise
+                print(error, flush=True)
+            finally:
+                _end_all()
             is_first = False
             if not self._ending.is_set():
                 self._forget_address()
@@ -105,9 +102,9 @@ class Membership:
                 os.unlink(os.path.join(folder, "ray", "ray_current_cluster"))
 
     def command(self) -> list[str]:
-        """What starts Ray here, and stays in the foreground."""
+        """What starts Ray here."""
         common = [
-            *("--block", "--include-log-monitor=false", "--disable-usage-stats"),
+            *("--include-log-monitor=false", "--disable-usage-stats"),
             *("--num-cpus=0", f"--object-store-memory={_STORE_BYTES}"),
         ]
         place = [f"--address={self._address}"]
@@ -122,24 +119,27 @@ class Membership:
         settings = {**_SETTINGS, **(_HEAD_SETTINGS if self._address is None else {})}
         return {**settings, **os.environ, "PYTHONPATH": python_path()}
 
-    def _follow(self, process: subprocess.Popen[bytes], output: int, is_first: bool) -> None:
-        """Wait until this is to end, or Ray has ended here."""
-        waited_s, has_joined = 0.0, False
-        while not self._ending.wait(_LOOK_S):
-            if not has_joined:
+    def _start(self) -> None:
+        """Have Ray start here; raises NotJoined. Returns early where this is to end."""
+        with tempfile.TemporaryFile() as output:
+            process = subprocess.Popen(
+                self.command(), env=self.environment(), stdout=output, stderr=output, start_new_session=True
+            )
+            waited_s = 0.0
+            while process.poll() is None and not self._ending.wait(_LOOK_S):
                 waited_s += _LOOK_S
-                said = os.pread(output, 2**20, 0)
-                has_joined = _STARTED in said
-                if has_joined:
-                    self._greet()
-                elif process.poll() is not None or waited_s > _START_S:
-                    why = f"Ray did not start here:\n{_tail(said)}"
-                    if is_first:
-                        raise NotJoined(why)
-                    print(why, flush=True)
-                    return
-            elif process.poll() is not None or not _has_raylet(process):
-                return
+                if waited_s > _START_S:
+                    process.kill()
+            if process.poll() != 0 and not self._ending.is_set():
+                raise NotJoined(f"Ray did not start here: {_last_line(os.pread(output.fileno(), 2**20, 0))}")
+
+    def _watch(self) -> None:
+        """Wait until this is to end, or Ray has ended here. The main process of a head is started again."""
+        raylet, main = _child("raylet"), _Main.find()
+        while raylet is not None and not _has_ended(raylet) and not self._ending.wait(_LOOK_S):
+            if main is not None and _has_ended(main.process):
+                main.start_again()
+                print("Ray's main process has ended, and was started again.", flush=True)
 
     def _greet(self) -> None:
         part = f"It loads models as {self._name}." if self._models else "It loads no models."
@@ -151,27 +151,58 @@ class Membership:
         self._ending.set()
 
 
-def _has_raylet(process: subprocess.Popen[bytes]) -> bool:
-    """Whether Ray's own process of this machine still runs."""
-    with contextlib.suppress(psutil.Error):
-        children = psutil.Process(process.pid).children()
-        return any(one.name() == "raylet" and one.status() != psutil.STATUS_ZOMBIE for one in children)
-    return False
+class _Main:
+    """Ray's main process, the GCS, which only the head has.
 
+    Nodes and their models outlive it where it keeps what it knows in a Redis.
+    """
 
-def _end_all(process: subprocess.Popen[bytes]) -> None:
-    """End Ray and all that it has started here, and wait for that."""
-    family = psutil.Process().children(recursive=True)
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_END_S)
-    # What is left was started by one that has ended, whose parent is this process now.
-    for one in {*family, *psutil.Process().children(recursive=True)}:
+    def __init__(self, process: psutil.Process) -> None:
+        self.process = process
+        self._command, self._environ, self._cwd = process.cmdline(), process.environ(), process.cwd()
+
+    @classmethod
+    def find(cls) -> _Main | None:
+        """That of this machine."""
+        process = _child("gcs_server")
+        return None if process is None else cls(process)
+
+    def start_again(self) -> None:
+        """Start it as Ray has started it."""
         with contextlib.suppress(psutil.Error):
-            one.kill()
-    psutil.wait_procs(psutil.Process().children(), _END_S)
-    process.wait()
+            self.process.wait(0)
+        null = subprocess.DEVNULL
+        again = subprocess.Popen(self._command, env=self._environ, cwd=self._cwd, stdout=null, stderr=null)
+        self.process = psutil.Process(again.pid)
 
 
-def _tail(said: bytes) -> str:
-    return "\n".join(said.decode(errors="replace").strip().splitlines()[-_SHOWN_LINES:])
+def _child(name: str) -> psutil.Process | None:
+    """The process that Ray has started here under this name."""
+    return next((one for one in psutil.Process().children() if one.name() == name), None)
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _end_all() -> None:
+    """End Ray and all that it has started here, and wait for that."""
+    raylet = _child("raylet")
+    if raylet is not None:  # it says that it leaves
+        with contextlib.suppress(psutil.Error):
+            raylet.terminate()
+            raylet.wait(_LEAVE_S)
+    while family := [one for one in psutil.Process().children(recursive=True) if not _has_ended(one)]:
+        for one in family:  # of one that has ended, the children are this process's now
+            with contextlib.suppress(psutil.Error):
+                one.kill()
+        psutil.wait_procs(family, _END_S)
+
+
+def _last_line(said: bytes) -> str:
+    """What Ray has said at last: the error, without where in its code that was."""
+    lines = said.decode(errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else "it has not said why"

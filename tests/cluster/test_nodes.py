@@ -71,8 +71,8 @@ def named(machines: ClusterMachines, name: str) -> Node:
 
 
 def command_of(cluster: Cluster, name: str) -> NodeCommand:
-    """What was last started with this name."""
-    return [one for one in cluster.commands if one.name == name][-1]
+    """What was last started with this name; ``head`` is the one that loads no models."""
+    return [one for one in cluster.commands if (one.name or "head") == name][-1]
 
 
 def begun(node: Node, spec: LoadSpec = SPEC) -> tuple[Worker, Iterator[object]]:
@@ -219,6 +219,29 @@ def test_when_the_bridge_dies_its_models_end_in_words_and_the_nodes_come_back(
     assert all_gone(processes)
     with Loaded(named(machines, "a")) as again:
         assert again.steps[-1] == 9
+
+
+def test_models_outlive_rays_main_process_which_is_started_again(
+    machines: ClusterMachines, cluster: Cluster
+) -> None:
+    head, bridge = command_of(cluster, "head"), machines.bridge_pid
+    with Loaded(named(machines, "a")) as model:
+        (before,) = head.named("gcs_server")
+        before.kill()
+        ok, _ = model.worker.predict(DEMO, "Hello", {"max_new_tokens": 1})
+        assert ok
+        wait_for(lambda: "was started again" in head.log())
+        with Loaded(named(machines, "b")) as other:  # and nodes load meanwhile
+            assert other.steps[-1] == 9
+        (after,) = head.named("gcs_server")
+        assert after.pid != before.pid
+        cluster.start_node("e")  # it answers again: a node can join
+        wait_for(lambda: "e" in [one.name for one in machines.all()], 60)
+        ok, _ = model.worker.predict(DEMO, "Hello", {"max_new_tokens": 1})
+        assert ok
+    assert machines.bridge_pid == bridge
+    assert command_of(cluster, "e").stop() == 0
+    wait_for(lambda: are_warm(machines, "a", "b"))
 
 
 def test_a_node_that_stops_answering_is_lost_and_comes_back_clean(

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from tests.support.redis_server import RedisServer
 from tests.support.server import ROOT, free_port
 
 _JOIN_S = 60.0
@@ -115,10 +116,13 @@ class Cluster:
         self._folder = folder
         self._environ = {"RAY_TMPDIR": str(folder), **environ}
         self.commands: list[NodeCommand] = []
+        self._redis = RedisServer()  # what Ray's main process knows is kept there
 
     def start_head(self) -> NodeCommand:
         """Begin the cluster, on a machine that loads no models."""
-        return self._start(None, "--head", f"--port={self.port}", "--no-models")
+        self._redis.start()
+        options = ("--head", f"--port={self.port}", "--no-models")
+        return self._start(None, *options, RAY_REDIS_ADDRESS=f"127.0.0.1:{self._redis.port}")
 
     def start_node(self, name: str, cwd: Path = ROOT, **environ: str) -> NodeCommand:
         """Have a node join, with the modelhub that is in ``cwd``."""
@@ -128,6 +132,8 @@ class Cluster:
         """End all of it."""
         for command in reversed(self.commands):
             command.kill()
+        if self._redis.process is not None:
+            self._redis.kill()
 
     def _start(self, name: str | None, *options: str, cwd: Path = ROOT, **environ: str) -> NodeCommand:
         folder = self._folder / (name or "head")
