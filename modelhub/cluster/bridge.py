@@ -47,7 +47,10 @@ def main() -> None:
     # Ray has its workers import from the driver's folder, which means nothing on another machine.
     os.chdir(os.sep)
     control = Channel(blocking_socket(int(sys.argv[1])), takes_descriptors=True)
-    ray.init(address=sys.argv[3], namespace=NAMESPACE, log_to_driver=False, logging_level="ERROR")
+    try:
+        ray.init(address=sys.argv[3], namespace=NAMESPACE, log_to_driver=False, logging_level="ERROR")
+    except ConnectionError:
+        sys.exit(1)  # the hub says it, and starts the next one
     bridge = Bridge(control)
     threading.Thread(target=bridge.watch, name="modelhub-watch", daemon=True).start()
     with contextlib.suppress(EOFError, OSError, ValueError):
@@ -66,6 +69,7 @@ class Bridge:
         self._closing = threading.Event()
         self._again_at = 0.0  # the time from which on nodes get agents
         self._links: dict[str, NodeLink] = {}  # by node
+        self._namesakes: set[str] = set()  # Ray's ids of nodes with the name of another
         self._done: dict[str, str] = {}  # by Ray's id, nodes that get no other agent: refused, or drained
         self._agent: Any = ray.remote(num_cpus=0, max_restarts=0, max_concurrency=_CONCURRENCY)(NodeAgent)
 
@@ -125,7 +129,8 @@ class Bridge:
             if node_id in self._done:
                 return
             if (there := self._links.get(name)) is not None:
-                if there.node_id != node_id:
+                if there.node_id != node_id and node_id not in self._namesakes:
+                    self._namesakes.add(node_id)
                     log.warning("A second node is called %s: give it another MODELHUB_NODE.", name)
                 return
             affinity = NodeAffinitySchedulingStrategy(node_id, soft=False)
