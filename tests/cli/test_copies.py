@@ -16,5 +16,6 @@ def test_copies_are_refused_in_words_where_there_is_no_other_node(empty_server: 
     assert (one.returncode, one.stdout) == (0, f"{LLAMA}\n"), "it has that many"
     assert flask(empty_server.environ, "copies", LLAMA, "0").returncode == 2
     away = flask(empty_server.environ, "copies", BERT, "2")
-    assert (away.returncode, away.stderr.splitlines()[0]) == (1, f"{BERT} is absent: It is not in memory.")
+    assert away.returncode == 1
+    assert away.stderr.splitlines()[0].endswith(": It is not in memory.")
     assert completions(empty_server.environ, "copies", "") == [LLAMA]

@@ -1,4 +1,7 @@
-"""Nodes over Ray, without a server: from what leaves them as they were to what ends them, in this order."""
+"""Nodes over Ray: from what leaves them as they were to what ends them, in this order.
+
+All in one file, since two clusters at the same moment on one machine are in each other's way.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ from modelhub.states import NodeState
 from modelhub.workers.worker import Worker
 from tests.cluster.conftest import are_warm
 from tests.support.cluster import Cluster, NodeCommand, all_gone, wait_for
-from tests.support.server import ROOT
+from tests.support.server import ROOT, Server
 
 DEMO = "demo/random-0.1gb"
 SPEC = LoadSpec(DEMO, "/not-there", "/not-there")
@@ -82,6 +85,103 @@ def begun(node: Node, spec: LoadSpec = SPEC) -> tuple[Worker, Iterator[object]]:
     while next(load) is None:
         pass
     return worker, load
+
+
+@pytest.fixture(scope="class")
+def hub(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on the cluster whose nodes are a and b, both warm; it has ended before others use them."""
+    server = Server(tmp_path_factory.mktemp("hub"), CLUSTER=cluster.address).start()
+    wait_for(lambda: _warm(server) == ["a", "b"], 90)
+    yield server
+    agents = [one for command in cluster.commands for one in command.named("modelhub-agent")]
+    assert server.stop() == 0
+    wait_for(lambda: all_gone(agents))
+
+
+def _warm(server: Server) -> list[str]:
+    nodes = server.get("/api/nodes").json()["nodes"]
+    return sorted(node["name"] for node in nodes if node["workers"]["state"] == "warm")
+
+
+def _has_model(process: psutil.Process) -> bool:
+    try:
+        return "only-on-b" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+
+
+class TestOverRest:
+    """A server that loads on the nodes, as a client sees it; it has ended before others use them."""
+
+    def test_a_model_loads_on_a_node_predicts_there_and_is_unloaded(
+        self, hub: Server, cluster: Cluster
+    ) -> None:
+        first = hub.load(DEMO)
+        assert first["state"] == "ready", first["error"]
+        assert first["node"] in ("a", "b")
+        assert first["placement"].startswith("most memory, ")
+        (command,) = [one for one in cluster.commands if one.name == first["node"]]
+        (process,) = command.named("modelhub-worker")
+
+        answer = hub.post(
+            "/api/predictions", {"model": DEMO, "inputs": "Hello", "parameters": {"max_new_tokens": 2}}
+        )
+        assert answer.ok
+        assert answer.json()["outputs"]
+
+        receipt = hub.delete(f"/api/models/{DEMO}").json()
+        assert 10**8 < receipt["freed"] < 10**9
+        wait_for(lambda: all_gone([process]))
+
+    def test_text_streams_from_a_node(self, hub: Server) -> None:
+        hub.load(DEMO)
+        request = {"model": DEMO, "prompt": "Once", "max_tokens": 20, "stream": True}
+        lines = hub.post("/v1/completions", request).text.split("\n\n")
+        parts = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+        assert len(parts) >= 10
+        assert lines[-2] == "data: [DONE]"
+        hub.delete(f"/api/models/{DEMO}")
+
+    def test_a_load_is_cancelled_on_its_node(self, hub: Server, cluster: Cluster) -> None:
+        load = hub.request_load("tiny/only-on-b")
+        (command,) = [one for one in cluster.commands if one.name == "b"]
+        cancelled = hub.delete(f"/api/loads/{load['load_id']}")
+        assert (
+            cancelled.ok or cancelled.json()["error"]["code"] == "wrong_state"
+        )  # it may have failed or ended
+        if not cancelled.ok:
+            hub.delete("/api/models/tiny/only-on-b")
+        wait_for(lambda: not [one for one in command.named("modelhub-worker") if _has_model(one)])
+
+    def test_a_model_that_only_one_node_has_goes_there_and_is_listed_with_it(self, hub: Server) -> None:
+        model = hub.get("/api/models/tiny/only-on-b").json()
+        assert (model["source"], model["nodes"]) == ("folder", ["b"])
+        loaded = hub.load("tiny/only-on-b")
+        assert (loaded["state"], loaded["node"]) == ("ready", "b")
+        assert loaded["placement"].startswith("its files are there, ")
+        hub.delete("/api/models/tiny/only-on-b")
+
+    def test_what_no_node_has_room_for_is_refused_with_the_numbers(self, hub: Server, tmp_path: Path) -> None:
+        refused = hub.load("tiny/too-big")
+        assert (refused["state"], refused["error"]["code"]) == ("failed", "no_memory")
+        assert "a, b" in refused["error"]["hint"] or "b, a" in refused["error"]["hint"]
+
+    def test_a_copy_on_another_node_shares_the_requests(self, hub: Server) -> None:
+        first = hub.load(DEMO)["node"]
+        assert hub.post(f"/api/models/{DEMO}/replicas", {"count": 2}).ok
+
+        def copies() -> list[tuple[str, str]]:
+            replicas = hub.get(f"/api/models/{DEMO}").json()["snapshot"]["replicas"]
+            return [(one["node"], one["state"]) for one in replicas]
+
+        (other,) = {"a", "b"} - {first}
+        wait_for(lambda: copies() == [(other, "ready")])
+        assert hub.delete(f"/api/models/{DEMO}/replicas/{first}").ok
+        wait_for(lambda: not copies())
+        assert hub.get(f"/api/models/{DEMO}").json()["snapshot"]["node"] == other
+        request = {"model": DEMO, "inputs": "Hello", "parameters": {"max_new_tokens": 2}}
+        assert hub.post("/api/predictions", request).ok
+        assert hub.delete(f"/api/models/{DEMO}").json()["freed"] > 10**8
 
 
 def test_a_model_loads_on_a_node_and_predicts_there(machines: ClusterMachines, cluster: Cluster) -> None:
