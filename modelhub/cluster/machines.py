@@ -107,7 +107,10 @@ class ClusterMachines:
         nodes = {node.name: node for node in self.all() if not node.is_draining and node.name not in without}
         need = largest_need(nodes, spec.model_id, spec.dtype)
         candidates = [node.candidate(spec, loads.get(node.name, 0), need) for node in nodes.values()]
-        return [Placement(nodes[name], why) for name, why in order(candidates, spec.device)]
+        # Where it is somebody's own folder, the hub does not have it.
+        entries = (node.find(spec.model_id) for node in self.all())
+        is_own = any(entry is not None and entry.source == "folder" for entry in entries)
+        return [Placement(nodes[name], why) for name, why in order(candidates, spec.device, is_own)]
 
     def drain(self, name: str) -> Node:
         """Give a node no new loads from now on; raises ``unknown_node``."""

@@ -43,14 +43,19 @@ class Choice(NamedTuple):
     why: str
 
 
-def order(candidates: Iterable[Candidate], device: str) -> list[Choice]:
+def order(candidates: Iterable[Candidate], device: str, needs_files: bool = False) -> list[Choice]:
     """The best nodes for a load to ``device``, at most three, the best one first.
 
     One that has the model prepared, else one with its files, else the one with most memory free; where it
     fits none, that with most memory free. One whose slots are taken, or without the GPU that is asked for,
-    is left out.
+    is left out. One without the files also where another one has them and room, though its slots are taken:
+    to wait for a slot takes less than to fetch them. ``needs_files``: nobody could fetch them.
     """
-    usable = [one for one in candidates if one.loads < one.slots and _has_device(one, device)]
+    able = [one for one in candidates if _has_device(one, device)]
+    with_files = [one for one in able if one.has_files]
+    if needs_files or any(one.fits for one in with_files):
+        able = with_files
+    usable = [one for one in able if one.loads < one.slots]
     best = sorted(usable, key=lambda one: (one.rank, not one.is_warm, one.loads, -one.free_bytes, one.name))
     return [Choice(one.name, _why(one)) for one in best[:MOST]]
 

@@ -63,17 +63,13 @@ class LoadQueue:
 
     def grant(self) -> None:
         """Give free slots to those that wait: also when a machine has come or gone."""
-        without_slot = set[str]()  # the devices of loads that any machine may take, as soon as it has a slot
         for load in list(self._waiting):
             without = load.without
-            if not without and load.spec.device in without_slot:
-                continue
             choices = self._machines.choose(load.spec, self.running(), without)
             if choices:
                 load.machine, load.placement = choices[0]
             elif self._machines.choose(load.spec, {}, without):
-                without_slot |= set() if without else {load.spec.device}
-                continue
+                continue  # one takes it as soon as it has a slot; those behind may take another one meanwhile
             elif not without and self._may_wait(load):
                 continue
             self._waiting.remove(load)

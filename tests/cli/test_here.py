@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.cluster import all_gone
 from tests.support.server import Server, wait_until
 from tests.support.terminal import events, flask, lines_of
 from tests.support.truth import check_truth
@@ -49,7 +50,7 @@ def test_on_a_terminal_it_shows_bars_and_leaves_no_process(
     family = psutil.Process(running.process.pid).children(recursive=True)
     assert running.wait() == 0
     assert f"{GOOD}  Ready in " in running.output
-    wait_until(lambda: not any(process.is_running() for process in family), 5)
+    wait_until(lambda: all_gone(family), 5)
 
 
 def test_ctrl_c_cancels_running_and_queued_loads(environ: dict[str, str], run: Run) -> None:
@@ -61,7 +62,7 @@ def test_ctrl_c_cancels_running_and_queued_loads(environ: dict[str, str], run: R
     for model_id in (GOOD, BROKEN):
         assert lines_of(running.output, model_id)[-1].startswith("Cancelled from the command line.")
     assert "Traceback" not in running.output
-    wait_until(lambda: not any(process.is_running() for process in family), 5)
+    wait_until(lambda: all_gone(family), 5)
 
 
 def test_a_chosen_data_type_is_used_and_a_missing_device_refused(environ: dict[str, str]) -> None:

@@ -22,19 +22,33 @@ def test_prepared_comes_before_files_and_files_before_memory() -> None:
     prepared = PLAIN._replace(name="prepared", free_bytes=3 * GB, is_prepared=True, has_files=True)
     files = PLAIN._replace(name="files", free_bytes=5 * GB, has_files=True)
     larger = PLAIN._replace(name="larger", free_bytes=64 * GB)
-    assert names(PLAIN, prepared, files, larger) == ["prepared", "files", "larger"]
-    assert [choice.why for choice in order([larger, files, prepared], "auto")] == [
+    assert names(PLAIN, prepared, files, larger) == ["prepared", "files"]
+    assert names(PLAIN, larger) == ["larger", "a"]
+    assert [choice.why for choice in order([files, prepared], "auto")] == [
         "it is prepared there, 3.0 GB free",
         "its files are there, 5.0 GB free",
-        "most memory, 64.0 GB free",
     ]
+    assert [choice.why for choice in order([larger], "auto")] == ["most memory, 64.0 GB free"]
+
+
+def test_a_load_waits_for_a_node_with_its_files() -> None:
+    busy = PLAIN._replace(name="busy", loads=1, has_files=True)
+    assert names(busy, PLAIN) == []
+    assert names(busy._replace(loads=0), PLAIN) == ["busy"]
+    assert names(busy._replace(free_bytes=GB), PLAIN) == ["a"], "it would wait in vain"
+
+
+def test_what_nobody_could_fetch_goes_where_it_is() -> None:
+    full = PLAIN._replace(name="full", free_bytes=GB, has_files=True)
+    assert [choice.name for choice in order([full, PLAIN], "auto", needs_files=True)] == ["full"]
+    assert order([PLAIN], "auto", needs_files=True) == []
 
 
 def test_one_without_room_comes_last_whatever_it_has() -> None:
     full = PLAIN._replace(name="full", free_bytes=GB, is_prepared=True, has_files=True)
     assert names(full, PLAIN) == ["a", "full"]
     unknown = full._replace(need_bytes=None)
-    assert names(unknown, PLAIN._replace(need_bytes=None)) == ["full", "a"]
+    assert names(unknown, PLAIN._replace(need_bytes=None)) == ["full"]
 
 
 def test_among_equals_the_warm_one_then_the_idle_one_then_the_larger_one() -> None:
