@@ -17,12 +17,12 @@ from modelhub.states import NodeState
 from modelhub.workers.channel import Channel, Message
 from modelhub.workers.environment import bridge_environment
 from modelhub.workers.machine import Placement
+from modelhub.workers.restart import Restarts, wait_or_kill
 from modelhub.workers.start import start_module
 
 log = logging.getLogger(__name__)
 _EXIT_TIMEOUT_S = 6.0
-# A bridge that reached no cluster is followed by the next one after so long, then twice as long...
-_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
+_LONGEST_PAUSE_S = 10.0  # after bridges that have reached no cluster
 
 
 class ClusterMachines:
@@ -37,8 +37,8 @@ class ClusterMachines:
         self._channel: Channel | None = None
         self._is_connected = False
         self._started_at = 0.0
-        self._pause_s = 0.0
         self._closed = threading.Event()
+        self._restarts = Restarts(self.start, self._closed, _LONGEST_PAUSE_S, log)
 
     def start(self) -> None:
         """Start the bridge if it does not run; returns at once. Raises ``worker_unavailable``."""
@@ -64,11 +64,7 @@ class ClusterMachines:
         if channel is not None:
             channel.shut_down()
         if process is not None:
-            try:
-                process.wait(_EXIT_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            wait_or_kill(process, _EXIT_TIMEOUT_S)
 
     @property
     def bridge_pid(self) -> int | None:
@@ -144,20 +140,8 @@ class ClusterMachines:
             self._lose(node.name, ModelhubError("node_lost", node=node.name, how=how))
         channel.close()
         if not self._closed.is_set():
-            self._replace(was_connected)
-
-    def _replace(self, was_connected: bool) -> None:
-        """Start the next bridge: at once, but for one after another that does not even reach the cluster."""
-        longer_s = max(_PAUSE_S, min(2 * self._pause_s, _LONGEST_PAUSE_S))
-        self._pause_s = 0.0 if was_connected else longer_s
-        what = "has ended" if was_connected else f"reaches no Ray cluster at {self._address}"
-        when = f"in {self._pause_s:.1f} s" if self._pause_s else "now"
-        log.error("The bridge to the nodes %s; the next one starts %s.", what, when)
-        if not self._closed.wait(self._pause_s):
-            try:
-                self.start()
-            except ModelhubError as error:
-                log.error("%s The next load tries again.", error.message)
+            what = "has ended" if was_connected else f"reaches no Ray cluster at {self._address}"
+            self._restarts.replace(was_connected, f"The bridge to the nodes {what}")
 
     def _handle(self, message: Message) -> None:
         kind = message["type"]

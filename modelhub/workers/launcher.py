@@ -24,6 +24,7 @@ from modelhub.workers.handle import Process
 from modelhub.workers.kept_models import KeptModels
 from modelhub.workers.lifeline import adopt_orphans
 from modelhub.workers.read_ahead import ReadAheadProcess
+from modelhub.workers.restart import Restarts, wait_or_kill
 from modelhub.workers.start import start_module
 from modelhub.workers.warm_up import WarmUp, keep_warm_up, read_warm_up
 from modelhub.workers.worker import Worker
@@ -32,8 +33,7 @@ from modelhub.workers.zygote_link import ZygoteLink
 log = logging.getLogger(__name__)
 _IMPORTING = "importing torch and transformers"
 _EXIT_TIMEOUT_S = 5.0
-# After a zygote that has not become warm, the next one waits: at first so long, then twice as long...
-_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+_LONGEST_PAUSE_S = 30.0  # after zygotes that have not become warm
 # Preparing a spare takes a core for 0.1 s, which a model that was just loaded may need.
 _SPARE_AFTER_S = 1.0
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -79,8 +79,8 @@ class Launcher:
         self._processes: list[Process] = []  # of workers, that have not ended
         self._numbers = count(1)
         self._started_at = 0.0
-        self._pause_s = 0.0  # before the next zygote
         self._closed = threading.Event()
+        self._restarts = Restarts(self.start, self._closed, _LONGEST_PAUSE_S, log)
 
     @property
     def spare_pid(self) -> int | None:
@@ -203,11 +203,7 @@ class Launcher:
         if zygote is not None:
             zygote.channel.shut_down()
         if process is not None:
-            try:
-                process.wait(_EXIT_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            wait_or_kill(process, _EXIT_TIMEOUT_S)
 
     def __enter__(self) -> Launcher:
         return self
@@ -228,19 +224,7 @@ class Launcher:
         zygote.close()
         self._children.sweep()
         if not self._closed.is_set():
-            self._replace_zygote(was_warm)
-
-    def _replace_zygote(self, was_warm: bool) -> None:
-        """Start the next zygote: at once, but for one after another that do not even become warm."""
-        longer_s = max(_PAUSE_S, min(2 * self._pause_s, _LONGEST_PAUSE_S))
-        self._pause_s = 0.0 if was_warm else longer_s
-        when = f"in {self._pause_s:.1f} s" if self._pause_s else "now"
-        log.error("The process that forks the workers has ended; the next one starts %s.", when)
-        if not self._closed.wait(self._pause_s):
-            try:
-                self.start()
-            except ModelhubError as error:
-                log.error("%s The next load tries again.", error.message)
+            self._restarts.replace(was_warm, "The process that forks the workers has ended")
 
     def _handle(self, message: Message) -> None:
         if message["type"] == "importing":

@@ -10,6 +10,7 @@ from dataclasses import asdict
 
 from modelhub.checkpoints import LoadSpec
 from modelhub.workers.channel import Channel
+from modelhub.workers.restart import wait_or_kill
 from modelhub.workers.start import start_module
 
 log = logging.getLogger(__name__)
@@ -79,8 +80,4 @@ class ReadAheadProcess:
         if channel is not None:
             channel.close()
         if process is not None:
-            try:
-                process.wait(_EXIT_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            wait_or_kill(process, _EXIT_TIMEOUT_S)
