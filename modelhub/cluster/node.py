@@ -16,6 +16,7 @@ from modelhub.checkpoints import Checkpoint, LoadSpec
 from modelhub.cluster.placement import Candidate
 from modelhub.cluster.remote_process import RemoteProcess
 from modelhub.cluster.wire import entries_from
+from modelhub.core.conditions import without_files
 from modelhub.core.model_files import find_in
 from modelhub.core.scan import Entry
 from modelhub.errors import ModelhubError
@@ -132,23 +133,10 @@ class Node:
             answer: Conditions | None = self._ask("conditions", _ASK_S, **fields)
             if answer is not None:
                 return answer
-        entry = self.find(spec.model_id)
-        size = None if entry is None else entry.size_bytes
         is_prepared, status = spec.model_id in self._kept.ids(), self.status()
         start = "spare" if status["spare"] else "fork" if status["state"] == "warm" else "import"
-        return {
-            "source": "hub" if entry is None or size is None else entry.source,
-            "device": spec.device,
-            "dtype": spec.dtype,
-            "start": "prepared" if is_prepared else start,
-            "wait_s": round(self._report.get("wait_s", 0.0), 3),
-            "weight_bytes": size,
-            "cached_bytes": 0,
-            "fetch_bytes": fetch_bytes if size is None else 0,
-            "other_bytes": 0,
-            "files": 0,
-            "others": others,
-        }
+        start, wait_s = "prepared" if is_prepared else start, self._report.get("wait_s", 0.0)
+        return without_files(spec, self.find(spec.model_id), start, wait_s, others, fetch_bytes)
 
     def processes_of(self, worker: Worker) -> tuple[int, ...]:
         """None of this machine."""

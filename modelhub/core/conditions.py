@@ -33,22 +33,11 @@ def conditions_of(
     ``others`` is how many other loads run, ``fetch_bytes`` what is to be fetched where the list of the hub's
     files is known.
     """
-    size = None if entry is None else entry.size_bytes
-    found: Conditions = {
-        "source": "hub" if entry is None or size is None else entry.source,
-        "device": spec.device,
-        "dtype": spec.dtype,
-        "start": launcher.start_of(spec),
-        "wait_s": round(launcher.expected_wait_s(), 3),
-        "weight_bytes": size,
-        "cached_bytes": 0,
-        "fetch_bytes": fetch_bytes if size is None else 0,
-        "other_bytes": 0,
-        "files": 0,
-        "others": others,
-    }
-    if entry is None or size is None:
+    start, wait_s = launcher.start_of(spec), launcher.expected_wait_s()
+    found = without_files(spec, entry, start, wait_s, others, fetch_bytes)
+    if entry is None or entry.size_bytes is None:
         return found
+    size = entry.size_bytes
     if entry.source == "demo" and not is_made(Path(spec.demo_dir, entry.model_id)):
         return {**found, "fetch_bytes": size}
     if entry.folder is not None:
@@ -56,6 +45,31 @@ def conditions_of(
         cached = round(size * cached_share(weights))
         found |= {"cached_bytes": cached, "other_bytes": other_bytes, "files": len(weights)}
     return found
+
+
+def without_files(
+    spec: LoadSpec,
+    entry: Entry | None,
+    start: str,
+    wait_s: float,
+    others: int,
+    fetch_bytes: int | None,
+) -> Conditions:
+    """The conditions as far as they are known without a look at the files."""
+    size = None if entry is None else entry.size_bytes
+    return {
+        "source": "hub" if entry is None or size is None else entry.source,
+        "device": spec.device,
+        "dtype": spec.dtype,
+        "start": start,
+        "wait_s": round(wait_s, 3),
+        "weight_bytes": size,
+        "cached_bytes": 0,
+        "fetch_bytes": fetch_bytes if size is None else 0,
+        "other_bytes": 0,
+        "files": 0,
+        "others": others,
+    }
 
 
 def _files(folder: Path) -> tuple[list[tuple[Path, int]], int]:
