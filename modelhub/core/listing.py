@@ -8,7 +8,7 @@ from typing import NamedTuple
 from modelhub.core.budget import Budget
 from modelhub.core.model_files import ModelFiles, find_in
 from modelhub.core.scan import Entry
-from modelhub.payloads import ModelResource
+from modelhub.payloads import ModelResource, Snapshot
 from modelhub.progress.adapter import ProgressAdapter
 from modelhub.states import OCCUPYING, State
 
@@ -106,6 +106,25 @@ class Listing:
             "state": snapshot["state"],
             "snapshot": snapshot,
         }
+
+
+def without_files(snapshot: Snapshot) -> ModelResource:
+    """A model of which no machine has any file."""
+    return {
+        "id": snapshot["id"],
+        "source": "hub",
+        "size_bytes": None,
+        "need_bytes": None,
+        "disk_bytes": 0,
+        "partial_bytes": None,
+        "cannot_load": None,
+        "fits": None,
+        "nodes": [],
+        "random_weights": False,
+        "prepared": False,
+        "state": snapshot["state"],
+        "snapshot": snapshot,
+    }
 
 
 def matching(models: Iterable[Listed], search: str) -> list[Listed]:

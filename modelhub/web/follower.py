@@ -13,6 +13,7 @@ from typing import Any, cast
 import requests
 
 from modelhub.core.budget import Budget
+from modelhub.core.listing import without_files
 from modelhub.errors import ModelhubError
 from modelhub.payloads import ModelResource, Snapshot
 from modelhub.progress.log import absent
@@ -147,7 +148,7 @@ class Follower:
             known = models.get(model_id)
             if known is None:
                 self._is_list_old.set()
-                known = _new_model(self._mirror.adapter.snapshot(model_id))
+                known = without_files(self._mirror.adapter.snapshot(model_id))
                 models = self._mirror.models = dict(models)  # somebody may be reading the list
             models[model_id] = self._as_of_now(known)
 
@@ -323,22 +324,3 @@ def _call(hooks: Iterable[Callable[[], None]]) -> None:
 def _owned(budget: Budget) -> tuple[int, ...]:
     """Of the memory, what is not other programs'."""
     return budget.models, budget.loading, budget.model_count, budget.load_count
-
-
-def _new_model(snapshot: Snapshot) -> ModelResource:
-    """A model that is not in the list yet, as one without files on this machine."""
-    return {
-        "id": snapshot["id"],
-        "source": "hub",
-        "size_bytes": None,
-        "need_bytes": None,
-        "disk_bytes": 0,
-        "partial_bytes": None,
-        "cannot_load": None,
-        "fits": None,
-        "nodes": [],
-        "random_weights": False,
-        "prepared": False,
-        "state": snapshot["state"],
-        "snapshot": snapshot,
-    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from modelhub.core.listing import Listed
+from modelhub.core.listing import Listed, without_files
 from modelhub.payloads import ModelResource
 from modelhub.states import OCCUPYING
 from modelhub.web.mirror import Mirror
@@ -40,24 +40,18 @@ class RemoteListing:
 
     def resource(self, model_id: str) -> ModelResource:
         """One model."""
-        found = self._published(model_id)
-        snapshot = self._mirror.adapter.snapshot(model_id)
+        snapshot, budget = self._mirror.adapter.snapshot(model_id), self._mirror.budget
+        found = self._published(model_id) or without_files(snapshot)
         is_loaded = snapshot["state"] in OCCUPYING
-        cannot_load = None if found is None or is_loaded else found["cannot_load"]
-        need_bytes = found["need_bytes"] if found is not None else None
-        budget = self._mirror.budget
-        is_fitting = None if budget is None or is_loaded or cannot_load else budget.fits(need_bytes)
+        cannot_load = None if is_loaded else found["cannot_load"]
+        fits = None
+        if budget is not None and not is_loaded and not cannot_load:
+            fits = budget.fits(found["need_bytes"])
         return {
+            **found,
             "id": model_id,
-            "source": found["source"] if found is not None else "hub",
-            "size_bytes": found["size_bytes"] if found is not None else None,
-            "need_bytes": need_bytes,
-            "disk_bytes": found["disk_bytes"] if found is not None else 0,
-            "partial_bytes": found["partial_bytes"] if found is not None else None,
             "cannot_load": cannot_load,
-            "fits": is_fitting,
-            "nodes": found["nodes"] if found is not None else [],
-            "random_weights": found is not None and found["random_weights"],
+            "fits": fits,
             "prepared": model_id in self._mirror.prepared,
             "state": snapshot["state"],
             "snapshot": snapshot,

@@ -10,6 +10,7 @@ from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup
 
 from modelhub import wording
+from modelhub.core.listing import without_files
 from modelhub.payloads import ModelResource
 from modelhub.progress.log import absent
 from modelhub.states import State
@@ -32,7 +33,7 @@ class Rows:
 
     def blank(self) -> Markup:
         """The row of a model that is not known yet."""
-        return _for_reader(self._row(_blank(), 0))
+        return _for_reader(self._row(without_files(absent(_BLANK_ID, "")), 0))
 
     def _row(self, model: ModelResource, free_bytes: int) -> str:
         snapshot = model["snapshot"]
@@ -55,21 +56,3 @@ def _render(model: ModelResource, free_bytes: int) -> str:
 
 def _for_reader(html: str) -> Markup:
     return Markup(html.replace(_TOKEN, generate_csrf()))  # noqa: S704 - rendered by Jinja
-
-
-def _blank() -> ModelResource:
-    return {
-        "id": _BLANK_ID,
-        "source": "hub",
-        "size_bytes": None,
-        "need_bytes": None,
-        "disk_bytes": 0,
-        "partial_bytes": None,
-        "cannot_load": None,
-        "fits": None,
-        "random_weights": False,
-        "nodes": [],
-        "prepared": False,
-        "state": State.ABSENT,
-        "snapshot": absent(_BLANK_ID, ""),
-    }
