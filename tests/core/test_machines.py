@@ -28,10 +28,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     for path in (f"a/models/{TWO}", f"a/models/{THREE}", *(f"b/models/{name}" for name in (ONE, TWO, THREE))):
         shutil.copytree(first, folder / path)
     shutil.copytree(first, folder / "b/models" / ONLY_B)
-    cluster = Cluster(folder, ("a", "b"), EVICT="on")
-    cluster.registry.start()
-    for node in cluster.nodes.nodes:
-        assert node.launcher.warm.wait(120)
+    cluster = Cluster(folder, ("a", "b"), EVICT="on").open()
     yield cluster
     cluster.close()
 

@@ -37,10 +37,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     make_story(folder / "a/models" / STORY)
     make_story(folder / "a/models" / ENDLESS, is_endless=True)
     shutil.copytree(folder / "a/models", folder / "b/models")
-    cluster = Cluster(folder, ("a", "b"), EVICT="on")
-    cluster.registry.start()
-    for node in cluster.nodes.nodes:
-        assert node.launcher.warm.wait(120)
+    cluster = Cluster(folder, ("a", "b"), EVICT="on").open()
     yield cluster
     cluster.close()
 

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from modelhub import memory
 from modelhub.checkpoints import LoadSpec
-from modelhub.config import read_settings
 from modelhub.core.catalogue import Catalogue
 from modelhub.core.load import Load
 from modelhub.core.one_machine import LocalMachine
-from modelhub.core.registry import Registry
 from modelhub.errors import ModelhubError
 from modelhub.payloads import Conditions, NodeStatus, WorkersStatus
-from modelhub.states import ACTIVE, ENDED_EARLY, EventName, State
+from modelhub.states import EventName, State
 from modelhub.workers.launcher import Launcher
 from modelhub.workers.machine import Placement
 from modelhub.workers.worker import Worker
 from tests.support.server import wait_until
+from tests.support.serverless import WithoutServer
 
 
 class Node(LocalMachine):
@@ -144,40 +143,23 @@ class Nodes:
         self.tell_change()
 
 
-class Cluster:
-    """A registry over nodes of this process, without its transport; threads are those of Python."""
+class Cluster(WithoutServer):
+    """A registry over nodes of this process."""
 
     def __init__(self, folder: Path, names: Sequence[str], **settings: Any) -> None:
-        (folder / "data").mkdir(parents=True)
-        given = {"DATA_DIR": folder / "data", "KEEP_PREPARED_SECONDS": 0, "DEVICE": "cpu", **settings}
-        read = read_settings({f"MODELHUB_{name}": str(value) for name, value in given.items()}, {})
         self.nodes = Nodes(folder, names)
-        self.events: list[tuple[EventName, dict[str, Any]]] = []
-        self._held: dict[str, threading.Event] = {}
-        self.registry = Registry(read, self._spawn, self._keep, self.nodes)
-        admission = self.registry.lifecycle._thread._admission
-        admit = admission.admit
+        super().__init__(folder, self.nodes, **settings)
 
-        def admit_later(load: Load, *more: Any) -> None:
-            if (may_go_on := self._held.get(load.model_id)) is not None:
-                assert may_go_on.wait(60)
-            admit(load, *more)
-
-        admission.admit = admit_later  # type: ignore[method-assign]
-
-    def _spawn(self, work: Callable[..., None], *args: Any) -> None:
-        threading.Thread(target=work, args=args, daemon=True).start()
-
-    def _keep(self, name: EventName, payload: Any, rooms: list[str]) -> None:
-        self.events.append((name, payload))
+    def open(self) -> Cluster:
+        """Start the nodes, and wait until all are warm."""
+        self.registry.start()
+        for node in self.nodes.nodes:
+            assert node.launcher.warm.wait(120)
+        return self
 
     def events_of(self, model_id: str, name: EventName | None = None) -> list[dict[str, Any]]:
         """The events of a model so far, all or those of one name."""
         return [event for one, event in self.events if event["id"] == model_id and name in (None, one)]
-
-    def load_of(self, model_id: str) -> Load:
-        """The latest load of a model."""
-        return self.registry.lifecycle._loads.latest[model_id]
 
     def start(self, model_id: str, by: str = "page") -> Load:
         """Begin to load a model."""
@@ -217,21 +199,8 @@ class Cluster:
 
     def clear(self) -> None:
         """Have every model leave memory, forget how its load ended, and every node be there again."""
-        lifecycle = self.registry.lifecycle
-        for load in lifecycle._loads.all():
-            with suppress(ModelhubError):
-                if load.state in ACTIVE:
-                    lifecycle.cancel(load.load_id, by="page")
-                if load.state == State.READY:
-                    lifecycle.unload(load.model_id, by="page")
-            wait_until(load.process_exited.is_set)
-            if load.state in ENDED_EARLY:
-                self.registry.dismiss(load.model_id)
+        super().clear()
         for node in self.nodes.nodes:
             node.come_back()
         self.nodes.tell_change()
         self.events.clear()
-
-    def close(self) -> None:
-        """End all processes."""
-        self.registry.close()

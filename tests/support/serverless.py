@@ -15,26 +15,22 @@ from modelhub.core.registry import Registry
 from modelhub.errors import ModelhubError
 from modelhub.generation import Frame
 from modelhub.states import ACTIVE, ENDED_EARLY, EventName, State
+from modelhub.workers.machine import Machines
 from tests.support.server import wait_until
 
 STORY, ENDLESS = "tiny/story", "tiny/endless"  # see ``chat_models``
 
 
-class House:
-    """A registry with two chat models, of which one never ends an answer; threads are those of Python."""
+class WithoutServer:
+    """A registry without a server; threads are those of Python. ``machines``: None is this one."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
-        from tests.support.chat_models import make_story
-
-        make_story(folder / "models" / STORY)
-        make_story(folder / "models" / ENDLESS, is_endless=True)
-        (folder / "data").mkdir()
-        given = {"DATA_DIR": folder / "data", "MODELS_DIR": folder / "models", "KEEP_PREPARED_SECONDS": 0}
-        given |= {"DEVICE": "cpu", **settings}
+    def __init__(self, folder: Path, machines: Machines | None = None, **settings: Any) -> None:
+        (folder / "data").mkdir(parents=True)
+        given = {"DATA_DIR": folder / "data", "KEEP_PREPARED_SECONDS": 0, "DEVICE": "cpu", **settings}
+        read = read_settings({f"MODELHUB_{name}": str(value) for name, value in given.items()}, {})
         self.events: list[tuple[EventName, dict[str, Any]]] = []
         self._held: dict[str, threading.Event] = {}
-        read = read_settings({f"MODELHUB_{name}": str(value) for name, value in given.items()}, {})
-        self.registry = Registry(read, self._spawn, self._keep)
+        self.registry = Registry(read, self._spawn, self._keep, machines)
         admission = self.registry.lifecycle._thread._admission
         admit = admission.admit
 
@@ -54,6 +50,35 @@ class House:
     def load_of(self, model_id: str) -> Load:
         """The latest load of a model."""
         return self.registry.lifecycle._loads.latest[model_id]
+
+    def clear(self) -> None:
+        """Have every model leave memory, and forget how its load ended."""
+        lifecycle = self.registry.lifecycle
+        for load in lifecycle._loads.all():
+            with suppress(ModelhubError):
+                if load.state in ACTIVE:
+                    lifecycle.cancel(load.load_id, by="page")
+                if load.state == State.READY:
+                    lifecycle.unload(load.model_id, by="page")
+            wait_until(load.process_exited.is_set)
+            if load.state in ENDED_EARLY:
+                self.registry.dismiss(load.model_id)
+        self.events.clear()
+
+    def close(self) -> None:
+        """End all processes."""
+        self.registry.close()
+
+
+class House(WithoutServer):
+    """One with two chat models, of which one never ends an answer."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        from tests.support.chat_models import make_story
+
+        make_story(folder / "models" / STORY)
+        make_story(folder / "models" / ENDLESS, is_endless=True)
+        super().__init__(folder, **{"MODELS_DIR": folder / "models", **settings})
 
     @contextmanager
     def held_load(self, model_id: str) -> Iterator[str]:
@@ -82,21 +107,3 @@ class House:
     def text(self, generation: Generation) -> str:
         """All that is written."""
         return "".join(frame.get("text", "") for frame in generation.frames() if frame is not None)
-
-    def clear(self) -> None:
-        """Have every model leave memory, and forget how its load ended."""
-        lifecycle = self.registry.lifecycle
-        for load in lifecycle._loads.all():
-            with suppress(ModelhubError):
-                if load.state in ACTIVE:
-                    lifecycle.cancel(load.load_id, by="page")
-                if load.state == State.READY:
-                    lifecycle.unload(load.model_id, by="page")
-            wait_until(load.process_exited.is_set)
-            if load.state in ENDED_EARLY:
-                self.registry.dismiss(load.model_id)
-        self.events.clear()
-
-    def close(self) -> None:
-        """End all processes."""
-        self.registry.close()
