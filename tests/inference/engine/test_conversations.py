@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -113,7 +114,8 @@ def test_they_go_when_memory_runs_short(client: Client, monkeypatch: pytest.Monk
 def test_what_is_kept_leaves_the_memory_of_the_process_with_it() -> None:
     kept = Conversations(2**30)
     states = torch.ones(1, 4, 20_000, 64)
-    give_back()  # what earlier tests have freed, and would be used first
+    gc.collect()  # garbage of earlier tests would be freed meanwhile
+    give_back()  # what they have freed, and would be used first
     before = memory.resident().total
     cache = RowCache(4)
     for layer in range(4):
@@ -123,7 +125,7 @@ def test_what_is_kept_leaves_the_memory_of_the_process_with_it() -> None:
     del cache
     size = kept.nbytes
     assert size == 8 * states.nbytes
-    assert memory.resident().total - before > 0.5 * size  # a part may be what was free meanwhile
+    assert memory.resident().total - before > 0.9 * size
     kept.let_go()
     assert memory.resident().total - before < 0.2 * size
 
