@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -27,6 +28,7 @@ from modelhub.loader.files.opening import INDEX, WEIGHTS, Files
 POSITIONS = 2048
 _SPECIALS = ("<|begin|>", "<|end|>", "<|pad|>")
 _SPREAD = 0.02
+_PIECE_NUMBERS = 2**20
 _RESERVE_BYTES = 10**7
 _README = """# {model_id}
 
@@ -180,9 +182,10 @@ def _write_shards(
         weight_map |= {spec.name: name for spec in shard}
         with _open_safetensors(folder / name, shard) as file:
             for spec in shard:
-                cancel.check()
-                file.write(_random_bytes(spec, generator))
-                written[0] += spec.size
+                for piece in _random_pieces(spec, generator):
+                    cancel.check()
+                    file.write(piece)
+                    written[0] += len(piece)
     if len(shards) > 1:
         metadata = {"total_size": sum(spec.size for shard in shards for spec in shard)}
         (folder / INDEX).write_text(json.dumps({"metadata": metadata, "weight_map": weight_map}, indent=1))
@@ -204,9 +207,13 @@ def _open_safetensors(path: Path, shard: Sequence[_TensorSpec]) -> Iterator[Bina
         yield file
 
 
-def _random_bytes(spec: _TensorSpec, generator: torch.Generator) -> bytes:
-    if spec.name.endswith("norm.weight"):
-        tensor = torch.ones(spec.shape, dtype=torch.bfloat16)
-    else:
-        tensor = torch.empty(spec.shape).normal_(0, _SPREAD, generator=generator).to(torch.bfloat16)
-    return tensor.view(torch.uint8).numpy().tobytes()
+def _random_pieces(spec: _TensorSpec, generator: torch.Generator) -> Iterator[memoryview]:
+    """The bytes of a tensor, in pieces that take little memory beside what a step may take."""
+    count = math.prod(spec.shape)
+    for begin in range(0, count, _PIECE_NUMBERS):
+        piece = torch.empty(min(_PIECE_NUMBERS, count - begin))
+        if spec.name.endswith("norm.weight"):
+            piece.fill_(1)
+        else:
+            piece.normal_(0, _SPREAD, generator=generator)
+        yield piece.to(torch.bfloat16).view(torch.uint8).numpy().data

@@ -15,6 +15,7 @@ from modelhub import demos
 from modelhub.demos import Demo
 from modelhub.inference.pipelines import Predictor
 from modelhub.loader import nine_steps
+from modelhub.memory import data_bytes
 from tests.support.loads import failure, run, spec_for, steps
 
 TINY = Demo("demo/random-tiny", layers=2, hidden=64, intermediate=128, heads=4, shards=3)
@@ -74,6 +75,20 @@ def test_the_real_tenth_of_a_gigabyte(tmp_path: Path) -> None:
     assert len(done) > 2
     assert done == sorted(done)
     assert done[-1] == demo.size_bytes == 2 * model.facts["parameters"]
+
+
+def test_a_demo_with_large_tensors_takes_little_memory_while_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = Demo("demo/random-wide", layers=1, hidden=2048, intermediate=11264, heads=16, shards=1)
+    monkeypatch.setitem(demos.DEMOS, wide.model_id, wide)
+    load = nine_steps.load(spec_for(wide.model_id, tmp_path, tmp_path))
+    next(c for c in load if c.step == 3)
+    before, most = data_bytes(), 0
+    while next(load).step == 3:
+        most = max(most, data_bytes() - before)
+    load.close()
+    assert most < 64 * 2**20, "one of its tensors is 46 MB in bfloat16"
 
 
 def test_a_cancel_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
