@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -54,6 +55,17 @@ def _load(worker: Worker, spec: LoadSpec, admit: Any = None) -> tuple[list[Check
             return received, end.value
         if checkpoint is not None:
             received.append(checkpoint)
+
+
+def test_a_model_that_comes_with_its_first_load_stays_within_the_bounds(
+    launcher: Launcher, tmp_path: Path
+) -> None:
+    # The worker itself makes, reads and maps half a gigabyte.
+    spec = LoadSpec("demo/random-0.5gb", str(tmp_path), str(tmp_path / "demo"))
+    with launcher.worker(spec) as worker:
+        _, facts = _load(worker, spec)
+    shutil.rmtree(tmp_path / "demo")
+    assert (facts["source"], facts["parameters"]) == ("demo", 257_473_536)
 
 
 def test_a_worker_yields_the_nine_checkpoints_and_returns_the_facts(

@@ -15,6 +15,7 @@ from modelhub.loader.files.weight_files import read_weight_files
 from modelhub.loader.reading import reading as reading_module
 from modelhub.loader.reading.populate import Window
 from modelhub.loader.reading.reader import Reader
+from modelhub.memory import data_bytes
 from modelhub.page_cache import PageCache
 from tests.support import models
 from tests.support.resident import drop, resident_bytes
@@ -114,6 +115,16 @@ def test_a_window_populates_the_page_cache_and_returns_false_where_it_cannot(tmp
         assert not window.populate(0, 4096), "closed"
         with Window(file.fileno(), size) as longer_than_the_file:
             assert not longer_than_the_file.populate(0, 4096)
+
+
+def test_a_window_takes_no_memory_that_the_process_may_write_to(tmp_path: Path) -> None:
+    path = tmp_path / "sparse"
+    path.touch()
+    os.truncate(path, 2**30)
+    before = data_bytes()
+    with path.open("rb") as file, Window(file.fileno(), 2**30) as window:
+        assert window.populate(0, 4096)
+        assert data_bytes() - before < 64 * 2**20
 
 
 def test_a_file_that_shrinks_is_corrupt(weights: tuple[Files, tuple[WeightFile, ...]]) -> None:
