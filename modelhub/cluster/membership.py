@@ -36,6 +36,7 @@ _SETTINGS = {
     # There is nothing to wait for: the server has been told before, or whoever ends this is in a hurry.
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
 }
+_AUTH_SETTING = "RAY_AUTH_MODE=token"  # who joins a head has to be told, by Ray's rules
 # How soon the head gives a node up: one that has died after a second, since it refuses to be asked five times
 # in a row; one that does not answer after six, since each of the five questions waits for a second.
 _HEAD_SETTINGS = {
@@ -145,7 +146,10 @@ class Membership:
         part = f"It loads models as {self._name}." if self._models else "It loads no models."
         print(f"This machine is part of the cluster. {part} Ctrl-C ends that.", flush=True)
         if self._address is None:
-            print(f"Others join with: modelhub node --address THIS_HOST:{self._port}", flush=True)
+            setting = f"{_AUTH_SETTING} " if _asks_for_token() else ""
+            print(f"Others join with: {setting}modelhub node --address THIS_HOST:{self._port}", flush=True)
+            if setting:
+                print(f"They need Ray's token, and the server both: {_AUTH_SETTING}.", flush=True)
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         self._ending.set()
@@ -174,6 +178,14 @@ class _Main:
         null = subprocess.DEVNULL
         again = subprocess.Popen(self._command, env=self._environ, cwd=self._cwd, stdout=null, stderr=null)
         self.process = psutil.Process(again.pid)
+
+
+def _asks_for_token() -> bool:
+    """Whether the cluster of a head that starts here asks for Ray's token: where it finds one, it does."""
+    if (mode := os.environ.get("RAY_AUTH_MODE")) is not None:
+        return mode.lower() == "token"
+    is_given = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
+    return is_given or os.path.exists(os.path.expanduser("~/.ray/auth_token"))
 
 
 def _child(name: str) -> psutil.Process | None:

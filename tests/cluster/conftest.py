@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,8 +25,10 @@ def short_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def cluster(short_folder: Path) -> Iterator[Cluster]:
-    """A head, and the nodes a and b."""
-    cluster = Cluster(short_folder)
+    """A head, and the nodes a and b, which ask for Ray's token."""
+    token = short_folder / "token"
+    token.write_text(secrets.token_hex(32))
+    cluster = Cluster(short_folder, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
     try:
         cluster.start_head()
         for name in ("a", "b"):
@@ -39,7 +42,16 @@ def cluster(short_folder: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def machines(cluster: Cluster) -> Iterator[ClusterMachines]:
+def of_ray(short_folder: Path, cluster: Cluster) -> Iterator[None]:
+    """What servers have to know of Ray."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN_PATH", str(short_folder / "token"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def machines(cluster: Cluster, of_ray: None) -> Iterator[ClusterMachines]:
     """The nodes as a server sees them, warm."""
     machines = ClusterMachines(cluster.address)
     machines.start()
