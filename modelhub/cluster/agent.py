@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Iterator, Mapping
 
 import psutil
@@ -24,12 +25,15 @@ from modelhub.workers.lifeline import name_process
 
 
 class NodeAgent:
-    """One for each node. ``stream`` is called once, and ``take`` with one batch after the other."""
+    """One for each node. ``stream`` is called once, and ``take`` for each batch."""
 
     def __init__(self, name: str, of_hub: Mapping[str, str]) -> None:
         # In this thread, which lives as long as the process: what it starts dies with it.
         name_process("modelhub-agent", f"modelhub: agent of {name}")
         self._out = Outbox()
+        self._turn = threading.Lock()
+        self._early: dict[int, list[Item]] = {}  # batches that have overtaken others, by number
+        self._next = 0
         self._node: LocalNode | None = None
         here = versions()
         try:
@@ -44,8 +48,15 @@ class NodeAgent:
             self._out.say({"type": "refused", "error": error.to_dict(), "versions": here})
             self._out.close()
 
-    def take(self, batch: list[Item]) -> None:
-        """What the hub has sent, in order."""
+    def take(self, number: int, batch: list[Item]) -> None:
+        """What the hub has sent: batches have numbers, since Ray begins with calls in any order."""
+        with self._turn:
+            self._early[number] = batch
+            while (following := self._early.pop(self._next, None)) is not None:
+                self._next += 1
+                self._take(following)
+
+    def _take(self, batch: list[Item]) -> None:
         for item in batch:
             if isinstance(item, dict) and item["op"] in ("close", "leave"):
                 self._close(has_left=item["op"] == "leave")

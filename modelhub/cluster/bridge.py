@@ -20,7 +20,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from modelhub.cluster.agent import NodeAgent
-from modelhub.cluster.node_link import NodeLink
+from modelhub.cluster.node_link import BATCHES, NodeLink
 from modelhub.cluster.wire import LABEL, NAMESPACE, RESOURCE
 from modelhub.errors import ModelhubError
 from modelhub.handles import raise_limit
@@ -34,8 +34,7 @@ _CLOSE_S = 4.0
 _SILENT_S = 3.5
 _LOOK_S, _PAUSE_S = 1.2, 0.02
 _AGAIN_S = 1.0  # so that an agent that ends again and again takes no core
-# A stream and a batch at once; one more in reserve.
-_CONCURRENCY = 3
+_CONCURRENCY = BATCHES + 2  # batches and a stream at once; one more in reserve
 
 
 def main() -> None:

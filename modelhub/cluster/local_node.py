@@ -30,11 +30,12 @@ log = logging.getLogger(__name__)
 _REPORT_S = 1.0
 _WARMING_S = 0.2
 _AT_MOST_EVERY_S = 0.05
+_BEFORE_S = 0.05  # a disk that hangs holds up nothing for longer
 _SCAN_S = 10.0  # the hub asks for a scan where somebody looks
 
 
 class LocalNode:
-    """``handle`` takes a message of the hub and returns at once; what there is to say goes into ``out``."""
+    """``handle`` takes a message of the hub and returns soon; what there is to say goes into ``out``."""
 
     def __init__(self, settings: Settings, out: Outbox) -> None:
         self._settings = settings
@@ -80,7 +81,10 @@ class LocalNode:
         elif op == "scan":
             self._scan_soon(anew=message["anew"])
         elif op in self._answers:
-            threading.Thread(target=self._answer, args=(message,), daemon=True).start()
+            thread = threading.Thread(target=self._answer, args=(message,), daemon=True)
+            thread.start()
+            if op == "conditions":
+                thread.join(_BEFORE_S)  # the worker that is opened next changes them
 
     def feed(self, worker: str, data: bytes) -> None:
         """Bytes from the hub for a worker."""
@@ -109,9 +113,11 @@ class LocalNode:
             why = error.message
             self._out.say({"type": "exited", "worker": name, "exit": (None,), "refusal": why})
             return
-        self._relays[name] = Relay(
+        self._relays[name] = relay = Relay(
             name, worker, self.localize, self._room, self._out, self._note_ready, self._note_end
         )
+        if spec is not None:
+            relay.begin(spec, message["token"])
 
     def _note_ready(self, relay: Relay) -> None:
         self._scan_soon(anew=True)  # its files may have come with the load
@@ -200,7 +206,7 @@ class LocalNode:
 
     def _conditions(self, message: Message) -> Conditions:
         spec = self.localize(LoadSpec(**message["spec"]))
-        return self._machine.conditions(spec, message["others"], message["fetch_bytes"])
+        return self._machine.ask_conditions(spec, message["others"], message["fetch_bytes"])()
 
     def _memory_of_all(self, message: Message) -> dict[str, int | None]:
         relay = self._relays.get(message["leaving"] or "")

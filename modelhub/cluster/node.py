@@ -14,6 +14,7 @@ from typing import Any
 
 from modelhub.checkpoints import Checkpoint, LoadSpec
 from modelhub.cluster.placement import Candidate
+from modelhub.cluster.questions import Questions
 from modelhub.cluster.remote_process import RemoteProcess
 from modelhub.cluster.wire import entries_from
 from modelhub.core.conditions import without_files
@@ -24,6 +25,7 @@ from modelhub.payloads import Conditions, DeletedFiles, NodeStatus, WorkersStatu
 from modelhub.states import NodeState
 from modelhub.workers.channel import Channel, Message
 from modelhub.workers.children import Exit
+from modelhub.workers.environment import hub_token
 from modelhub.workers.worker import Worker
 
 _ASK_S = 0.5
@@ -74,7 +76,7 @@ class Node:
         self._versions: dict[str, str] = {}
         self._lock = threading.Lock()
         self._processes: dict[str, RemoteProcess] = {}
-        self._questions: dict[int, tuple[threading.Event, list[Message]]] = {}
+        self._questions = Questions(self._say)
 
     # What the core asks
 
@@ -105,7 +107,10 @@ class Node:
         return self.state == NodeState.DRAINING
 
     def worker(self, spec: LoadSpec | None = None, fresh: bool = False) -> Worker:
-        """A worker process there, see ``Launcher.worker``. Raises ``node_lost``, ``worker_unavailable``."""
+        """A worker process there, which loads ``spec`` at once, see ``Launcher.worker``.
+
+        Raises ``node_lost``, ``worker_unavailable``.
+        """
         return Worker(lambda fresh: self._fork(spec, fresh), fresh)
 
     def prepare_spare(self) -> None:
@@ -126,13 +131,24 @@ class Node:
         waiting = self._report.get("waiting")
         return None if waiting is None else Checkpoint(*waiting)
 
-    def conditions(self, spec: LoadSpec, others: int = 0, fetch_bytes: int | None = None) -> Conditions:
+    def ask_conditions(
+        self, spec: LoadSpec, others: int = 0, fetch_bytes: int | None = None
+    ) -> Callable[[], Conditions]:
         """The conditions of a load there; by the last report where the node does not answer at once."""
+        known = self._known_conditions(spec, others, fetch_bytes)
+        if not self.is_there:
+            return lambda: known
         fields = {"spec": asdict(spec), "others": others, "fetch_bytes": fetch_bytes}
-        with contextlib.suppress(ModelhubError):
-            answer: Conditions | None = self._ask("conditions", _ASK_S, **fields)
-            if answer is not None:
-                return answer
+        answer = self._questions.ask("conditions", **fields)
+
+        def conditions() -> Conditions:
+            with contextlib.suppress(ModelhubError):
+                return answer(_ASK_S) or known
+            return known
+
+        return conditions
+
+    def _known_conditions(self, spec: LoadSpec, others: int, fetch_bytes: int | None) -> Conditions:
         is_prepared, status = spec.model_id in self._kept.ids(), self.status()
         start = "spare" if status["spare"] else "fork" if status["state"] == "warm" else "import"
         start, wait_s = "prepared" if is_prepared else start, self._report.get("wait_s", 0.0)
@@ -257,10 +273,7 @@ class Node:
             if process is not None:
                 process.end(Exit(*message["exit"]), message["refusal"])
         elif kind == "answer":
-            waiting = self._questions.get(message["request"])
-            if waiting is not None:
-                waiting[1].append(message)
-                waiting[0].set()
+            self._questions.take(message)
         return False
 
     def leave(self) -> None:
@@ -277,11 +290,9 @@ class Node:
         with self._lock:
             self.state, self.error = NodeState.LOST, error
             processes, self._processes = list(self._processes.values()), {}
-            questions = list(self._questions.values())
         for process in processes:
             process.lose(error)
-        for asked, _ in questions:
-            asked.set()
+        self._questions.lose()
 
     def _take_report(self, report: Message) -> bool:
         is_new = self.state == NodeState.JOINING
@@ -305,6 +316,8 @@ class Node:
             raise ModelhubError("worker_unavailable", why=error.strerror) from None
         process = RemoteProcess(f"r{next(_numbers)}", Channel(ours))
         request = {"op": "open", "node": self._name, "worker": process.id, "fresh": fresh}
+        if spec is not None:  # the load goes along, and is not sent again
+            process.is_loading, request["token"] = True, hub_token()
         try:
             with self._lock, contextlib.closing(theirs):
                 if not self.is_there:
@@ -333,18 +346,7 @@ class Node:
         """What the node answers; None where it does not in time. Raises the error it has, ``node_lost``."""
         if not self.is_there:
             raise self._lost()
-        number, answered, answers = next(_numbers), threading.Event(), list[Message]()
-        self._questions[number] = (answered, answers)
-        try:
-            self._say(op, request=number, **fields)
-            answered.wait(timeout_s)
-        finally:
-            del self._questions[number]
-        if not answers:
-            return None
-        if answers[0]["error"] is not None:
-            raise ModelhubError.from_dict(answers[0]["error"])
-        return answers[0]["value"]
+        return self._questions.ask(op, **fields)(timeout_s)
 
 
 def largest_need(nodes: Mapping[str, Node], model_id: str, dtype: str) -> int | None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import ray
@@ -19,6 +20,7 @@ from modelhub.workers.channel import Message
 
 log = logging.getLogger(__name__)
 _READ_BYTES = 256 * 1024
+BATCHES = 4  # at most so many are on their way to a node
 
 
 class NodeLink:
@@ -98,17 +100,24 @@ class NodeLink:
             _shut_down(sock)
 
     def _send(self) -> None:
-        """Send what the hub says, in its order: one batch after the other has arrived."""
+        """Send what the hub says until the agent has ended."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._wake_out, selectors.EVENT_READ)
             # The agent has ended: the other thread says so.
             with contextlib.suppress(Exception):
-                while not self.over.is_set():
-                    batch = self._collect(selector)
-                    if batch and not self.over.is_set():
-                        ray.get(self.agent.take.remote(batch))
+                self._send_batches(selector)
             for key in list(selector.get_map().values()):
                 key.fileobj.close()  # type: ignore[union-attr]
+
+    def _send_batches(self, selector: selectors.BaseSelector) -> None:
+        """Send what the hub says, in its order: a few batches are on their way at once."""
+        numbers, sent = count(), deque[Any]()
+        while not self.over.is_set():
+            batch = self._collect(selector)
+            if batch and not self.over.is_set():
+                if len(sent) == BATCHES:
+                    ray.get(sent.popleft())
+                sent.append(self.agent.take.remote(next(numbers), batch))
 
     def _collect(self, selector: selectors.BaseSelector) -> list[Item]:
         """Wait for what the hub says, and take all that has come."""

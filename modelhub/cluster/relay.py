@@ -7,7 +7,7 @@ import json
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 from modelhub.checkpoints import LoadSpec
@@ -28,8 +28,8 @@ class Relay:
     """Passes on what hub and worker say: message by message while it loads, bytes from then on.
 
     To the load it adds the folders of this node (``localize``), to the worker's question for memory what is
-    free here, and it admits the load itself once the hub has. ``on_change`` is called when the model is
-    ready, ``on_end`` once the process has ended. Any thread may call any method.
+    free here; it admits the load itself, at once or once the hub has made room. ``on_change`` is called when
+    the model is ready, ``on_end`` once the process has ended. Any thread may call any method.
     """
 
     def __init__(
@@ -57,6 +57,11 @@ class Relay:
         self._from_hub: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         for work in (self._write, self._read):
             threading.Thread(target=work, name=f"modelhub-{name}", daemon=True).start()
+
+    def begin(self, spec: Mapping[str, object], token: str | None) -> None:
+        """Have the worker begin to load ``spec``, with the hub's ``token``; before anything is fed."""
+        with contextlib.suppress(OSError):  # it has ended: a thread says so
+            self._pass_down({"op": "load", "spec": spec, "token": token})
 
     def feed(self, data: bytes) -> None:
         """Bytes from the hub, in order."""
@@ -123,8 +128,7 @@ class Relay:
             for number, line in enumerate(whole):
                 message = json.loads(line)
                 if message["type"] == "need":
-                    self._need = message["bytes"]
-                    line = _line({**message, "free": self._room.free_for(self.name)})
+                    line = _line(self._admit(message))
                 elif message["type"] == "loaded":
                     self._room.settle(self.name, message["mapped"])
                     self.is_ready = True  # before the hub knows, which may send a request then
@@ -132,6 +136,14 @@ class Relay:
                     self._on_change(self)
                     return
                 self._send(line + b"\n")
+
+    def _admit(self, message: Message) -> Message:
+        """Admit the load where it fits; else the hub may have models leave for it, and answers."""
+        self._need, free = message["bytes"], self._room.free_for(self.name)
+        is_admitted = self._spec is not None and self._refusal(self._spec) is None
+        if is_admitted:
+            self.process.channel.send({"op": "admission", "error": None})
+        return {**message, "free": free, "admitted": is_admitted}
 
     def _send(self, data: bytes) -> None:
         if not self._told_pid and self.process.pid is not None:

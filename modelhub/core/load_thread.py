@@ -23,7 +23,7 @@ from modelhub.core.unloading import Unloading
 from modelhub.core.use_news import UseNews
 from modelhub.demos import sweep
 from modelhub.errors import ModelhubError
-from modelhub.payloads import Facts, Snapshot, Timeline
+from modelhub.payloads import Conditions, Facts, Snapshot, Timeline
 from modelhub.progress.adapter import ProgressAdapter
 from modelhub.states import State
 from modelhub.workers.machine import Machine, Machines
@@ -112,22 +112,15 @@ class LoadThread:
         started_at = time.time()
         entry = machine.find(load.model_id)
         others = sum(other.state == State.LOADING for other in self._loads.on(machine) if other is not load)
-        conditions = machine.conditions(load.spec, others)
-        expect = self._experience.of(load.model_id, machine)
-        where = machine.name, load.placement or None
-        announce(self._adapter, machine, load.load_id, load.model_id, conditions, expect, *where)
-        load.announced.set()
+        conditions_of = machine.ask_conditions(load.spec, others)
         try:
             self._take_worker(load, machine)
         except ModelhubError:
             if machine.is_there:  # else another one may take the load
                 raise
-        finally:  # written down while the worker begins
-            forecast = expect(conditions).forecast()
-            known = {"started_at": started_at, "conditions": conditions, "forecast": forecast}
-            known |= {"node": where[0], "placement": where[1]}
-            record(self._journal(), load, {"state": load.state, **known})
-            log_begin(load, self._adapter.snapshot(load.model_id))
+        finally:  # while the worker begins
+            conditions = conditions_of()
+            self._announce(load, machine, started_at, conditions)
         # A model that has yet to be fetched may not be there, or take hours.
         leaving = None if entry is None else self._replace(load)
         try:
@@ -136,6 +129,17 @@ class LoadThread:
             if conditions["fetch_bytes"] != 0:
                 # A scan of the last seconds has seen none of its files, or a part.
                 (load.machine or machine).refresh_files()
+
+    def _announce(self, load: Load, machine: Machine, started_at: float, conditions: Conditions) -> None:
+        """Emit that a load has begun, and write it down."""
+        expect = self._experience.of(load.model_id, machine)
+        where = machine.name, load.placement or None
+        announce(self._adapter, machine, load.load_id, load.model_id, conditions, expect, *where)
+        load.announced.set()
+        known = {"started_at": started_at, "conditions": conditions}
+        known |= {"forecast": expect(conditions).forecast(), "node": where[0], "placement": where[1]}
+        record(self._journal(), load, {"state": load.state, **known})
+        log_begin(load, self._adapter.snapshot(load.model_id))
 
     def _machine_of(self, load: Load) -> Machine:
         """The machine of a load whose turn has come; raises ``no_node``."""
@@ -146,8 +150,10 @@ class LoadThread:
         return load.machine
 
     def _take_worker(self, load: Load, machine: Machine) -> None:
+        """Have a worker begin with the load."""
         with self._loads.lock:
-            load.worker = machine.worker(load.spec)
+            load.worker = worker = machine.worker(load.spec)
+        worker.begin(load.spec)
 
     def _attempt(self, load: Load, leaving: Sequence[Load] | None) -> Facts | None:
         """Follow the load; go on elsewhere where its machine has no memory for it, and once more where memory

@@ -68,9 +68,12 @@ class LocalMachine:
         """How far a load is that waits for the zygote."""
         return self.launcher.waiting()
 
-    def conditions(self, spec: LoadSpec, others: int = 0, fetch_bytes: int | None = None) -> Conditions:
-        """The conditions of a load that begins now."""
-        return conditions_of(self.launcher, spec, self.find(spec.model_id), others, fetch_bytes)
+    def ask_conditions(
+        self, spec: LoadSpec, others: int = 0, fetch_bytes: int | None = None
+    ) -> Callable[[], Conditions]:
+        """The conditions of a load that begins now, which are known at once."""
+        found = conditions_of(self.launcher, spec, self.find(spec.model_id), others, fetch_bytes)
+        return lambda: found
 
     def processes_of(self, worker: Worker) -> Sequence[int]:
         """The processes that a load is held up by."""

@@ -75,7 +75,7 @@ class Previewer:
         """
         fetch_bytes = None if preview is None else preview["fetch_bytes"]
         machine = self._best(spec)
-        conditions = machine.conditions(spec, fetch_bytes=fetch_bytes)
+        conditions = machine.ask_conditions(spec, fetch_bytes=fetch_bytes)()
         if preview is not None and conditions["weight_bytes"] is None:
             conditions["weight_bytes"] = preview["size_bytes"]
         forecast = self._experience.expect(spec.model_id, conditions, machine).forecast()

@@ -91,11 +91,12 @@ class ReplicaThread:
 
     def _attempt(self, replica: Load, machine: Machine) -> Facts | None:
         others = sum(one.state == State.LOADING for one in self._loads.on(machine) if one is not replica)
-        conditions = machine.conditions(replica.spec, others)
-        expect = self._experience.of(replica.model_id, machine)
-        tracker = Tracker(time.monotonic(), conditions, expect)
+        conditions_of = machine.ask_conditions(replica.spec, others)
         with self._loads.lock:
             replica.worker = worker = machine.worker(replica.spec)
+        worker.begin(replica.spec)
+        conditions = conditions_of()
+        tracker = Tracker(time.monotonic(), conditions, self._experience.of(replica.model_id, machine))
         try:
             checkpoints = worker.load(replica.spec, lambda need: self._admission.admit(replica, need, ()))
             while replica.unloaded_by is None:

@@ -20,6 +20,7 @@ class Process:
         self.id = process_id
         self.channel = channel
         self.link = link  # to the process that reads ahead, for the worker
+        self.is_loading = False  # the load went along with the request for it
         self.refusal: str | None = None  # why there will be no process
         self.failure: ModelhubError | None = None  # why it has ended, where its exit does not say that
         self._child: Child | None = None

@@ -65,8 +65,13 @@ class Machine(Protocol):
     def waiting(self) -> Checkpoint | None:
         """How far a load is that waits for the zygote, as a checkpoint of step 1; None once that is warm."""
 
-    def conditions(self, spec: LoadSpec, others: int = 0, fetch_bytes: int | None = None) -> Conditions:
-        """The conditions of a load that begins now while ``others`` run, see ``core.conditions``."""
+    def ask_conditions(
+        self, spec: LoadSpec, others: int = 0, fetch_bytes: int | None = None
+    ) -> Callable[[], Conditions]:
+        """Ask for the conditions of a load that begins now while ``others`` run, see ``core.conditions``.
+
+        Asked before its worker is taken, which changes them; what is returned waits for the answer.
+        """
 
     def processes_of(self, worker: Worker) -> Sequence[int]:
         """The processes of this machine that a load is held up by; empty where that is another machine."""

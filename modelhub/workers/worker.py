@@ -31,7 +31,8 @@ class Worker:
     """One child process, from ``Launcher.worker``: loads one model, then predicts until it ends.
 
     ``start(fresh)`` has it forked. Use it as a context manager, or call ``close`` at the end. Any thread may
-    call ``predict`` and ``kill``; one thread calls ``load`` and then ``serve``.
+    call ``predict`` and ``kill``; one thread calls ``begin``, where it has other things to do meanwhile,
+    ``load`` and then ``serve``.
     """
 
     def __init__(self, start: Callable[[bool], Process], fresh: bool) -> None:
@@ -47,6 +48,7 @@ class Worker:
         self._pending: dict[int, PendingPrediction] = {}
         self._overdue: PendingPrediction | None = None  # for which the process was ended
         self._process = start(fresh)
+        self._has_begun = False
         self._step = 0  # of the load; 0 before and after it
 
     @property
@@ -63,6 +65,11 @@ class Worker:
         """The memory that its process has for itself, in bytes; 0 where that is not known (yet)."""
         return self._process.anonymous_bytes()
 
+    def begin(self, spec: LoadSpec) -> None:
+        """Have the process begin to load ``spec``; ``load`` follows it."""
+        self._has_begun = True
+        self._send_load(spec)
+
     def load(
         self, spec: LoadSpec, admit: Callable[[int], None] | None = None
     ) -> Generator[Checkpoint | None, None, Facts]:
@@ -73,7 +80,8 @@ class Worker:
         takes its place where it has exited before it has begun, as one may that has waited for a load.
         """
         starts, has_begun, tick_s = 1, False, _FIRST_TICK_S
-        self._send_load(spec)
+        if not self._has_begun:
+            self.begin(spec)
         while True:
             try:
                 message = self._receive(tick_s, spec.model_id)
@@ -94,8 +102,11 @@ class Worker:
             elif message["type"] == "need":
                 self.free_bytes = message.get("free")
                 refusal = _refusal(admit, message["bytes"])
-                error = None if refusal is None else refusal.to_dict()
-                self._send({"op": "admission", "error": error}, spec.model_id)
+                if not message.get("admitted"):
+                    error = None if refusal is None else refusal.to_dict()
+                    self._send({"op": "admission", "error": error}, spec.model_id)
+                elif refusal is not None:
+                    raise refusal
             elif message["type"] == "loaded":
                 self.mapped_bytes, self._step = message["mapped"], 0
                 facts: Facts = message["facts"]
@@ -295,6 +306,8 @@ class Worker:
         """Send the load, and with it the socket to the process that reads ahead; ``_receive`` says if it has
         exited."""
         process = self._process
+        if process.is_loading:
+            return
         link, process.link = process.link, None
         message: Message = {"op": "load", "spec": asdict(spec), "token": hub_token()}
         with contextlib.suppress(OSError):

@@ -26,7 +26,7 @@ from tests.support.cluster import Cluster, wait_for
 from tests.support.models import make_sparse_llama
 
 BAR = 1.1
-MODELS = {"tiny": "tiny/model", "0.1 GB": "demo/random-0.1gb"}
+MODELS = {"tiny": "tiny/model", "0.1 GB": "demo/random-0.1gb", "0.5 GB": "demo/random-0.5gb"}
 _SETTLE_S = 0.3
 
 
@@ -90,8 +90,10 @@ def _rounds(both: dict[str, Machine], spec: LoadSpec, rounds: int) -> dict[str, 
 
 def _load(machine: Machine, spec: LoadSpec) -> dict[str, float]:
     seconds = _timed()
-    machine.conditions(spec)
+    conditions = machine.ask_conditions(spec)
     with machine.worker(spec) as worker:
+        worker.begin(spec)
+        conditions()
         load, found = worker.load(spec), dict[str, float]()
         while True:
             try:

@@ -35,6 +35,7 @@ from tests.support.server import ROOT, Server
 
 DEMO = "demo/random-0.1gb"
 SPEC = LoadSpec(DEMO, "/not-there", "/not-there")
+LONG = replace(SPEC, model_id="demo/random-2gb")
 
 
 class Loaded:
@@ -78,17 +79,17 @@ def command_of(cluster: Cluster, name: str) -> NodeCommand:
     return [one for one in cluster.commands if (one.name or "head") == name][-1]
 
 
-def begun(node: Node, spec: LoadSpec = SPEC) -> tuple[Worker, Iterator[object]]:
-    """A load in its middle: it has begun, and waits for admission."""
-    worker = node.worker(spec)
-    load = worker.load(spec)
-    while next(load) is None:
+def begun(node: Node) -> tuple[Worker, Iterator[object]]:
+    """A load in its middle: the weights of a large model are being made."""
+    worker = node.worker(LONG)
+    load = worker.load(LONG)
+    while (checkpoint := next(load)) is None or not checkpoint.done:
         pass
     return worker, load
 
 
 @pytest.fixture(scope="class")
-def hub(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def hub(cluster: Cluster, of_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server on the cluster whose nodes are a and b, both warm; it has ended before others use them."""
     server = Server(tmp_path_factory.mktemp("hub"), CLUSTER=cluster.address).start()
     wait_for(lambda: _warm(server) == ["a", "b"], 90)
@@ -240,7 +241,7 @@ def test_a_load_goes_where_its_files_are_and_the_reason_says_so(machines: Cluste
     assert first.why.endswith(" free")
     assert machines.choose(only_on_b, {"b": 1}) == [], "it waits for b"
     assert [one.machine.name for one in machines.choose(only_on_b, {}, ["a"])] == ["b"]
-    conditions = first.machine.conditions(only_on_b)
+    conditions = first.machine.ask_conditions(only_on_b)()
     assert (conditions["source"], conditions["files"]) == ("folder", 1)
     assert conditions["weight_bytes"] == first.machine.entries()["tiny/only-on-b"].size_bytes
 
@@ -251,7 +252,7 @@ def test_a_model_is_kept_prepared_there_and_let_go(machines: ClusterMachines) ->
         pass
     node.keep(SPEC, 60)
     wait_for(lambda: DEMO in node.kept.ids())
-    assert node.conditions(SPEC)["start"] == "prepared"
+    assert node.ask_conditions(SPEC)()["start"] == "prepared"
     first, *_ = machines.choose(SPEC, {})
     assert (first.machine.name, first.why.partition(",")[0]) == ("a", "it is prepared there")
     with Loaded(node) as model:

@@ -47,7 +47,8 @@ class Node(LocalMachine):
         if not self.is_there:
             raise self._lost()
         worker = super().worker(None if spec is None else self._local(spec), fresh)
-        load, preview = worker.load, worker.preview
+        begin, load, preview = worker.begin, worker.load, worker.preview
+        worker.begin = lambda spec: begin(self._local(spec))  # type: ignore[method-assign]
         worker.load = lambda spec, admit=None: load(self._local(spec), admit)  # type: ignore[method-assign]
         worker.preview = lambda spec, *more: preview(self._local(spec), *more)  # type: ignore[method-assign]
         self.workers.append(worker)
@@ -58,9 +59,11 @@ class Node(LocalMachine):
         """Keep a model prepared, from the folders of this node."""
         super().keep(self._local(spec), seconds)
 
-    def conditions(self, spec: LoadSpec, others: int = 0, fetch_bytes: int | None = None) -> Conditions:
+    def ask_conditions(
+        self, spec: LoadSpec, others: int = 0, fetch_bytes: int | None = None
+    ) -> Callable[[], Conditions]:
         """The conditions of a load from the folders of this node."""
-        return super().conditions(self._local(spec), others, fetch_bytes)
+        return super().ask_conditions(self._local(spec), others, fetch_bytes)
 
     def lose(self) -> None:
         """The node is lost: its workers end, and that is why."""
