@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from modelhub.checkpoints import TOTAL_STEPS
-from modelhub.core.unloading import IDLE_FOR, KEEP_ALIVE, ROOM_FOR
+from modelhub.core.unloading import DRAIN_OF, IDLE_FOR, KEEP_ALIVE, ROOM_FOR
 from modelhub.errors import FAILURES
 from modelhub.payloads import Snapshot
 from modelhub.states import EventName, Outcome, State
@@ -29,7 +29,7 @@ NOT_OF_LOADS = frozenset(
 # A load that the end of the server interrupts has an outcome of its own.
 FAILED_CODES = tuple(code for code in FAILURES if code not in (*NOT_OF_LOADS, Outcome.INTERRUPTED))
 _BYTES_OF_STEP = {2: "fetched", 3: "fetched", 5: "read", 7: "moved"}
-REASONS = ("request", "idle", "keep_alive", "room", Outcome.FAILED.value)
+REASONS = ("request", "idle", "keep_alive", "room", "drain", Outcome.FAILED.value)
 _ENDS = {
     EventName.COMPLETED: Outcome.COMPLETED,
     EventName.FAILED: Outcome.FAILED,
@@ -158,5 +158,5 @@ def _reason(payload: Snapshot) -> str:
     by = payload.get("by") or ""
     if payload["error"] is not None:
         return Outcome.FAILED.value
-    beginnings = {IDLE_FOR: "idle", KEEP_ALIVE: "keep_alive", ROOM_FOR: "room"}
+    beginnings = {IDLE_FOR: "idle", KEEP_ALIVE: "keep_alive", ROOM_FOR: "room", DRAIN_OF: "drain"}
     return next((reason for begin, reason in beginnings.items() if by.startswith(begin)), "request")

@@ -58,7 +58,7 @@ def test_every_series_exists_before_its_first_event(client: FlaskClient) -> None
         assert value(samples, "modelhub_load_step_seconds_count", step=str(step)) == 0
     for kind in ("fetched", "read", "moved"):
         assert value(samples, "modelhub_load_bytes_total", kind=kind) == 0
-    for reason in ("request", "idle", "keep_alive", "room", "failed"):
+    for reason in ("request", "idle", "keep_alive", "room", "drain", "failed"):
         assert value(samples, "modelhub_unloads_total", reason=reason) == 0
     for kind in ("predict", "embed", "generate"):
         assert value(samples, "modelhub_predictions_total", kind=kind, outcome="completed", code="") == 0
