@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from modelhub.core import draining
 from modelhub.core.budget import Budget
 from modelhub.errors import ModelhubError
 from modelhub.states import EventName, State
@@ -231,6 +232,20 @@ def test_a_node_is_drained_once_its_load_and_requests_have_ended(cluster: Cluste
     assert cluster.registry.snapshot(THREE)["state"] == State.READY
     with pytest.raises(ModelhubError, match="There is no node a"):
         cluster.registry.lifecycle.drain("a", by="page")
+
+
+def test_a_drain_ends_what_takes_too_long(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draining, "PATIENCE_S", 0.5)
+    cluster.nodes["a"].claims = 9
+    with cluster.held(TWO):
+        load = cluster.start(TWO)
+        wait_until(lambda: load.worker is not None)
+        assert load.machine is cluster.nodes["a"]
+        cluster.registry.lifecycle.drain("a", by="page")
+        wait_until(lambda: load.cancelled_by == "drain of a")
+    assert load.ended.wait(10)
+    assert (load.state, cluster.registry.snapshot(TWO)["by"]) == (State.CANCELLED, "drain of a")
+    wait_until(lambda: not cluster.nodes["a"].is_there)
 
 
 def test_without_a_node_a_load_says_so_but_what_nobody_watches_waits(cluster: Cluster) -> None:
