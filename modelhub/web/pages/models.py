@@ -165,9 +165,15 @@ def _to_replace(model: ModelResource) -> list[ModelResource]:
     if model["fits"] is not False and not is_refused:
         return []
     ready = [one for one in registry.listing.touched() if one["state"] == State.READY]
-    lack = need_bytes - registry.budget().room
+    room = registry.budget().room
+    free = {node["name"]: min(node["free"], room) for node in registry.nodes()}  # in a cluster, by node
+
+    def makes_room(size: int, other: ModelResource) -> bool:
+        return size >= need_bytes - free.get(other["snapshot"]["node"] or "", room)
+
     held = [(use["memory"], one) for one in ready if (use := one["snapshot"]["use"]) is not None]
-    return [one for size, one in sorted(held, key=lambda pair: pair[0]) if size >= lack][:_MOST_OFFERS]
+    held.sort(key=lambda pair: pair[0])
+    return [one for size, one in held if makes_room(size, one)][:_MOST_OFFERS]
 
 
 def _may_have_more(snapshot: Snapshot) -> bool:
