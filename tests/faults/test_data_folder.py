@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -156,28 +157,18 @@ def test_a_folder_that_was_removed_is_made_again_and_stays_the_servers(running: 
 
 
 def test_a_folder_that_another_server_has_taken_is_left_to_it(running: Server) -> None:
-    shutil.rmtree(running.data_dir)
-    running.data_dir.mkdir()
-    # The lock of the second server, which was quicker.
-    quicker = (
-        "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(1); input()"
-    )
-    lock = subprocess.Popen(
-        ["python3", "-c", quicker, running.data_dir / "modelhub.lock"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert lock.stdout is not None
-        assert lock.stdout.readline() == "1\n"
+    theirs, aside = (running.data_dir.with_name(name) for name in ("theirs", "aside"))
+    theirs.mkdir()
+    with (theirs / "modelhub.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        running.data_dir.rename(aside)
+        theirs.rename(running.data_dir)  # at once, so that the second server is quicker
+        shutil.rmtree(aside)
         wait_until(lambda: codes(running) == ["journal_unavailable"])
         during = works(running, LLAMA)
         assert "another modelhub server uses its folder" in running.get("/readyz").text
         assert not _journal(running).exists()
         assert during in _recorded(running)
-    finally:
-        lock.communicate("\n")
     _wait_written(running, during)
     check_invariants(running)
 
