@@ -12,6 +12,8 @@ from tests.support.ids import DEMO
 from tests.support.server import Server
 from tests.support.types import OpenPage, StartServer
 
+pytestmark = pytest.mark.alone
+
 SAMPLER = """() => {
   window.samples = [];
   const bar = document.querySelector("progress");

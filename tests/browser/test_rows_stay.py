@@ -16,6 +16,8 @@ from tests.support.ids import BERT, LLAMA, VIT
 from tests.support.server import Server, wait_until
 from tests.support.types import OpenPage, StartServer
 
+pytestmark = pytest.mark.alone
+
 ROWS = "[...document.querySelectorAll('.row')]"
 PLACES = f"Object.fromEntries({ROWS}.map((row) => [row.dataset.model, row.offsetTop]))"
 

@@ -20,6 +20,8 @@ from tests.support.server import Server
 from tests.support.types import OpenPage, StartServer
 from tests.support.watcher import Watcher
 
+pytestmark = pytest.mark.alone
+
 MANY = 100
 FIRST_PAINT = """() => new Promise((done) => {
   new PerformanceObserver((list, observer) => {
