@@ -33,6 +33,8 @@ _SETTINGS = {
     "RAY_memory_monitor_refresh_ms": "0",
     # Ray lets its workers give way, as modelhub's own do; what forks them must not.
     "RAY_worker_niceness": "0",
+    # Where memory runs out, the process of one model goes, not the one that has started all of them.
+    "RAY_worker_oom_score_adjustment": "0",
     # There is nothing to wait for: the server has been told before, or whoever ends this is in a hurry.
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
 }

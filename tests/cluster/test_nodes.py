@@ -79,6 +79,11 @@ def command_of(cluster: Cluster, name: str) -> NodeCommand:
     return [one for one in cluster.commands if (one.name or "head") == name][-1]
 
 
+def oom_score(process: psutil.Process) -> int:
+    """How much the kernel prefers to end this process where memory runs out."""
+    return int(Path(f"/proc/{process.pid}/oom_score_adj").read_text())
+
+
 def begun(node: Node) -> tuple[Worker, Iterator[object]]:
     """A load in its middle: the weights of a large model are being made."""
     worker = node.worker(LONG)
@@ -192,6 +197,8 @@ def test_a_model_loads_on_a_node_and_predicts_there(machines: ClusterMachines, c
             assert model.facts["memory"] > 10**8
             (process,) = command_of(cluster, name).named("modelhub-worker")
             assert process.pid == model.worker.pid
+            others = [*command_of(cluster, name).named("modelhub-agent"), process.parent()]
+            assert max(map(oom_score, others)) < oom_score(process), "where memory runs out, the model goes"
             ok, body = model.worker.predict(DEMO, "Hello", {"max_new_tokens": 3})
             assert ok
             assert json.loads(body)["outputs"]
