@@ -31,5 +31,8 @@ class Visitor:
         """Press the button of ``page`` whose form or button goes to ``action``."""
         html = self.open(page).text
         assert f'"{action}"' in html, f"{page} has no way to {action}"
-        data = {"csrf_token": csrf_token(html), **fields}
-        return self.session.post(self.url + action, data, timeout=60)
+        return self.send(action, csrf_token(html), **fields)
+
+    def send(self, action: str, token: str, **fields: str) -> requests.Response:
+        """Send a form of a page that was opened before."""
+        return self.session.post(self.url + action, {"csrf_token": token, **fields}, timeout=60)
