@@ -43,7 +43,7 @@ SOURCE_NAMES = {
     "folder": "models folder",
     "cache": "Hugging Face cache",
     "hub": "Hugging Face hub",
-    "demo": "made on this machine",
+    "demo": "made by modelhub",
 }
 _FETCH_STEP = 3
 _HUB_STEPS, _DISK_STEPS = (1, 2), (2, 3, 4, 5)  # what asks the hub for small files; what reads files

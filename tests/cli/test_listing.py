@@ -32,7 +32,7 @@ def test_the_table_has_state_size_source_and_memory(empty_server: Server) -> Non
     assert row(done.stdout, LLAMA).startswith(f"{LLAMA} Loading 233 kB models folder ")
     assert "% · Step " in row(done.stdout, LLAMA)
     assert row(done.stdout, "demo/random-0.1gb") == (
-        "demo/random-0.1gb Not loaded 103 MB made on this machine, random weights"
+        "demo/random-0.1gb Not loaded 103 MB made by modelhub, random weights"
     )
 
 

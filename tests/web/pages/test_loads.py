@@ -69,7 +69,7 @@ def test_the_page_of_a_finished_load(server: Server) -> None:
     assert f"{server.url}/loads/{load['load_id']}" in html, "its address, to share"
     assert "Bytes over time" in html
     assert re.search(r"Step 5, Loading model weights: .*10\d MB", html)
-    for name in ("Mean rate", "Memory used", "LlamaForCausalLM", "made on this machine", "over the API"):
+    for name in ("Mean rate", "Memory used", "LlamaForCausalLM", "made by modelhub", "over the API"):
         assert name in html
     forecast = load["forecast"]
     assert re.search(r"<dt>Expected</dt><dd>\d.* to .*\sm?s\)</dd>", html)
