@@ -36,7 +36,7 @@ def test_the_form_of_the_page(client: FlaskClient) -> None:
     link = "https://huggingface.co/demo/random-0.1gb"
     response = client.post("/loads", data={"csrf_token": token, "model": link, "preview": "yes"})
     assert response.status_code == 303
-    assert "demo/random-0.1gb: Made on this machine" in client.get("/").text
+    assert "demo/random-0.1gb: Made by modelhub" in client.get("/").text
 
 
 def test_the_address_of_a_page(client: FlaskClient) -> None:
