@@ -140,6 +140,7 @@ class Membership:
         """Wait until this is to end, or Ray has ended here. The main process of a head is started again."""
         raylet, main = _child("raylet"), _Main.find()
         while raylet is not None and not _has_ended(raylet) and not self._ending.wait(_LOOK_S):
+            _reap()
             if main is not None and _has_ended(main.process):
                 main.start_again()
                 print("Ray's main process has ended, and was started again.", flush=True)
@@ -200,6 +201,13 @@ def _has_ended(process: psutil.Process) -> bool:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def _reap() -> None:
+    """Reap what agents that have ended have left here: this process is the parent of it now."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _end_all() -> None:

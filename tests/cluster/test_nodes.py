@@ -325,6 +325,7 @@ def test_when_the_bridge_dies_its_models_end_in_words_and_the_nodes_come_back(
     wait_for(lambda: are_warm(machines, "a", "b"), 60)
     assert machines.bridge_pid != bridge
     assert all_gone(processes)
+    wait_for(lambda: not any(one.is_running() for one in processes))  # and they were reaped
     with Loaded(named(machines, "a")) as again:
         assert again.steps[-1] == 9
 
