@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 
 import torch
 
 from modelhub.loader.files.headers import Tensor
 from modelhub.loader.files.opening import Files, WeightFile, opened
-from modelhub.loader.reading.populate import map_file
 
 DTYPES = {
     "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64,
@@ -27,8 +27,21 @@ def map_tensors(files: Files, weight: WeightFile) -> dict[str, torch.Tensor]:
     with opened(files, weight.name) as (descriptor, size):
         if size < weight.size:
             raise files.corrupt(weight.name, "it shrank while it was being read")
-        window = map_file(descriptor, weight.size)
+        window = _map_file(descriptor, weight.size)
     return {tensor.name: _tensor(window, tensor, begin) for tensor, begin, _ in weight.placed()}
+
+
+def _map_file(descriptor: int, size: int) -> mmap.mmap:
+    """A private mapping of the first ``size`` bytes of a file, with huge pages where the system has them.
+
+    Raises OSError or ValueError, for a file that is shorter among others.
+    """
+    private = {"flags": mmap.MAP_PRIVATE, "prot": mmap.PROT_READ | mmap.PROT_WRITE}
+    window = mmap.mmap(descriptor, size, **private)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without huge pages
+            window.madvise(mmap.MADV_HUGEPAGE)
+    return window
 
 
 def _tensor(window: mmap.mmap, tensor: Tensor, begin: int) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import mmap
 import os
@@ -10,19 +9,6 @@ import sys
 from typing import Any
 
 _POPULATE_READ = 22  # MADV_POPULATE_READ, Linux 5.14 and later
-
-
-def map_file(descriptor: int, size: int) -> mmap.mmap:
-    """A private mapping of the first ``size`` bytes of a file, with huge pages where the system has them.
-
-    Raises OSError or ValueError, for a file that is shorter among others.
-    """
-    private = {"flags": mmap.MAP_PRIVATE, "prot": mmap.PROT_READ | mmap.PROT_WRITE}
-    window = mmap.mmap(descriptor, size, **private)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        with contextlib.suppress(OSError):  # a kernel without huge pages
-            window.madvise(mmap.MADV_HUGEPAGE)
-    return window
 
 
 class Window:
