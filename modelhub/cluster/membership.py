@@ -152,7 +152,7 @@ class Membership:
             setting = f"{_AUTH_SETTING} " if _asks_for_token() else ""
             print(f"Others join with: {setting}modelhub node --address THIS_HOST:{self._port}", flush=True)
             if setting:
-                print(f"They need Ray's token, and the server both: {_AUTH_SETTING}.", flush=True)
+                print(f"They and the server need Ray's token, and {_AUTH_SETTING}.", flush=True)
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         self._ending.set()

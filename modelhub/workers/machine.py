@@ -51,7 +51,10 @@ class Machine(Protocol):
         """Whether it takes no new loads."""
 
     def worker(self, spec: LoadSpec | None = None, fresh: bool = False) -> Worker:
-        """A worker process for a load, see ``Launcher.worker``; returns at once. Raises ModelhubError."""
+        """A worker process for a load, see ``Launcher.worker``; returns at once. Raises ModelhubError.
+
+        On another machine it begins with the load of ``spec``, for which ``Worker.begin`` sends nothing then.
+        """
 
     def prepare_spare(self) -> None:
         """Have a process made ready for the next load."""

@@ -48,7 +48,7 @@ class Worker:
         self._pending: dict[int, PendingPrediction] = {}
         self._overdue: PendingPrediction | None = None  # for which the process was ended
         self._process = start(fresh)
-        self._has_begun = False
+        self._was_sent = False  # the load, to its process
         self._step = 0  # of the load; 0 before and after it
 
     @property
@@ -67,7 +67,7 @@ class Worker:
 
     def begin(self, spec: LoadSpec) -> None:
         """Have the process begin to load ``spec``; ``load`` follows it."""
-        self._has_begun = True
+        self._was_sent = True
         self._send_load(spec)
 
     def load(
@@ -80,7 +80,7 @@ class Worker:
         takes its place where it has exited before it has begun, as one may that has waited for a load.
         """
         starts, has_begun, tick_s = 1, False, _FIRST_TICK_S
-        if not self._has_begun:
+        if not self._was_sent:
             self.begin(spec)
         while True:
             try:
